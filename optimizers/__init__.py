@@ -1,0 +1,56 @@
+"""The catalogue: every method is one file here, and `METHODS` is what those files hold."""
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+from optimizers.core import Method
+
+
+def methods_in(module: ModuleType) -> list[Method]:
+    """The methods that a module defines, in the order in which it defines them."""
+    return [value for value in vars(module).values() if isinstance(value, Method)]
+
+
+def collect(modules: Iterable[ModuleType]) -> dict[str, Method]:
+    """All methods of these modules by name; ValueError if two share one."""
+    found: dict[str, Method] = {}
+    for module in modules:
+        for method in methods_in(module):
+            if method.name in found:
+                raise ValueError(f"{module.__name__}: a method called {method.name!r} exists already")
+            found[method.name] = method
+    return found
+
+
+def load_plugin(path: Path) -> list[Method]:
+    """Register the methods of a Python file outside this folder, and return them.
+
+    The file is executed: name only files that you trust. ValueError if it holds no method, or one whose
+    name is taken by another file.
+    """
+    path = path.resolve()
+    specification = importlib.util.spec_from_file_location(f"flipbench_plugin_{path.stem}", path)
+    if specification is None or specification.loader is None or not path.is_file():
+        raise ValueError(f"{path}: no such Python file")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    methods = methods_in(module)
+    if not methods:
+        raise ValueError(f"{path}: no method in it; decorate a function with @method (optimizers.core)")
+    for method in methods:
+        if method.name in METHODS and _plugins.get(method.name) != path:
+            raise ValueError(f"{path}: a method called {method.name!r} exists already")
+        METHODS[method.name], _plugins[method.name] = method, path
+    return methods
+
+
+_plugins: dict[str, Path] = {}
+METHODS: dict[str, Method] = collect(
+    importlib.import_module(f"{__name__}.{entry.name}")
+    for entry in pkgutil.iter_modules(__path__)
+    if not entry.ispkg
+)

@@ -1,0 +1,18 @@
+"""What a method is made of: the rule's type, hyperparameters with ranges, and pseudo-gradients."""
+
+from optimizers.core.hyper import Hyper, HyperValue, choice, log, uniform
+from optimizers.core.method import Method, WeightRule, method
+from optimizers.core.pseudo_gradients import PSEUDO_GRADIENTS, sign
+
+__all__ = [
+    "PSEUDO_GRADIENTS",
+    "Hyper",
+    "HyperValue",
+    "Method",
+    "WeightRule",
+    "choice",
+    "log",
+    "method",
+    "sign",
+    "uniform",
+]
