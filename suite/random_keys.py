@@ -1,0 +1,21 @@
+"""Keyed random numbers: every stream is named by what it is for, so nothing depends on who drew before."""
+
+import hashlib
+import json
+
+import torch
+
+
+def random_key(*parts: object) -> int:
+    """A number of 63 bits that depends on all parts and on nothing else.
+
+    Parts are strings, Python numbers, booleans, None, or lists of these; 1 and "1" differ. TypeError for the
+    rest (a NumPy integer prints unlike the Python one it equals, so it would silently be another key).
+    """
+    digest = hashlib.sha256(json.dumps(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(*parts: object) -> torch.Generator:
+    """A fresh CPU generator for the stream that these parts name."""
+    return torch.Generator().manual_seed(random_key(*parts))
