@@ -1,0 +1,108 @@
+"""Batches from images that live as one uint8 tensor on the device; augmentation is one gather per batch."""
+
+from collections.abc import Iterator
+from typing import get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from suite.data.source import Augmentation, Images
+from suite.random_keys import generator
+
+Batch = tuple[Tensor, Tensor]  # float32 (B, C, H, W) in [-1, 1], channels-last; int64 labels (B,)
+
+
+def scale(pixels: Tensor) -> Tensor:
+    """uint8 pixels as float32 in [-1, 1]: x / 127.5 - 1, as in the paper's code."""
+    return pixels.to(torch.float32).div_(127.5).sub_(1)
+
+
+def epoch_order(n: int, seed: int, epoch: int, device: torch.device | str = "cpu") -> Tensor:
+    """The order (n,) in which an epoch visits its samples: a permutation keyed by seed and epoch."""
+    return torch.randperm(n, generator=generator(seed, "order", epoch)).to(device)
+
+
+def augmentation_draws(n: int, pad: int, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+    """What an epoch does to each sample: the crop's top and left (n, 2) in 0..2*pad, and flipped or not (n,).
+
+    Row i belongs to sample i, so neither the batch size nor the order changes what a sample gets.
+    """
+    stream = generator(seed, "augment", epoch)
+    corners = torch.randint(0, 2 * pad + 1, (n, 2), generator=stream)
+    return corners, torch.randint(0, 2, (n,), generator=stream, dtype=torch.bool)
+
+
+class TrainBatches:
+    """Shuffled, augmented training batches; epoch e is a pure function of the images, the seed and e.
+
+    Every epoch has N // batch_size full batches: the incomplete last one is dropped, as in the paper's code
+    (other samples every epoch, since the order changes). With fewer images than batch_size there is one batch
+    of them all. Cropping pads by `pad` pixels on each side (an eighth of the height unless given: 4 for 32)
+    with the uint8 value 0, so with -1 after scaling.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        *,
+        seed: int,
+        augment: Augmentation = "none",
+        pad: int | None = None,
+    ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if augment not in get_args(Augmentation):
+            raise ValueError(f"no augmentation {augment!r}; the choices are {list(get_args(Augmentation))}")
+        self.labels = images.labels
+        self.count, _, self.height, self.width = images.pixels.shape
+        self.batch_size = min(batch_size, self.count)
+        self.seed, self.augment = seed, augment
+        self.pad = self.height // 8 if pad is None else pad
+        self._canvas = images.pixels.permute(0, 2, 3, 1).contiguous()  # (N, H, W, C)
+        if augment != "none":
+            self._canvas = F.pad(self._canvas, (0, 0, self.pad, self.pad, self.pad, self.pad))
+            self._windows = self._window_offsets()
+
+    def __len__(self) -> int:
+        """Batches, so optimizer steps, per epoch."""
+        return self.count // self.batch_size
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch, counted from any number; each epoch has its own order and draws."""
+        order = epoch_order(self.count, self.seed, epoch, self.labels.device)
+        windows = None if self.augment == "none" else self._place_windows(epoch)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            pixels = self._canvas.index_select(0, chosen) if windows is None else self._cut(chosen, *windows)
+            yield scale(pixels).permute(0, 3, 1, 2), self.labels.index_select(0, chosen)
+
+    def _window_offsets(self) -> Tensor:
+        """Pixel positions (2, H*W) of a window relative to its corner: as it is, and mirrored."""
+        row = torch.arange(self.height)[:, None] * self._canvas.shape[2]
+        column = torch.arange(self.width)
+        offsets = torch.stack([(row + column).flatten(), (row + column.flip(0)).flatten()])
+        return offsets.to(self.labels.device)
+
+    def _place_windows(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """For every sample (N,): its window's corner as a pixel position in the canvas, and 1 if mirrored."""
+        corners, flips = augmentation_draws(self.count, self.pad, self.seed, epoch)
+        _, rows, columns, _ = self._canvas.shape
+        places = (torch.arange(self.count) * rows + corners[:, 0]) * columns + corners[:, 1]
+        mirrored = flips.long() if self.augment == "crop-flip" else torch.zeros_like(places)
+        return places.to(self.labels.device), mirrored.to(self.labels.device)
+
+    def _cut(self, chosen: Tensor, corners: Tensor, flips: Tensor) -> Tensor:
+        index = self._windows.index_select(0, flips.index_select(0, chosen))
+        index += corners.index_select(0, chosen)[:, None]
+        channels = self._canvas.shape[3]
+        pixels = self._canvas.view(-1, channels).index_select(0, index.flatten())
+        return pixels.view(len(chosen), self.height, self.width, channels)
+
+
+def eval_batches(images: Images, batch_size: int) -> Iterator[Batch]:
+    """All images once, in order, unaugmented; the last batch may be short, so weight by samples."""
+    for start in range(0, len(images.labels), batch_size):
+        part = slice(start, start + batch_size)
+        yield scale(images.pixels[part]), images.labels[part]

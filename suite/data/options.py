@@ -1,0 +1,34 @@
+"""Check the options of a data set and fill in their defaults."""
+
+from typing import Any
+
+from suite.data.source import DataError, Dataset, Options
+
+
+def resolve_options(dataset: Dataset, options: Options) -> dict[str, Any]:
+    """All options of a data set, defaults filled in; DataError for an unknown, missing or bad one."""
+    resolved = {"validation": dataset.validation, "train_limit": None, **options}
+    choices = ["validation", "train_limit", *dataset.required]
+    if unknown := sorted(set(resolved) - set(choices)):
+        raise DataError(f"data set {dataset.name!r} has no option {unknown}; it has {choices}")
+    if missing := [name for name in dataset.required if name not in resolved]:
+        raise DataError(f"data set {dataset.name!r} needs the option {missing}")
+    for name, kind in dataset.required.items():
+        if type(resolved[name]) is not kind:
+            raise _bad(dataset, name, f"of type {kind.__name__}", resolved[name])
+    _check_sizes(dataset, resolved)
+    return {name: resolved[name] for name in choices}
+
+
+def _check_sizes(dataset: Dataset, resolved: dict[str, Any]) -> None:
+    validation, limit = resolved["validation"], resolved["train_limit"]
+    if not isinstance(validation, float) or not 0 < validation < 1:
+        raise _bad(dataset, "validation", "a fraction between 0 and 1", validation)
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise _bad(dataset, "train_limit", "a positive number of images", limit)
+    if resolved.get("size", 1) < 1:
+        raise _bad(dataset, "size", "a positive number of pixels", resolved["size"])
+
+
+def _bad(dataset: Dataset, option: str, wanted: str, value: Any) -> DataError:
+    return DataError(f"data set {dataset.name!r}: option {option!r} must be {wanted}, got {value!r}")
