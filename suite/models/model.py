@@ -1,0 +1,47 @@
+"""What an architecture is: a function from shape, classes and a method's rule to a network."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from optimizers.core import WeightRule
+from suite.random_keys import random_key
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered architecture with its options (name -> default)."""
+
+    name: str
+    summary: str
+    options: dict[str, Any]
+    build: Callable[..., nn.Module]
+
+    def __call__(self, shape: Shape, classes: int, rule: WeightRule, seed: int, **options: Any) -> nn.Module:
+        """The network with its start drawn from `seed` alone; the global generator is left as it was.
+
+        ValueError when the images do not fit the architecture or an option has an impossible value.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_key(seed, "init"))
+            return self.build(shape, classes, rule, **{**self.options, **options})
+
+
+def model(function: Callable[..., nn.Module]) -> Model:
+    """Register `function(shape, classes, rule, *, option=default, ...)` under its name.
+
+    The first line of its docstring is the caption in lists and tables.
+    """
+    options = {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
+    return Model(function.__name__, summary, options, function)
