@@ -1,0 +1,58 @@
+"""Any hyperparameter as a function of progress: pure values, no state.
+
+Progress runs from 0 at the first optimizer step to 1 just after the last. A schedule is written as
+
+    gamma: 1.0e-4                                                    constant
+    gamma: {linear: [1.0e-4, 1.0e-6]}                                straight line
+    gamma: {cosine: [1.0e-4, 0.0]}                                   half a cosine wave
+    gamma: {exponential: [1.0e-3, 3.0e-7]}                           constant ratio per step
+    gamma: {step: {start: 1.0e-4, factor: 0.1, at: [0.2, 0.4]}}      times factor at each of these points
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim import Optimizer
+
+Schedule = Mapping[str, Any]
+SHAPES = ("linear", "cosine", "exponential", "step")
+
+
+def value_at(value: Any, progress: float) -> Any:
+    """The value of a hyperparameter, scheduled or not, at progress in [0, 1]."""
+    if not isinstance(value, Mapping):
+        return value
+    ((shape, setting),) = value.items()
+    if shape == "step":
+        return setting["start"] * setting["factor"] ** sum(progress >= point for point in setting["at"])
+    start, end = setting
+    match shape:
+        case "linear":
+            return start + (end - start) * progress
+        case "cosine":
+            return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        case "exponential":
+            return start * (end / start) ** progress
+    raise ValueError(f"no schedule is called {shape!r}; there are {list(SHAPES)}")
+
+
+def decayed(start: float, decay: Mapping[str, Any]) -> dict[str, Any]:
+    """A schedule from `start`, given how it decays: {linear: 0.01} ends at 1 % of the start.
+
+    This is how an experiment says what happens to a value that is only known once a tuner has drawn it.
+    """
+    ((shape, setting),) = decay.items()
+    if shape == "step":
+        return {"step": {"start": start, **setting}}
+    return {shape: [start, start * setting]}
+
+
+def apply_schedules(optimizer: Optimizer, values: Mapping[str, Any], progress: float) -> None:
+    """Write each scheduled value into every parameter group; ValueError for a name that a group has not."""
+    for name, value in values.items():
+        for group in optimizer.param_groups:
+            if name not in group:
+                names = sorted(key for key in group if key != "params")
+                raise ValueError(f"{name} cannot follow a schedule: the optimizer's groups have {names}")
+            group[name] = value_at(value, progress)
