@@ -1,0 +1,267 @@
+"""From an experiment to its cells: everything that will run, resolved and checked before anything does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from optuna.distributions import BaseDistribution
+
+from optimizers import METHODS, load_plugin
+from optimizers.core import HyperValue, WeightRule, log
+from suite.data import DATASETS, DataError, describe, resolve_options
+from suite.models import MODELS
+from suite.records import FORMAT, PROTOCOL
+from suite.resolve import (
+    checked_decay,
+    checked_value,
+    first_named,
+    look_up,
+    model_options,
+    searched_hypers,
+)
+from suite.schedules import apply_schedules, decayed, value_at
+from suite.spec import Experiment, ExperimentFile, MethodEntry, Named, Problem, RealEntry, Task
+from suite.strict_yaml import Location
+from suite.trial import Trial, network_size, rule_at
+
+# Adam for the real parameters: betas 0.9 and 0.999 and Keras' eps, as in the paper and the rebuttal. Its
+# learning rate is part of every study: published tables confound it with the method by up to seven points.
+REAL_LR = log(0.01, 1e-4, 0.1)
+FIRST_SEED = 1001  # of the final runs; tuning seeds stay below
+NEARLY_DONE = 1.0 - 1e-6  # a decay to zero never arrives: the last step comes before progress 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one task: what is tuned, what is set, and how trials follow from a draw."""
+
+    data_label: str
+    model_label: str
+    method_label: str
+    data: dict[str, Any]
+    model: dict[str, Any]
+    method: str
+    fixed: dict[str, Any]  # hyperparameters that are not searched
+    decay: dict[str, Any]
+    space: dict[str, BaseDistribution]  # what is searched; "real.lr" is the real parameters' rate
+    published: dict[str, HyperValue]  # the default of everything searched: trial 0
+    train: dict[str, Any]
+    sizes: dict[str, Any]  # of the data set: classes, shape, train, val, test, bytes
+
+    @property
+    def name(self) -> str:
+        return f"{self.data_label}.{self.model_label}.{self.method_label}"
+
+    def trial(self, drawn: Mapping[str, Any], seed: int, stage: str) -> Trial:
+        """The trial of one draw: what was drawn, what is set, and the decays put on top of both."""
+        values = {**self.fixed, **drawn}
+        for name, shape in self.decay.items():
+            values[name] = decayed(values[name], shape)
+        real = {"lr": values.pop("real.lr")}
+        return Trial(
+            stage, self.data, self.model, self.method, dict(sorted(values.items())), real, self.train, seed
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment, resolved: its cells and the seeds of their final runs."""
+
+    name: str
+    experiment: Experiment
+    text: str
+    plugins: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(range(FIRST_SEED, FIRST_SEED + self.experiment.seeds))
+
+    @property
+    def runs(self) -> int:
+        return len(self.cells) * (self.experiment.tuning.trials + self.experiment.seeds)
+
+    @property
+    def epochs(self) -> int:
+        """Training epochs, if every run goes to its end."""
+        each = self.experiment.tuning.trials + self.experiment.seeds
+        return sum(cell.train["epochs"] * each for cell in self.cells)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What plan.json holds: the denominators, before anything runs."""
+        return {
+            "format": FORMAT,
+            "protocol": PROTOCOL,
+            "experiment": self.name,
+            "summary": self.experiment.summary,
+            "yaml": self.text,
+            "tuning": self.experiment.tuning.model_dump(),
+            "seeds": self.seeds,
+            "methods": {
+                entry.called: _card(entry, self.experiment.real) for entry in self.experiment.methods
+            },
+            "data": {cell.data_label: cell.sizes for cell in self.cells},
+            "cells": [
+                {
+                    "cell": cell.name,
+                    "data": cell.data_label,
+                    "model": cell.model_label,
+                    "method": cell.method_label,
+                    "epochs": cell.train["epochs"],
+                    "trial": cell.trial(cell.published, FIRST_SEED, "final").as_dict(),
+                }
+                for cell in self.cells
+            ],
+        }
+
+
+def make_plan(source: ExperimentFile, plugins: Sequence[str] = ()) -> Plan:
+    """Resolve an experiment against the registries; SpecError with a line for every problem.
+
+    `plugins` are files with methods that are loaded already; those that the experiment names are loaded here.
+    """
+    experiment = source.experiment()
+    plugins = (*plugins, *_load_plugins(source, experiment))
+    problems: dict[str, Problem] = {}
+    cells: list[Cell] = []
+    for number, task in enumerate(experiment.tasks):
+        for data in task.data:
+            for model in task.model:
+                for entry in experiment.methods:
+                    try:
+                        cells.append(_cell(experiment, number, data, model, entry))
+                    except Problem as problem:  # one mistake shows in many cells, but is told once
+                        problems.setdefault(f"{problem.location} {problem}", problem)
+    names = [cell.name for cell in cells]
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        what = Problem((), f"two cells are called {name}: give one of their parts a `label`")
+        problems[name] = what
+    if experiment.tuning.seed >= FIRST_SEED:
+        what = Problem(("tuning", "seed"), f"must be below {FIRST_SEED}, where the final seeds begin")
+        problems["seed"] = what
+    if problems:
+        raise source.error(*problems.values())
+    return Plan(source.name, experiment, source.text, plugins, tuple(cells))
+
+
+def _load_plugins(source: ExperimentFile, experiment: Experiment) -> tuple[str, ...]:
+    paths = [str((source.path.parent / plugin).resolve()) for plugin in experiment.plugins]
+    for number, path in enumerate(paths):
+        try:
+            load_plugin(Path(path))
+        except Exception as error:  # a plugin is a user's code: anything may come out of it
+            raise source.error(Problem(("plugins", number), f"{type(error).__name__}: {error}")) from None
+    return tuple(paths)
+
+
+def _cell(experiment: Experiment, number: int, data: Named, model: Named, entry: MethodEntry) -> Cell:
+    """One resolved cell; Problem with its location for the first thing wrong in it."""
+    task = experiment.tasks[number]
+    data_at = ("tasks", number, "data", task.data.index(data))
+    model_at = ("tasks", number, "model", task.model.index(model))
+    method_at = ("methods", experiment.methods.index(entry))
+    dataset = look_up(DATASETS, data.name, data_at)
+    try:
+        data_options = resolve_options(data.name, data.options)
+        sizes = describe(data.name, data.options)
+    except DataError as error:
+        raise Problem((*data_at, *first_named(data.options, error)), str(error)) from None
+    architecture = look_up(MODELS, model.name, model_at)
+    options = model_options(architecture.options, model.options, model_at)
+    method = look_up(METHODS, entry.name, method_at)
+    searched = searched_hypers(method, entry, method_at)
+    if experiment.real.lr is None:
+        searched["real.lr"] = REAL_LR
+    cell = Cell(
+        data_label=data.called,
+        model_label=model.called,
+        method_label=entry.called,
+        data={"name": data.name, **data_options},
+        model={"name": model.name, **options},
+        method=method.name,
+        fixed=_fixed(entry, experiment.real, searched, method_at),
+        decay=_decay(entry, experiment.real, method_at),
+        space={name: hyper.range for name, hyper in searched.items()},
+        published={name: hyper.default for name, hyper in searched.items()},
+        train=_train_settings(experiment, task, dataset.augment),
+        sizes=sizes,
+    )
+    _check_rule(cell, method_at)
+    _check_network(cell, model_at)
+    return cell
+
+
+def _fixed(
+    entry: MethodEntry, real: RealEntry, searched: Mapping[str, Any], location: Location
+) -> dict[str, Any]:
+    """Every hyperparameter that is not searched: as set in the experiment, else its default."""
+    hypers = METHODS[entry.name].hypers
+    fixed = {name: hyper.default for name, hyper in hypers.items() if name not in searched}
+    for name, value in entry.options.items():
+        fixed[name] = checked_value(hypers[name], value, (*location, name), name)
+    if real.lr is not None:
+        fixed["real.lr"] = checked_value(REAL_LR, real.lr, ("real", "lr"), "lr")
+    return fixed
+
+
+def _decay(entry: MethodEntry, real: RealEntry, location: Location) -> dict[str, Any]:
+    decay = {name: checked_decay(shape, (*location, "decay", name)) for name, shape in entry.decay.items()}
+    for name, shape in real.decay.items():
+        look_up({"lr": REAL_LR}, name, ("real", "decay"))
+        decay["real.lr"] = checked_decay(shape, ("real", "decay", name))
+    return decay
+
+
+def _train_settings(experiment: Experiment, task: Task, usual_augmentation: str) -> dict[str, Any]:
+    overrides = {name: value for name, value in task.train.model_dump().items() if value is not None}
+    settings = {**experiment.train.model_dump(), **overrides}
+    return {**settings, "augment": settings["augment"] or usual_augmentation}
+
+
+def _check_rule(cell: Cell, location: Location) -> None:
+    """Build the method at the start and at the end of every schedule: its own checks speak here."""
+    for progress in (0.0, NEARLY_DONE):
+        try:
+            trial = cell.trial(cell.published, FIRST_SEED, "final")
+            rule, schedules = rule_at(trial, progress)
+            weight = rule.start(torch.tensor([[0.1, -0.1]])).requires_grad_()
+            apply_schedules(rule.optimizer([weight]), schedules, progress)
+        except (TypeError, ValueError) as error:
+            raise Problem(
+                (*location, *first_named({**cell.fixed, **cell.decay}, error)), str(error)
+            ) from None
+        if not value_at(trial.real["lr"], 0.0) > 0:
+            raise Problem(("real", "lr"), f"must be above zero, not {trial.real['lr']!r}")
+
+
+def _check_network(cell: Cell, location: Location) -> None:
+    """Build the network without memory: do the images fit, are the options possible?"""
+    try:
+        network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes)
+    except ValueError as error:
+        options = {name: value for name, value in cell.model.items() if name != "name"}
+        raise Problem((*location, *first_named(options, error)), f"{cell.model['name']}: {error}") from None
+
+
+def is_latent_free(rule: WeightRule) -> bool:
+    """Whether the stored tensor already is the binary weight: measured, not declared."""
+    stored = rule.start(torch.linspace(-1.0, 1.0, 8).reshape(2, 4))
+    return bool(torch.equal(rule.read(stored), stored) and (stored.abs() == 1).all())
+
+
+def _card(entry: MethodEntry, real: RealEntry) -> dict[str, Any]:
+    """What the report says about a method: a range of null marks what the experiment does not search."""
+    method = METHODS[entry.name]
+    searched = {**searched_hypers(method, entry, ()), **({"real.lr": REAL_LR} if real.lr is None else {})}
+    return {
+        "method": method.name,
+        "paper": method.paper,
+        "summary": method.summary,
+        "latent_free": is_latent_free(method()),
+        "hypers": {
+            name: {"default": hyper.default, "range": str(hyper) if name in searched else None}
+            for name, hyper in {**method.hypers, "real.lr": REAL_LR}.items()
+        },
+    }

@@ -1,0 +1,68 @@
+"""One training run, resolved, and what it makes of its method and its model."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from optimizers import METHODS
+from optimizers.core import WeightRule
+from suite.models import MODELS
+from suite.models.layers import binary_layers
+from suite.records import PROTOCOL, digest
+from suite.schedules import value_at
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run, with nothing left to default. Its run_id is a hash of all of it."""
+
+    stage: str  # "tune": scored on validation, test out of reach; "final": scored once on test
+    data: dict[str, Any]
+    model: dict[str, Any]
+    method: str
+    hypers: dict[str, Any]  # numbers, words, or schedules
+    real: dict[str, Any]
+    train: dict[str, Any]
+    seed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"protocol": PROTOCOL, **vars(self)}
+
+    @functools.cached_property
+    def run_id(self) -> str:
+        return digest(self.as_dict())[:16]
+
+
+def rule_at(trial: Trial, progress: float) -> tuple[WeightRule, dict[str, Any]]:
+    """The method's rule with every hyperparameter at its value at `progress`, and the scheduled ones."""
+    values = {name: value_at(value, progress) for name, value in trial.hypers.items()}
+    schedules = {name: value for name, value in trial.hypers.items() if isinstance(value, Mapping)}
+    return METHODS[trial.method](**values), schedules
+
+
+def build_network(trial: Trial, shape: Sequence[int], classes: int, rule: WeightRule) -> nn.Module:
+    """The trial's network at its start; `shape` is channels, height, width."""
+    options = {name: value for name, value in trial.model.items() if name != "name"}
+    channels, height, width = shape
+    return MODELS[trial.model["name"]]((channels, height, width), classes, rule, trial.seed, **options)
+
+
+class NetworkSize(NamedTuple):
+    """Of one network: binary layers, binary weights, trainable real parameters."""
+
+    layers: int
+    binary: int
+    real: int
+
+
+def network_size(trial: Trial, sizes: Mapping[str, Any]) -> NetworkSize:
+    """The size of the trial's network on images of these sizes (shape, classes); nothing is allocated."""
+    with torch.device("meta"):
+        network = build_network(trial, sizes["shape"], sizes["classes"], rule_at(trial, 0.0)[0])
+    binary = [layer.weight.numel() for _, layer in binary_layers(network)]
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return NetworkSize(len(binary), sum(binary), trainable - sum(binary))
