@@ -1,0 +1,102 @@
+"""Where a run ran: what its record says about code, versions and machine."""
+
+import contextlib
+import functools
+import os
+import platform
+import resource
+import socket
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from suite.errors import UserError
+
+PACKAGES = ("torch", "torchvision", "numpy", "optuna")
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto`, or a device by name; UserError if this machine has it not."""
+    if wanted == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(name)
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"no device {wanted!r} here ({reason}); the choices are auto, cpu, cuda, cuda:N, mps"
+        ) from None
+    return device
+
+
+def use_device(device: torch.device, threads: int) -> None:
+    """Fix what changes bits: the number of threads, and on a GPU the choice of algorithms."""
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """The content of environment.json."""
+    return {
+        "git": dict(_git()),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+    }
+
+
+@functools.cache
+def _git() -> tuple[tuple[str, Any], ...]:
+    def git(*arguments: str) -> str:
+        here = Path(__file__).resolve().parent
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=30
+        ).stdout.strip()
+
+    try:
+        return ("commit", git("rev-parse", "HEAD")), ("dirty", bool(git("status", "--porcelain", "-uno")))
+    except (OSError, subprocess.SubprocessError):
+        return ("commit", None), ("dirty", None)
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement of `peak_memory`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):  # not Linux: the mark stays that of the process' whole life
+        Path("/proc/self/clear_refs").write_text("5")  # forget the high-water mark
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: allocated on a GPU, else the resident memory of this process, libraries included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if platform.system() == "Darwin" else peak * 1024

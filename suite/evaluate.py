@@ -1,0 +1,62 @@
+"""Scores of a network on a set of images, and batch-norm statistics re-estimated for fixed weights."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
+
+from suite.data import Images
+from suite.data.batches import Batch, eval_batches
+from suite.models.layers import binary_layers
+
+EVAL_BATCH = 1000
+
+
+def assert_binary(model: nn.Module) -> None:
+    """AssertionError, with the layer's name, unless every binary layer computes with -1 and +1 alone."""
+    for name, layer in binary_layers(model):
+        assert bool((layer.read(layer.weight).abs() == 1).all()), (
+            f"{name} computes with weights that are not -1/+1"
+        )
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, images: Images, part: str) -> tuple[dict[str, float], Tensor]:
+    """Mean loss in nats, top-1 and top-5 as fractions, keyed `<part>_loss` ...; and which images are right.
+
+    Every image counts once, whatever the batches. The second value is a bool tensor (N,). The model is left
+    in evaluation mode.
+    """
+    model.eval()
+    assert_binary(model)
+    loss, top1, top5 = [], [], []
+    for x, labels in eval_batches(images, EVAL_BATCH):
+        logits = model(x).float()
+        loss.append(F.cross_entropy(logits, labels, reduction="sum"))
+        best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        top1.append(best[:, 0])
+        top5.append(best.any(1))
+    right = torch.cat(top1)
+    count = len(images.labels)
+    scores = {
+        f"{part}_loss": float(torch.stack(loss).sum()) / count,
+        f"{part}_top1": int(right.sum()) / count,
+        f"{part}_top5": int(torch.cat(top5).sum()) / count,
+    }
+    return scores, right
+
+
+def chance(classes: int, part: str) -> dict[str, float]:
+    """What guessing scores: the scores of a run that diverged."""
+    return {
+        f"{part}_loss": float(torch.tensor(float(classes)).log()),
+        f"{part}_top1": 1 / classes,
+        f"{part}_top5": min(5, classes) / classes,
+    }
+
+
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Batch]) -> None:
+    """Batch norm's statistics anew, as plain averages over these batches; weights stay (rebuttal, l. 8)."""
+    update_bn(batches, model)

@@ -1,0 +1,230 @@
+"""The training loop: from a trial to its record. Everything that a run does stands here, in order."""
+
+import functools
+import hashlib
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from optimizers.core import WeightRule
+from suite.checkpoint import load_checkpoint, save_checkpoint
+from suite.data import Splits, load_splits
+from suite.data.batches import TrainBatches
+from suite.environment import environment, peak_memory, reset_peak_memory
+from suite.evaluate import chance, evaluate, reestimate_batch_norm
+from suite.flips import FlipCounter
+from suite.models.layers import binary_layers
+from suite.records import RunFolder, canonical, digest, write_array
+from suite.schedules import apply_schedules, value_at
+from suite.trial import Trial, build_network, rule_at
+
+OnEpoch = Callable[[dict[str, Any]], None]
+
+
+def train(
+    trial: Trial,
+    run: RunFolder,
+    device: torch.device,
+    checkpoint_every: float = 60.0,
+    on_epoch: OnEpoch = lambda line: None,
+) -> dict[str, Any]:
+    """Train as the trial says, leave the record in `run`, return the result.
+
+    A run that was interrupted goes on from its last checkpoint and ends with the same bits as an
+    unbroken one: every random draw is keyed by (seed, epoch, sample), so there is no generator state to lose.
+    `checkpoint_every` is in seconds; `on_epoch` is shown every finished epoch.
+    """
+    started = time.perf_counter()
+    reset_peak_memory(device)
+
+    # Data, network, and the two optimizers that share it
+    data = splits_on(device, canonical(trial.data), trial.stage == "final")
+    rule, schedules = rule_at(trial, progress=0.0)
+    model = build_network(trial, data.record["shape"], data.classes, rule).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weights, real = optimizers_of(model, rule, value_at(trial.real["lr"], 0.0))
+    real_schedules = {"lr": trial.real["lr"]} if isinstance(trial.real["lr"], dict) else {}
+    settings = trial.train
+    batches = TrainBatches(data.train, settings["batch_size"], seed=trial.seed, augment=settings["augment"])
+    steps_per_epoch, epochs = len(batches), settings["epochs"]
+    steps = steps_per_epoch * epochs
+    flips = FlipCounter(model, device)
+
+    # Where the run stands
+    lines: list[dict[str, Any]] = []
+    flips_per_step: list[Tensor] = []
+    run.begin(trial.as_dict(), environment(device))
+    state = load_checkpoint(run.path)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        weights.load_state_dict(state["weights"])
+        real.load_state_dict(state["real"])
+        flips.load_state_dict(state["flips"])
+        lines, flips_per_step = json.loads(state["lines"]), state["flips_per_step"]
+    run.keep_epochs(lines)
+    checkpointed = time.perf_counter()
+    diverged_at = None
+
+    for epoch in range(len(lines) + 1, epochs + 1):
+        # One epoch of training. Nothing in it waits for a number.
+        epoch_started = time.perf_counter()
+        model.train()
+        step = (epoch - 1) * steps_per_epoch
+        losses: list[Tensor] = []
+        correct = torch.zeros((), dtype=torch.int64, device=device)
+        for x, labels in batches.epoch(epoch):
+            apply_schedules(weights, schedules, step / steps)
+            apply_schedules(real, real_schedules, step / steps)
+            logits = model(x)
+            loss = F.cross_entropy(logits, labels)
+            weights.zero_grad()
+            real.zero_grad()
+            loss.backward()
+            weights.step()
+            real.step()
+            flips.count()
+            losses.append(loss.detach())
+            correct += (logits.detach().argmax(1) == labels).sum()
+            step += 1
+
+        # Did it diverge? A sign hides what has become of a latent weight, so look at the tensors too.
+        loss_of_step = torch.stack(losses).tolist()
+        train_seconds = time.perf_counter() - epoch_started
+        bad = next((n for n, value in enumerate(loss_of_step, 1) if not math.isfinite(value)), None)
+        if bad is None and not all(bool(p.isfinite().all()) for p in model.parameters()):
+            bad = steps_per_epoch
+        counts, per_step = flips.end_epoch()
+        if bad is not None:
+            diverged_at = (epoch - 1) * steps_per_epoch + bad
+            break
+
+        # What the epoch has brought
+        scores, _ = evaluate(model, data.val, "val")
+        flips_per_step.append(per_step)
+        line = {
+            "epoch": epoch,
+            "step": step,
+            "train_loss": statistics.fmean(loss_of_step),
+            "train_top1": int(correct) / (steps_per_epoch * batches.batch_size),
+            **scores,
+            "flips": counts,
+            "train_seconds": train_seconds,
+            "seconds": time.perf_counter() - epoch_started,
+        }
+        lines.append(line)
+        run.append_epoch(line)
+        on_epoch(line)
+        if time.perf_counter() - checkpointed >= checkpoint_every and epoch < epochs:
+            state = {
+                "model": model.state_dict(),
+                "weights": weights.state_dict(),
+                "real": real.state_dict(),
+                "flips": flips.state_dict(),
+                "flips_per_step": flips_per_step,
+                "lines": json.dumps(lines),
+            }
+            save_checkpoint(run.path, state)
+            checkpointed = time.perf_counter()
+
+    # The end: batch norm if asked for, the scores, the record
+    if diverged_at is None:
+        if settings["reestimate_batch_norm"]:
+            reestimate_batch_norm(model, batches.epoch(epochs + 1))
+        scores, _ = evaluate(model, data.val, "val")
+        if trial.stage == "final":
+            test_scores, right = evaluate(model, data.test, "test")
+            scores |= test_scores
+            write_array(run.path / "test_correct.npy", np.packbits(right.cpu().numpy()))
+    else:
+        scores = chance(data.classes, "val") | (
+            chance(data.classes, "test") if trial.stage == "final" else {}
+        )
+    counted = (
+        torch.cat(flips_per_step) if flips_per_step else torch.zeros(0, len(flips.names), dtype=torch.int32)
+    )
+    write_array(run.path / "flips.npz", counted.numpy())
+    binary = sum(flips.weights)
+    result: dict[str, Any] = {
+        "status": "done" if diverged_at is None else "diverged",
+        "epochs": len(lines),
+        "steps": len(lines) * steps_per_epoch,
+        "scores": scores,
+        "layers": [{"name": n, "weights": w} for n, w in zip(flips.names, flips.weights, strict=True)],
+        "binary_weights": binary,
+        "real_parameters": sum(p.numel() for group in real.param_groups for p in group["params"]),
+        "bytes_per_binary_weight": {
+            "stored": sum(p.nbytes for group in weights.param_groups for p in group["params"]) / binary,
+            "optimizer": state_bytes(weights) / binary,
+        },
+    }
+    if diverged_at is not None:
+        result["diverged_at_step"] = diverged_at
+    repeats = {"trial": trial.as_dict(), "result": result, "epochs": [_without_times(line) for line in lines]}
+    result["digest"] = digest({**repeats, "flips": _sha256(counted), "weights": weights_sha256(model)})
+    result["seconds"] = sum(line["seconds"] for line in lines)
+    result["session_seconds"] = time.perf_counter() - started
+    per_step_ms = [1000 * line["train_seconds"] / steps_per_epoch for line in lines]
+    result["step_milliseconds"] = statistics.median(per_step_ms) if per_step_ms else None
+    result["peak_memory_bytes"] = peak_memory(device)
+    run.finish(result)
+    return result
+
+
+@functools.lru_cache(maxsize=4)
+def splits_on(device: torch.device, data: str, with_test: bool) -> Splits:
+    """The images of a trial's data (canonical JSON) on a device; a warm worker loads them once."""
+    options = json.loads(data)
+    return load_splits(options.pop("name"), options, with_test=with_test).to(device)
+
+
+def optimizers_of(model: nn.Module, rule: WeightRule, real_lr: float) -> tuple[Optimizer, Adam]:
+    """The method's optimizer for the binary weights, Adam for every other trainable parameter.
+
+    ValueError unless each trainable parameter has exactly one owner.
+    """
+    binary = [layer.weight for _, layer in binary_layers(model)]
+    owned = {id(weight) for weight in binary}
+    real = [p for p in model.parameters() if p.requires_grad and id(p) not in owned]
+    weights = rule.optimizer(binary)
+    adam = Adam(real, lr=real_lr, eps=1e-7, foreach=True)  # betas 0.9 and 0.999; eps as in Keras
+    claimed = [
+        id(p) for optimizer in (weights, adam) for group in optimizer.param_groups for p in group["params"]
+    ]
+    trainable = [id(p) for p in model.parameters() if p.requires_grad]
+    if sorted(claimed) != sorted(trainable):
+        raise ValueError("a parameter has no optimizer or two: every trainable parameter needs exactly one")
+    return weights, adam
+
+
+def state_bytes(optimizer: Optimizer) -> int:
+    """Bytes of all tensors in an optimizer's state."""
+    return sum(
+        v.nbytes for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor)
+    )
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """A hash of all effective binary weights and all real parameters."""
+    tensors = [layer.binary_weight() > 0 for _, layer in binary_layers(model)]
+    stored = {id(layer.weight) for _, layer in binary_layers(model)}
+    return _sha256(*tensors, *(p.detach() for p in model.parameters() if id(p) not in stored))
+
+
+def _sha256(*tensors: Tensor) -> str:
+    content = hashlib.sha256()
+    for tensor in tensors:
+        content.update(tensor.cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()
+
+
+def _without_times(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if "seconds" not in name}
