@@ -1,0 +1,335 @@
+"""The command `flipbench`: the front door, and the only place that knows both the suite and the report.
+
+Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 what was asked cannot be done,
+and nothing was written; 130 interrupted, the same command goes on.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from suite.errors import UserError
+from suite.records import DamagedRecord
+
+if TYPE_CHECKING:
+    from suite.plan import Plan
+
+app = typer.Typer(
+    help="The comparative benchmark of optimizers for binarized neural networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out, err = Console(), Console(stderr=True)
+
+Exp = Annotated[
+    str, typer.Argument(metavar="EXP", help="A name in experiments/, or the path of a YAML file.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a value, for example --set train.epochs=5."),
+]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", help="A Python file with methods of your own; it is executed."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and print the plan; run and write nothing.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes. Default: one per core, or one per GPU.")
+]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of each worker; another number gives other bits.")]
+Results = Annotated[Path, typer.Option(help="The folder that holds one folder per experiment.")]
+
+
+def main() -> None:
+    """Run the command line; what a user can mend ends in one message and exit code 2."""
+    try:
+        app()
+    except (UserError, DamagedRecord, OSError) as error:
+        err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(2)
+
+
+@app.command("list")
+def list_(plugin: Plugin = None, as_json: AsJson = False) -> None:
+    """What there is: methods with hyperparameters and ranges, models, data sets, experiments."""
+    from optimizers import METHODS
+    from suite.data import DATASETS
+    from suite.models import MODELS
+
+    _load_plugins(plugin)
+    methods = {
+        m.name: {
+            "summary": m.summary,
+            "paper": m.paper,
+            "hypers": {n: {"default": h.default, "range": str(h)} for n, h in m.hypers.items()},
+        }
+        for m in METHODS.values()
+    }
+    models = {m.name: {"summary": m.summary, "options": m.options} for m in MODELS.values()}
+    data = {d.name: {"summary": d.summary, "classes": d.classes, "shape": d.shape} for d in DATASETS.values()}
+    experiments = {name: _headline(path) for name, path in sorted(_experiments().items())}
+    if as_json:
+        _print_json({"methods": methods, "models": models, "data": data, "experiments": experiments})
+        return
+    table = Table("method", "hyperparameter", "default", "range", title="Methods", title_justify="left")
+    for name, card in methods.items():
+        table.add_section()
+        for row, (hyper, values) in enumerate(card["hypers"].items()):
+            default = "none" if values["default"] is None else f"{values['default']}"
+            table.add_row(name if row == 0 else "", hyper, default, values["range"])
+    out.print(table)
+    for title, rows in (
+        ("Methods in a sentence", {name: card["summary"] for name, card in methods.items()}),
+        ("Models", {name: f"{card['summary']} {_options(card['options'])}" for name, card in models.items()}),
+        ("Data sets", {name: card["summary"] for name, card in data.items()}),
+        ("Experiments", experiments),
+    ):
+        table = Table("name", "", title=title, title_justify="left", show_header=False)
+        for name, text in rows.items():
+            table.add_row(name, escape(text))
+        out.print(table)
+
+
+@app.command()
+def plan(
+    exp: Exp,
+    set_: Set = None,
+    plugin: Plugin = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Check an experiment and print its cells, trials, epochs and disk, before anything runs."""
+    _print_plan(_plan(exp, set_, plugin), results, as_json)
+
+
+@app.command()
+def sweep(
+    exp: Exp,
+    set_: Set = None,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    threads: Threads = 1,
+    results: Results = Path("results"),
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tune every cell, run the winners on fresh seeds, write the report. Run it again after a stop."""
+    planned = _plan(exp, set_, plugin)
+    if dry_run:
+        _print_plan(planned, results, as_json)
+        return
+    _run(planned, results / planned.name, device, workers, threads, as_json, tuning_only=False)
+
+
+@app.command()
+def tune(
+    exp: Exp,
+    set_: Set = None,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    threads: Threads = 1,
+    results: Results = Path("results"),
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Only the tuning trials of every cell; the test set stays out of reach. `sweep` goes on from there."""
+    planned = _plan(exp, set_, plugin)
+    if dry_run:
+        _print_plan(planned, results, as_json)
+        return
+    _run(planned, results / planned.name, device, workers, threads, as_json, tuning_only=True)
+
+
+@app.command()
+def train(
+    exp: Exp,
+    cell: Annotated[str, typer.Argument(help="data.model.method, as `plan` prints it.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the start, the order and the augmentation.")] = 0,
+    final: Annotated[bool, typer.Option("--final", help="Score once on the test set.")] = False,
+    set_: Set = None,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """One run of one cell at its published (or set) hyperparameters, epoch by epoch."""
+    from suite.environment import choose_device, use_device
+    from suite.records import RunFolder, owned
+    from suite.spec import SpecError, one_of
+    from suite.train import train as train_trial
+
+    planned = _plan(exp, set_, plugin)
+    cells = {entry.name: entry for entry in planned.cells}
+    if cell not in cells:
+        raise SpecError(f"{exp} has no cell {cell!r}{one_of(cell, cells)}")
+    where = choose_device(device)
+    use_device(where, threads)
+    trial = cells[cell].trial(cells[cell].published, seed, "final" if final else "tune")
+    run = RunFolder(results / planned.name / "runs" / trial.run_id)
+
+    def show(line: dict[str, Any]) -> None:
+        err.print(
+            f"epoch {line['epoch']:>4}  train loss {line['train_loss']:.4f}"
+            f"  validation top-1 {line['val_top1']:.4f}"
+            f"  flips {sum(line['flips']['flips']):>9}  {line['seconds']:.1f} s",
+            highlight=False,
+        )
+
+    with owned(run.path) as mine:
+        if not mine:
+            raise SpecError(f"{run.path}: another process trains this run")
+        result = run.result() or train_trial(trial, run, where, on_epoch=show)
+    if as_json:
+        _print_json({"run": str(run.path), **result})
+        return
+    scores = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
+    out.print(f"{result['status']}: {scores}\nrecord: {run.path}", highlight=False)
+
+
+@app.command()
+def report(
+    exp: Annotated[str, typer.Argument(metavar="EXP", help="A name in results/, or the path of its folder.")],
+    results: Results = Path("results"),
+) -> None:
+    """Write the report of what is there, finished or not. Reads records only."""
+    from report.build import build_report, console_table
+
+    folder = results / exp if (results / exp).is_dir() or not Path(exp).is_dir() else Path(exp)
+    page = build_report(folder)
+    out.print(console_table(folder))
+    out.print(f"report: {page}", highlight=False)
+
+
+def _plan(exp: str, changes: list[str] | None, plugins: list[Path] | None) -> "Plan":
+    from suite.plan import make_plan
+    from suite.spec import ExperimentFile
+
+    path = Path(exp) if exp.endswith((".yaml", ".yml")) else Path("experiments") / f"{exp}.yaml"
+    return make_plan(ExperimentFile(path, changes or []), _load_plugins(plugins))
+
+
+def _load_plugins(plugins: list[Path] | None) -> list[str]:
+    from optimizers import load_plugin
+
+    for plugin in plugins or []:
+        load_plugin(plugin)
+    return [str(plugin.resolve()) for plugin in plugins or []]
+
+
+def _run(
+    planned: "Plan",
+    folder: Path,
+    device: str,
+    workers: int | None,
+    threads: int,
+    as_json: bool,
+    *,
+    tuning_only: bool,
+) -> None:
+    from suite.data import load_splits
+    from suite.environment import choose_device
+    from suite.progress import SweepProgress
+    from suite.records import owned
+    from suite.sweep import Busy, Machine, Sweep, default_devices, prepare_folder
+
+    chosen = choose_device(device)
+    devices = (str(chosen),) * (workers or 1) if ":" in device else default_devices(chosen.type, workers)
+    data = {cell.data_label: {**cell.data} for cell in planned.cells}
+    records = {
+        label: load_splits(options.pop("name"), options, with_test=False).record
+        for label, options in data.items()
+    }
+    with owned(folder) as mine:
+        if not mine:
+            raise Busy(f"{folder}: another sweep works in this folder")
+        prepare_folder(planned, folder, records)
+        err.print(
+            f"{planned.runs} runs, {planned.epochs} epochs, {len(devices)} workers on {chosen} -> {folder}"
+        )
+        try:
+            with SweepProgress(planned, tuning_only=tuning_only) as progress:
+                machine = Machine(devices, threads)
+                complete = Sweep(planned, folder, machine, tuning_only, progress.on_report).run()
+        except KeyboardInterrupt:
+            err.print("interrupted; the same command goes on from here")
+            raise typer.Exit(130) from None
+    _conclude(folder, complete, as_json, tuning_only=tuning_only)
+
+
+def _conclude(folder: Path, complete: bool, as_json: bool, *, tuning_only: bool) -> None:
+    from report.build import build_report, console_table
+
+    page = build_report(folder)
+    if as_json:
+        cells = [json.loads(path.read_text()) for path in sorted((folder / "cells").glob("*.json"))]
+        _print_json({"complete": complete, "report": str(page), "cells": cells})
+    elif not tuning_only:
+        out.print(console_table(folder))
+    err.print(f"report: {page}", highlight=False)
+    if not complete:
+        err.print("[bold red]some planned runs have no result:[/] the report says which and why")
+        raise typer.Exit(1)
+
+
+def _print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
+    from suite.cost import disk_bytes
+
+    tuning, seeds = planned.experiment.tuning, planned.experiment.seeds
+    disk = disk_bytes(planned)
+    if as_json:
+        _print_json({**planned.as_dict(), "runs": planned.runs, "epochs": planned.epochs, "disk_bytes": disk})
+        return
+    table = Table(
+        "cell", "tuning trials", "final seeds", "epochs", "searched", title=planned.experiment.summary
+    )
+    for cell in planned.cells:
+        each = cell.train["epochs"]
+        table.add_row(
+            cell.name,
+            f"{tuning.trials} ({tuning.sampler})",
+            str(seeds),
+            f"{each} x {tuning.trials + seeds} = {each * (tuning.trials + seeds)}",
+            ", ".join(cell.space) or "nothing",
+        )
+    out.print(table)
+    out.print(
+        f"{len(planned.cells)} cells, {planned.runs} runs, {planned.epochs} epochs, "
+        f"at most {disk / 1e6:,.0f} MB in {results / planned.name}",
+        highlight=False,
+    )
+
+
+def _experiments() -> dict[str, Path]:
+    folder = Path("experiments")
+    return {str(path.relative_to(folder).with_suffix("")): path for path in folder.rglob("*.yaml")}
+
+
+def _headline(path: Path) -> str:
+    from suite.spec import ExperimentFile
+
+    values = ExperimentFile(path).values
+    return str(values.get("summary", "")) if isinstance(values, dict) else ""
+
+
+def _options(options: dict[str, Any]) -> str:
+    return "(" + ", ".join(f"{name}: {value}" for name, value in options.items()) + ")"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

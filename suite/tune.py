@@ -1,0 +1,117 @@
+"""Tuning one cell: an Optuna study that one coordinator owns, and the cell's ledger.
+
+A draw is a pure function of (study seed, trial number, hyperparameter name), so stopping and going on
+repeats nothing, and trial n tries the same real learning rate in every cell. The first trial is the published
+default.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from suite.plan import Cell
+from suite.random_keys import random_key
+from suite.records import digest
+from suite.spec import Tuning
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class KeyedRandomSampler(BaseSampler):
+    """Independent random search whose draws are keyed by seed, trial number and name."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        key = random_key(self.seed, trial.number, param_name) % 2**32
+        return RandomSampler(key).sample_independent(study, trial, param_name, param_distribution)
+
+
+class CellStudy:
+    """The trials of one cell: draws them, learns their values, remembers them in an Optuna journal."""
+
+    def __init__(self, cell: Cell, tuning: Tuning, folder: Path) -> None:
+        self.cell, self.tuning = cell, tuning
+        # Another definition of the cell is another study: draws of one must not pass for draws of the other.
+        definition = {**vars(cell), "space": {name: repr(d) for name, d in cell.space.items()}}
+        key = digest([definition, tuning.model_dump(exclude={"trials"})])[:8]
+        # Absolute, because the lock of a relative journal path hangs for ever once it is stale (optuna 5.0).
+        self.path = (folder / f"{cell.name}-{key}.log").resolve()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        cut_torn_tail(self.path)
+        storage = JournalStorage(JournalFileBackend(str(self.path)))
+        self.study = optuna.create_study(
+            storage=storage, study_name=cell.name, direction="maximize", load_if_exists=True
+        )
+        if not self.study.trials:
+            self.study.enqueue_trial(dict(cell.published))
+
+    def drawn(self) -> list[dict[str, Any]]:
+        """What has been drawn so far, by trial number."""
+        asked = [
+            trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING
+        ]
+        return [dict(trial.params) for trial in asked[: self.tuning.trials]]
+
+    def draw(self) -> None:
+        """Draw every trial that may be drawn now.
+
+        Random search needs no results: all at once. TPE draws `at_once` trials, then waits for theirs, so
+        that its history, and with it every draw, is the same however many workers there are.
+        """
+        while (number := len(self.drawn())) < self.tuning.trials:
+            if self.tuning.sampler == "random":
+                self.study.sampler = KeyedRandomSampler(self.tuning.seed)
+            else:
+                running = any(t.state == TrialState.RUNNING for t in self.study.get_trials(deepcopy=False))
+                if number % self.tuning.at_once == 0 and running:
+                    return
+                self.study.sampler = TPESampler(seed=random_key(self.tuning.seed, number) % 2**32)
+            self.study.ask(dict(self.cell.space))
+
+    def tell(self, number: int, value: float | None) -> bool:
+        """A trial's score on validation, chance if it diverged, None if it failed; False if it is known."""
+        if self.study.get_trials(deepcopy=False)[number].state != TrialState.RUNNING:
+            return False
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        self.study.tell(number, value, state=state)
+        return True
+
+
+def cut_torn_tail(journal: Path) -> None:
+    """Drop a last line that was not written to its end: Optuna would refuse the whole journal for ever."""
+    if not journal.exists():
+        return
+    content = journal.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with open(journal, "r+b") as file:
+            file.truncate(whole)
+            os.fsync(file.fileno())
+
+
+def winner(values: Mapping[int, Mapping[str, float]]) -> int | None:
+    """The trial with the best validation top-1; of equals the one with the lower loss, then the earlier."""
+    if not values:
+        return None
+    return min(values, key=lambda number: (-values[number]["val_top1"], values[number]["val_loss"], number))
