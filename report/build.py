@@ -1,0 +1,70 @@
+"""Builds the report of an experiment: reads its records, writes its report folder."""
+
+from pathlib import Path
+
+import pandas as pd
+from rich.table import Table
+
+from report.compare import compare
+from report.gather import Report, gather
+from report.page import markdown_page, page
+from report.read import Records, read_records
+from report.svg import standalone
+from report.texts import accuracy_rows, console, latex
+from report.tidy import curves_frame, layers_frame, runs_frame, tuning_frame
+from suite.records import write_atomically
+
+
+def build_report(experiment_folder: Path) -> Path:
+    """Write results/<experiment>/report/ and return the path of its index.html.
+
+    The same records give the same bytes, whenever and wherever. Raises FileNotFoundError without a plan and
+    DamagedRecord for a plan that cannot be read; whatever else is damaged is shown in the coverage table.
+    """
+    records = read_records(experiment_folder)
+    report = gather(records)
+    target = experiment_folder / "report"
+    target.mkdir(exist_ok=True)
+    drawings = {f"{name}.svg": standalone(svg) for name, svg in svgs(report).items()}
+    for stale in sorted(target.glob("*.svg")):
+        if stale.name not in drawings:
+            stale.unlink()
+    texts = {
+        **drawings,
+        **data_files(records, report),
+        "accuracy.tex": latex([each.comparison for each in report.tasks]),
+        "report.md": markdown_page(report),
+        "index.html": page(report),  # last, so that it never shows before its files
+    }
+    for name, text in texts.items():
+        write_atomically(target / name, text.encode())
+    return target / "index.html"
+
+
+def console_table(experiment_folder: Path) -> Table:
+    """The result as a table for the terminal. Raises as `build_report` does."""
+    records = read_records(experiment_folder)
+    return console([compare(records, task) for task in records.tasks])
+
+
+def svgs(report: Report) -> dict[str, str]:
+    drawings = [
+        drawing
+        for task in report.tasks
+        for drawing in (task.accuracy, *task.learning, *task.flips, task.tuning)
+        if drawing is not None
+    ]
+    return {drawing.name: drawing.svg for drawing in drawings}
+
+
+def data_files(records: Records, report: Report) -> dict[str, str]:
+    frames = {
+        "accuracy.csv": pd.DataFrame(
+            [row for task in report.tasks for row in accuracy_rows(task.comparison)]
+        ),
+        "runs.csv": runs_frame(records),
+        "curves.csv": curves_frame(records),
+        "flips.csv": layers_frame(records),
+        "tuning.csv": tuning_frame(records),
+    }
+    return {name: frame.to_csv(index=False, lineterminator="\n") for name, frame in frames.items()}

@@ -1,0 +1,202 @@
+"""The figures of the report: each function returns one drawing as SVG text."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from report.axes import WIDTH, epoch_axis, fold, label_ends, log_axis, margin
+from report.compare import Comparison, Standing
+from report.numbers import spread
+from report.styles import Look, Looks
+from report.svg import MUTED, RULE, TEXT, draw
+
+
+def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> str:
+    """Mean, 95 % t-interval and every seed of each method, with the numbers written at the right."""
+    standings = comparison.standings
+    height = 56 + 44 * len(standings)
+
+    def paint(figure: Figure) -> None:
+        left = margin([each.method for each in standings]) / WIDTH
+        axes = figure.add_axes((left, 40 / height, 1 - left - 128 / WIDTH, 1 - 46 / height))
+        low, high = accuracy_limits(standings)
+        axes.set(xlim=(low, high), ylim=(len(standings) - 0.45, -0.55), xlabel="test top-1 accuracy, %")
+        for row, standing in enumerate(standings):
+            accuracy_row(axes, row, standing, looks[standing.method], low)
+        axes.set_yticks(range(len(standings)), [fold(each.method) for each in standings])
+        axes.tick_params(axis="y", length=0, labelcolor=TEXT)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.spines["left"].set_visible(False)
+        axes.grid(False, axis="y")
+
+    return draw(name, WIDTH, height, paint)
+
+
+def accuracy_limits(standings: list[Standing]) -> tuple[float, float]:
+    """Limits in percent that hold every interval, but let no diverged run squeeze the others together."""
+    ends: list[float] = []
+    for each in standings:
+        stable = each.scores if not each.diverged else each.stable_scores
+        ends += stable
+        if each.scores and not each.diverged and not math.isnan(each.half_width):
+            ends += [each.mean - each.half_width, each.mean + each.half_width]
+    ends = ends or [score for each in standings for score in each.scores]
+    pad = 0.06 * (max(ends) - min(ends)) or 0.005
+    return 100 * max(0.0, min(ends) - pad), 100 * min(1.0, max(ends) + pad)
+
+
+def accuracy_row(axes: Axes, row: int, standing: Standing, look: Look, low: float) -> None:
+    right = axes.get_yaxis_transform()
+    axes.axhline(row, color=RULE, linewidth=0.6, zorder=0)
+    if not standing.scores:
+        axes.text(1.04, row, "no score yet", transform=right, va="center", color=MUTED)
+        return
+    mean, half = 100 * standing.mean, 100 * standing.half_width
+    scores = 100 * np.array(standing.scores)
+    inside = scores[scores >= low]
+    axes.plot(
+        inside,
+        np.full(len(inside), row + 0.2),
+        "o",
+        color=look.color,
+        markersize=4,
+        alpha=0.6,
+        markeredgewidth=0,
+    )
+    if not math.isnan(half):
+        axes.plot(
+            [mean - half, mean + half], [row, row], color=look.color, linewidth=2.4, solid_capstyle="butt"
+        )
+    axes.plot([mean], [row], look.marker, color=look.color, markersize=8)
+    if len(inside) < len(scores) or mean < low:
+        outside = f"◂ {len(scores) - len(inside)} diverged"
+        axes.text(0.015, row - 0.26, outside, transform=right, va="center", color=TEXT, fontsize=10.5)
+    axes.text(1.04, row - 0.17, spread(standing), transform=right, va="center", color=TEXT, weight="bold")
+    axes.text(1.04, row + 0.21, standing.short_mark, transform=right, va="center", color=MUTED, fontsize=10.5)
+
+
+def curve_figure(
+    name: str,
+    curves: pd.DataFrame,
+    column: str,
+    title: str,
+    looks: Looks,
+    *,
+    scale: float = 1.0,
+    log: bool = False,
+    floor: float | None = None,
+    late: bool = False,
+) -> str:
+    """One column of the curves against the epoch: mean over the seeds, band from the lowest to the highest.
+
+    `floor` draws a level; `late` lets the first epochs lie below the panel, so that the ends spread out.
+    """
+    methods = [method for method in looks if method in set(curves["method"])]
+    height = max(300, 90 + 17 * len(methods))
+
+    def paint(figure: Figure) -> None:
+        right = 16 + margin(methods)
+        axes = figure.add_axes((52 / WIDTH, 44 / height, 1 - (52 + right) / WIDTH, 1 - 72 / height))
+        axes.set_title(title, pad=9)
+        ends = [
+            (
+                method,
+                curve_line(
+                    axes, curves[curves["method"] == method], column, scale, log, looks[method], place
+                ),
+            )
+            for place, method in enumerate(methods)
+        ]
+        epoch_axis(axes, int(curves["epoch"].max()))
+        if log:
+            log_axis(axes)
+        if late:
+            axes.set_ylim(bottom=late_start(curves, column) * scale)
+        if floor is not None:
+            axes.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        label_ends(axes, [(m, end) for m, end in ends if math.isfinite(end)], looks)
+
+    return draw(name, WIDTH, height, paint)
+
+
+def curve_line(
+    axes: Axes, curve: pd.DataFrame, column: str, scale: float, log: bool, look: Look, place: int
+) -> float:
+    """Draw one method's curve; returns where it ends. `place` keeps the marks of different methods apart."""
+    values = curve[column].where(curve[column] > 0) if log else curve[column]
+    by_epoch = (values * scale).groupby(curve["epoch"]).agg(["mean", "min", "max"])
+    epochs = by_epoch.index.to_numpy()
+    axes.fill_between(epochs, by_epoch["min"], by_epoch["max"], color=look.color, alpha=0.14, linewidth=0)
+    every = max(1, len(epochs) // 6)
+    axes.plot(
+        epochs,
+        by_epoch["mean"],
+        color=look.color,
+        linestyle=look.dashes,
+        marker=look.marker,
+        markevery=(place % every, every),
+    )
+    last = by_epoch["mean"].dropna()
+    return float(last.iloc[-1]) if len(last) else math.nan
+
+
+def late_start(curves: pd.DataFrame, column: str) -> float:
+    """The lowest value after the first sixth of the training."""
+    late = curves[curves["epoch"] > curves["epoch"].max() / 6]
+    return float(late[column].min())
+
+
+def layers_figure(name: str, layers: pd.DataFrame, looks: Looks) -> str:
+    """Flips per weight per step of every binary layer, one small panel each, on common axes."""
+    names = list(dict.fromkeys(layers["layer"]))
+    methods = [method for method in looks if method in set(layers["method"])]
+    rows = math.ceil(len(names) / 2)
+    columns = 1 if any("\n" in fold(method) for method in methods) else 2
+    legend = 20 * math.ceil(len(methods) / columns)
+    height = 58 + legend + 150 * rows
+
+    def paint(figure: Figure) -> None:
+        grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
+        figure.subplots_adjust(0.125, 42 / height, 0.97, 1 - (26 + legend) / height, wspace=0.1, hspace=0.32)
+        for axes, layer in zip(grid.flat, names, strict=False):
+            panel = layers[layers["layer"] == layer]
+            weights = int(panel["weights"].iloc[0])
+            called = f"layer {layer}" if layer.isdigit() else layer
+            title = f"{called} · {weights:,} weights".replace(",", "\u202f")
+            axes.set_title(title, fontsize=11, pad=5, weight="normal")
+            for place, method in enumerate(methods):
+                curve_line(
+                    axes, panel[panel["method"] == method], "flip_rate", 1.0, True, looks[method], place
+                )
+            log_axis(axes)
+        for axes in list(grid.flat)[len(names) :]:
+            axes.set_visible(False)
+        for axes in (each for row in grid for each in row if each.get_visible()):
+            epoch_axis(axes, int(layers["epoch"].max()))
+        for upper, lower in zip(grid[:-1].flat, grid[1:].flat, strict=True):
+            if lower.get_visible():
+                upper.set_xlabel("")
+            upper.tick_params(labelbottom=not lower.get_visible())
+        lines = grid.flat[0].get_lines()[: len(methods)]
+        figure.legend(
+            lines, methods, loc="upper left", ncols=columns, bbox_to_anchor=(0.1, 1.0), handlelength=3
+        )
+
+    return draw(name, WIDTH, height, paint)
+
+
+def glyph(look: Look) -> str:
+    """The line and mark of a method alone, for the list of methods."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.plot(
+            [0, 1, 2], [0, 0, 0], color=look.color, linestyle=look.dashes, marker=look.marker, markevery=[1]
+        )
+
+    return draw(f"glyph-{look.color[1:]}-{look.marker}", 44, 14, paint)

@@ -1,0 +1,206 @@
+"""Reads the records of one experiment folder; the format is described in results/README.md.
+
+Every planned run becomes one `Run`, whatever became of it, so that nothing can drop out of a denominator.
+A damaged plan stops the report; any other damaged file makes its runs `damaged`, never numbers.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from report.run_folder import DamagedRecord, need, read_json, read_run_folder
+from suite.records import FORMAT
+
+STATUSES = ("done", "diverged", "failed", "damaged", "missing")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and a model: what the methods are compared on."""
+
+    data: str
+    model: str
+    key: str  # safe in a file name
+
+    @property
+    def title(self) -> str:
+        return f"{self.data} \u00d7 {self.model}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one task, and its ledger as far as it is written."""
+
+    name: str
+    task: Task
+    method: str
+    ledger: dict[str, Any]
+    problem: str = ""  # why the ledger cannot be trusted
+
+    @property
+    def winner(self) -> dict[str, Any] | None:
+        return self.ledger["winner"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One planned run: `number` of the trial in tuning, `seed` in the final runs."""
+
+    cell: Cell
+    number: int | None
+    seed: int | None
+    status: str
+    reason: str = ""
+    run_id: str = ""
+    published_default: bool = False
+    hypers: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)  # empty unless done or diverged
+    environment: dict[str, Any] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)  # final runs only
+    last_layer_flips: np.ndarray | None = None  # int32 (steps,), final runs only
+
+    @property
+    def phase(self) -> str:
+        return "tuning" if self.seed is None else "final"
+
+    @property
+    def scored(self) -> bool:
+        """Whether the run has a score: a diverged run counts with its chance-level one."""
+        return self.status in ("done", "diverged")
+
+
+@dataclass(frozen=True)
+class Records:
+    """All that a report needs of one experiment; cells and runs are in the order of the plan."""
+
+    plan: dict[str, Any]
+    tasks: list[Task]
+    cells: list[Cell]
+    runs: list[Run]
+    data: dict[str, dict[str, Any]]  # what data/<name>.json says; empty where there is no such file
+
+    def finals(self, cell: Cell) -> list[Run]:
+        return [run for run in self.runs if run.cell is cell and run.phase == "final"]
+
+    def trials(self, cell: Cell) -> list[Run]:
+        return [run for run in self.runs if run.cell is cell and run.phase == "tuning"]
+
+    def cells_of(self, task: Task) -> list[Cell]:
+        return [cell for cell in self.cells if cell.task == task]
+
+
+def read_records(folder: Path) -> Records:
+    """Read results/<experiment>/. Raises FileNotFoundError without a plan, DamagedRecord for a bad one."""
+    plan = read_plan(folder / "plan.json")
+    tasks = tasks_of(plan)
+    cells = [read_cell(folder, tasks[spec["data"], spec["model"]], spec, plan) for spec in plan["cells"]]
+    runs = [run for cell in cells for run in read_runs(folder, cell, plan)]
+    return Records(
+        plan, list(tasks.values()), cells, runs, {name: read_data(folder, name) for name in plan["data"]}
+    )
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: a report needs an experiment that was planned")
+    plan = read_json(path)
+    if plan.get("format") != FORMAT:
+        raise DamagedRecord(
+            path, f"format {plan.get('format')!r} is unknown; this report reads format {FORMAT}"
+        )
+    need(
+        path, plan, "protocol", "experiment", "summary", "yaml", "tuning", "seeds", "methods", "data", "cells"
+    )
+    need(path, plan["tuning"], "trials", "sampler", "seed")
+    for method in plan["methods"].values():
+        need(path, method, "paper", "summary", "latent_free", "hypers")
+    for size in plan["data"].values():
+        need(path, size, "classes", "train", "val", "test")
+    for cell in plan["cells"]:
+        need(path, cell, "cell", "data", "model", "method")
+        if cell["method"] not in plan["methods"] or cell["data"] not in plan["data"]:
+            raise DamagedRecord(
+                path, f"cell {cell['cell']} names a method or data set the plan does not describe"
+            )
+    return plan
+
+
+def tasks_of(plan: dict[str, Any]) -> dict[tuple[str, str], Task]:
+    tasks: dict[tuple[str, str], Task] = {}
+    for cell in plan["cells"]:
+        label = (cell["data"], cell["model"])
+        safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in ".".join(label))
+        taken = any(task.key == safe for other, task in tasks.items() if other != label)
+        tasks.setdefault(label, Task(*label, key=f"{safe}-{len(tasks)}" if taken else safe))
+    return tasks
+
+
+def read_cell(folder: Path, task: Task, spec: dict[str, Any], plan: dict[str, Any]) -> Cell:
+    ledger: dict[str, Any] = {"tuning": [], "winner": None, "final": []}
+    path = folder / "cells" / f"{spec['cell']}.json"
+    if not path.exists():
+        return Cell(spec["cell"], task, spec["method"], ledger)
+    try:
+        return Cell(spec["cell"], task, spec["method"], checked_ledger(path, plan))
+    except DamagedRecord as damaged:
+        return Cell(spec["cell"], task, spec["method"], ledger, f"cells/{path.name}: {damaged.problem}")
+
+
+def checked_ledger(path: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    ledger = read_json(path)
+    need(path, ledger, "tuning", "winner", "final")
+    for entry in ledger["tuning"]:
+        need(path, entry, "number", "run", "published_default", "hypers")
+    for entry in ledger["final"]:
+        need(path, entry, "seed", "run")
+    if ledger["winner"] is not None:
+        need(path, ledger["winner"], "number", "value", "hypers")
+    numbers = [entry["number"] for entry in ledger["tuning"]]
+    seeds = [entry["seed"] for entry in ledger["final"]]
+    if not set(numbers) <= set(range(plan["tuning"]["trials"])) or not set(seeds) <= set(plan["seeds"]):
+        raise DamagedRecord(path, "names a trial or a seed that was not planned")
+    # Two trials may draw the same setting and so share a run; the runs of two seeds are never the same.
+    runs = [entry["run"] for entry in ledger["final"]]
+    if any(len(set(each)) < len(each) for each in (numbers, seeds, runs)):
+        raise DamagedRecord(path, "names the same trial, seed or final run twice")
+    return ledger
+
+
+def read_runs(folder: Path, cell: Cell, plan: dict[str, Any]) -> list[Run]:
+    """Every planned run of a cell, tuning first."""
+    trials = {entry["number"]: entry for entry in cell.ledger["tuning"]}
+    finals = {entry["seed"]: entry for entry in cell.ledger["final"]}
+    planned = [(number, None, trials.get(number)) for number in range(plan["tuning"]["trials"])]
+    planned += [(None, seed, finals.get(seed)) for seed in plan["seeds"]]
+    return [read_run(folder, cell, number, seed, entry) for number, seed, entry in planned]
+
+
+def read_run(
+    folder: Path, cell: Cell, number: int | None, seed: int | None, entry: dict[str, Any] | None
+) -> Run:
+    if entry is None:
+        status = "damaged" if cell.problem else "missing"
+        return Run(cell, number, seed, status, cell.problem or "not started")
+    run_folder = folder / "runs" / entry["run"]
+    described = dict(
+        run_id=entry["run"],
+        published_default=entry.get("published_default", False),
+        hypers=entry["hypers"] if seed is None else (cell.winner or {}).get("hypers", {}),
+    )
+    try:
+        status, reason, content = read_run_folder(run_folder, final=seed is not None)
+    except DamagedRecord as damaged:
+        status, content = "damaged", {}
+        reason = f"{damaged.path.relative_to(folder).as_posix()}: {damaged.problem}"
+    return Run(cell, number, seed, status, reason, **described, **content)
+
+
+def read_data(folder: Path, name: str) -> dict[str, Any]:
+    """The hashes of a data set; they are shown and never used, so a damaged file does not stop the report."""
+    path = folder / "data" / f"{name}.json"
+    try:
+        return read_json(path) if path.exists() else {}
+    except DamagedRecord as damaged:
+        return {"problem": f"data/{path.name}: {damaged.problem}"}

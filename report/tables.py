@@ -1,0 +1,220 @@
+"""The tables of the report as cells of text; page.py and texts.py write them as HTML and Markdown."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from report.compare import BEST, Comparison
+from report.numbers import NONE, count, duration, hyper, megabytes, p_value, percent, points
+from report.ranges import at_edge
+from report.read import STATUSES, Cell, Records, Run, Task
+from report.tidy import UNDONE
+from report.tuning import Tuning
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows of text. The first column names the row; `text` columns are set left, others right."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    text: tuple[int, ...] = (0,)
+    strong: tuple[int, ...] = ()  # rows to stress
+    warn: frozenset[tuple[int, int]] = frozenset()  # cells (row, column) to warn about
+
+
+def accuracy_table(comparison: Comparison) -> Table:
+    columns = [
+        "method",
+        "test top\u20111,\u00a0%",
+        "±\u00a095\u00a0%",
+        "sd over seeds",
+        "runs in",
+        "diverged",
+        "validation of winner,\u00a0%",
+        "test-set noise",
+        "Δ to best, points",
+        "p (Holm)",
+        "reading",
+    ]
+    rows = [
+        [
+            each.method,
+            percent(each.mean),
+            percent(each.half_width) if len(each.scores) != 1 else "n = 1",
+            percent(each.sd),
+            f"{len(each.scores)} / {each.planned}",
+            str(each.diverged),
+            percent(each.validation),
+            f"±{percent(each.noise)}" if each.scores else NONE,
+            points(each.difference),
+            p_value(each.p),
+            each.mark,
+        ]
+        for each in comparison.standings
+    ]
+    numbered = list(enumerate(comparison.standings))
+    incomplete = {(row, 4) for row, each in numbered if len(each.scores) < each.planned}
+    diverged = {(row, 5) for row, each in numbered if each.diverged}
+    strong = tuple(row for row, each in numbered if each.mark == BEST)
+    return Table(columns, rows, text=(0, 10), strong=strong, warn=frozenset(incomplete | diverged))
+
+
+def coverage_table(records: Records, only_incomplete: bool = False) -> Table:
+    """Planned runs of every cell by what became of them, tuning and final."""
+    rows = []
+    for cell in records.cells:
+        for phase, runs in (("tuning", records.trials(cell)), ("final", records.finals(cell))):
+            counts = [sum(run.status == status for run in runs) for status in STATUSES]
+            if not only_incomplete or not all(run.scored for run in runs):
+                rows.append([cell.task.title, cell.method, phase, str(len(runs)), *map(str, counts)])
+    warn = {(at, column) for at, row in enumerate(rows) for column in range(5, 9) if row[column] != "0"}
+    return Table(
+        ["task", "method", "phase", "planned", *STATUSES], rows, text=(0, 1, 2), warn=frozenset(warn)
+    )
+
+
+def problems_table(records: Records) -> Table:
+    """Every run that failed, is damaged or was begun and not finished, with the reason."""
+    rows = [
+        [run.cell.task.title, run.cell.method, which(run), run.status, run.reason, run.run_id or NONE]
+        for run in records.runs
+        if not run.scored and run.reason != "not started"
+    ]
+    return Table(
+        ["task", "method", "run", "status", "reason", "folder in runs/"], rows, text=(0, 1, 2, 3, 4, 5)
+    )
+
+
+def which(run: Run) -> str:
+    return f"trial {run.number}" if run.phase == "tuning" else f"seed {run.seed}"
+
+
+def flips_table(records: Records, task: Task) -> Table:
+    """Where the weights went by the end of training: means over the finished final runs."""
+    columns = [
+        "method",
+        "runs",
+        "flips per weight",
+        *(f"undone within {count(k, 'step')}, %" for k in UNDONE),
+        "never flipped, %",
+        "distance from start, %",
+    ]
+    rows = []
+    for cell in records.cells_of(task):
+        runs = [run for run in records.finals(cell) if run.status == "done" and run.epochs]
+        rows.append(
+            [cell.method, str(len(runs)), *(flip_numbers(runs) if runs else [NONE] * (len(columns) - 2))]
+        )
+    return Table(columns, rows)
+
+
+def flip_numbers(runs: list[Run]) -> list[str]:
+    """The numbers of one row; shares of the pooled flips and weights of all runs."""
+    weights = sum(run.result["binary_weights"] for run in runs)
+    flips = total(runs, "flips")
+    undone = [percent(total(runs, f"undone_{k}") / flips, 1) if flips else NONE for k in UNDONE]
+    ends = [run.epochs[-1]["flips"] for run in runs]
+    never, distance = (sum(sum(end[name]) for end in ends) / weights for name in ("never", "distance"))
+    return [f"{flips / weights:.3f}", *undone, percent(never, 1), percent(distance, 1)]
+
+
+def total(runs: list[Run], name: str) -> int:
+    return sum(sum(epoch["flips"][name]) for run in runs for epoch in run.epochs)
+
+
+def tuning_table(tunings: list[Tuning]) -> Table:
+    columns = [
+        "method",
+        "trials in",
+        "diverged",
+        "epochs spent",
+        "time spent",
+        "published default, %",
+        "winner, %",
+        "gain, points",
+    ]
+    rows = []
+    for each in tunings:
+        gain = None if each.default is None or each.winner is None else each.winner - each.default
+        rows.append(
+            [
+                each.method,
+                f"{each.finished} / {each.planned}",
+                str(each.diverged),
+                str(each.epochs),
+                duration(each.seconds),
+                percent(each.default),
+                percent(each.winner),
+                points(gain),
+            ]
+        )
+    return Table(columns, rows)
+
+
+def hypers_table(records: Records, task: Task) -> Table:
+    """The winner of every cell beside its default and range, with a warning at the edge of a range."""
+    rows, warn = [], set()
+    for cell in records.cells_of(task):
+        # With no tuning the published defaults are what the final runs use.
+        decided = cell.winner is not None or not records.plan["tuning"]["trials"]
+        for name, chosen, default, text in cell_hypers(records, cell):
+            edge = at_edge(chosen, text) if text and cell.winner else None
+            if edge:
+                warn.add((len(rows), 5))
+            rows.append(
+                [
+                    cell.method,
+                    name,
+                    hyper(chosen) if decided else "not yet",
+                    hyper(default),
+                    text or "not tuned",
+                    f"within 5 % of the {edge} edge" if edge else "",
+                ]
+            )
+    columns = ["method", "hyperparameter", "winner", "published default", "range", "note"]
+    return Table(columns, rows, text=(0, 1, 4, 5), warn=frozenset(warn))
+
+
+def cell_hypers(records: Records, cell: Cell) -> list[tuple[str, object, object, str | None]]:
+    """Name, winner, default and range of every hyperparameter; those the plan does not list come last."""
+    planned = records.plan["methods"][cell.method]["hypers"]
+    first = next((run.hypers for run in records.trials(cell) if run.published_default), {})
+    chosen = cell.winner["hypers"] if cell.winner else {}
+    known = [
+        (name, chosen.get(name, spec["default"]), spec["default"], spec["range"])
+        for name, spec in planned.items()
+    ]
+    return known + [(name, chosen[name], first.get(name), None) for name in chosen if name not in planned]
+
+
+def cost_table(records: Records, task: Task) -> Table:
+    columns = [
+        "method",
+        "stored, bytes/weight",
+        "optimizer, bytes/weight",
+        "together",
+        "peak memory",
+        "median step, ms",
+        "time of tuning + finals",
+    ]
+    rows = []
+    for cell in records.cells_of(task):
+        runs = [run.result for run in (*records.trials(cell), *records.finals(cell)) if run.scored]
+        rows.append([cell.method, *(cost_numbers(runs) if runs else [NONE] * 6)])
+    return Table(columns, rows)
+
+
+def cost_numbers(results: list[dict]) -> list[str]:
+    stored = max(each["bytes_per_binary_weight"]["stored"] for each in results)
+    optimizer = max(each["bytes_per_binary_weight"]["optimizer"] for each in results)
+    steps = [each["step_milliseconds"] for each in results if each["step_milliseconds"] is not None]
+    peaks = [each["peak_memory_bytes"] for each in results if each["peak_memory_bytes"] is not None]
+    return [
+        f"{stored:.4g}",
+        f"{optimizer:.4g}",
+        f"{stored + optimizer:.4g}",
+        megabytes(max(peaks)) if peaks else NONE,
+        f"{np.median(steps):.2f}" if steps else NONE,
+        duration(sum(each["seconds"] for each in results)),
+    ]

@@ -1,0 +1,125 @@
+"""What tuning cost and what it bought, per cell; and the figure of the tuning curves."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from report.axes import WIDTH, fold
+from report.read import Cell, Records
+from report.styles import Look, Looks
+from report.svg import MUTED, RULE, TEXT, draw
+from report.tidy import best_so_far, published_default, score, tuning_curve
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The tuning of one cell. Scores are validation accuracies as fractions."""
+
+    method: str
+    trials: np.ndarray  # 1 … n
+    values: np.ndarray  # the curve at these trials: best-of-n (random search) or best so far
+    lower: np.ndarray | None  # band of a best-of-n curve
+    upper: np.ndarray | None
+    scores: tuple[tuple[int, float], ...]  # (number + 1, score) of each trial that was not the default
+    default: float | None  # score of the published default
+    winner: float | None
+    planned: int
+    finished: int
+    diverged: int
+    epochs: int
+    seconds: float
+
+
+def tune_summary(records: Records, cell: Cell) -> Tuning:
+    runs = records.trials(cell)
+    scored = [run for run in runs if run.scored]
+    curve = tuning_curve(records, cell)
+    if curve is None and records.plan["tuning"]["sampler"] != "random":
+        points = best_so_far(records, cell)
+        trials, values = np.array([n for n, _ in points]), np.array([value for _, value in points])
+    else:
+        trials, values = (np.array([]), np.array([])) if curve is None else (curve.trials, curve.median)
+    return Tuning(
+        method=cell.method,
+        trials=trials,
+        values=values,
+        lower=curve.lower if curve else None,
+        upper=curve.upper if curve else None,
+        scores=tuple(
+            (run.number + 1, score(run))
+            for run in scored
+            if run.number is not None and not run.published_default
+        ),
+        default=published_default(records, cell),
+        winner=cell.winner["value"] if cell.winner else None,
+        planned=len(runs),
+        finished=len(scored),
+        diverged=sum(run.status == "diverged" for run in runs),
+        epochs=sum(run.result["epochs"] for run in scored),
+        seconds=sum(run.result["seconds"] for run in scored),
+    )
+
+
+def tuning_figure(name: str, tunings: list[Tuning], looks: Looks, horizontal: str) -> str:
+    """One panel per method on common axes: its curve, the published default, the other methods in grey."""
+    rows = math.ceil(len(tunings) / 2)
+    height = 44 + 165 * rows
+
+    def paint(figure: Figure) -> None:
+        grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
+        figure.subplots_adjust(
+            0.115,
+            46 / height,
+            0.97,
+            1 - (40 if any("\n" in fold(each.method) for each in tunings) else 26) / height,
+            wspace=0.1,
+            hspace=0.34,
+        )
+        for axes, tuning in zip(grid.flat, tunings, strict=False):
+            for other in tunings:
+                axes.plot(other.trials, 100 * other.values, color=RULE, linewidth=1.2, zorder=1)
+            tuning_panel(axes, tuning, looks[tuning.method])
+        for axes in list(grid.flat)[len(tunings) :]:
+            axes.set_visible(False)
+        grid.flat[0].set_ylim(*tuning_limits(tunings))
+        figure.supxlabel(horizontal, fontsize=12, color=MUTED, y=6 / height)
+
+    return draw(name, WIDTH, height, paint)
+
+
+def tuning_panel(axes: Axes, tuning: Tuning, look: Look) -> None:
+    axes.set_title(fold(tuning.method), color=look.color, fontsize=12, pad=5)
+    if tuning.lower is not None and tuning.upper is not None:
+        axes.fill_between(
+            tuning.trials, 100 * tuning.lower, 100 * tuning.upper, color=look.color, alpha=0.14, linewidth=0
+        )
+    if tuning.lower is None:
+        numbers, scores = zip(*tuning.scores, strict=True) if tuning.scores else ((), ())
+        axes.plot(numbers, 100 * np.array(scores), ".", color=look.color, alpha=0.5, markersize=6)
+    axes.plot(
+        tuning.trials,
+        100 * tuning.values,
+        color=look.color,
+        linestyle=look.dashes,
+        marker=look.marker,
+        markevery=max(1, len(tuning.trials) // 5),
+    )
+    if tuning.default is not None:
+        axes.axhline(100 * tuning.default, color=TEXT, linewidth=1, linestyle=(0, (2, 2)))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def tuning_limits(tunings: list[Tuning]) -> tuple[float, float]:
+    """Limits in percent from the curves and defaults; bands and poor trials may leave them."""
+    values = [
+        value
+        for each in tunings
+        for value in (*each.values, *([] if each.default is None else [each.default]))
+    ]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    pad = 0.25 * (high - low) or 0.02
+    return 100 * max(0.0, low - pad), 100 * min(1.0, high + pad)

@@ -1,0 +1,121 @@
+"""The result in sentences: what the data say about each task, and no more than that."""
+
+import math
+
+from report.compare import ABSENT, ALONE, BEST, UNTOLD, WITHIN, WORSE, Comparison, Standing
+from report.numbers import count, percent, spread_percent
+from report.read import Records, Run
+
+
+def verdict(comparison: Comparison) -> str:
+    """One or two sentences: who is best, who is within noise of it, what cannot be told."""
+    if comparison.best is None:
+        return "No final run has finished, so nothing can be said about the methods yet."
+    top = next(each for each in comparison.standings if each.method == comparison.best)
+    if len(comparison.standings) == 1:
+        return f"{top.method} reaches {spread_percent(top)} on test; there is no other method to compare."
+    if top.mark == ALONE:
+        return f"Only {top.method} has finished final runs, {spread_percent(top)}: nothing to compare yet."
+    groups = {mark: names(comparison.marked(mark)) for mark in (WITHIN, WORSE, UNTOLD, ABSENT)}
+    return " ".join([opening(top, groups), *rest(top, comparison, groups)])
+
+
+def opening(top: Standing, groups: dict[str, list[str]]) -> str:
+    if top.mark == UNTOLD:
+        return f"{top.method} has the highest score, {spread_percent(top)}, but one run may be luck."
+    if groups[WITHIN] and not groups[WORSE] and not groups[UNTOLD]:
+        return (
+            f"The data cannot separate the methods: {top.method} has the highest mean, "
+            f"{spread_percent(top)}, "
+            f"and {listing(groups[WITHIN])} {are(groups[WITHIN])} within noise of it."
+        )
+    if groups[WITHIN]:
+        within = f"{listing(groups[WITHIN])} {are(groups[WITHIN])} within noise of it"
+        return f"{top.method} has the highest mean test accuracy, {spread_percent(top)}; {within}."
+    if groups[UNTOLD] or groups[ABSENT]:
+        return f"{top.method} has the highest mean test accuracy, {spread_percent(top)}."
+    return f"{top.method} is best on the test set, {spread_percent(top)}."
+
+
+def rest(top: Standing, comparison: Comparison, groups: dict[str, list[str]]) -> list[str]:
+    sentences = []
+    if groups[WORSE]:
+        sentences.append(f"{listing(groups[WORSE])} {are(groups[WORSE])} measurably worse.")
+    if top.mark == BEST:
+        for each in comparison.marked(UNTOLD):
+            reason = "runs of it diverged" if each.diverged else "too few runs can be compared"
+            sentences.append(f"Where {each.method} stands the data cannot tell: {reason}.")
+    if groups[ABSENT]:
+        sentences.append(f"{listing(groups[ABSENT])} {have(groups[ABSENT])} no finished final run.")
+    return sentences
+
+
+def basis(records: Records, comparison: Comparison) -> str:
+    """What the verdict rests on: seeds, tuning budget, tests, the noise of the test set."""
+    seeds = count(len(records.plan["seeds"]), "seed")
+    parts = [f"{seeds} per method; the same {budget(records)} for each, scored on validation"]
+    if comparison.tests:
+        parts.append(f"{count(comparison.tests, 'paired comparison')}, Holm-corrected")
+    images = records.plan["data"][comparison.task.data]["test"]
+    top = max(
+        (each.noise for each in comparison.standings if each.method == comparison.best), default=math.nan
+    )
+    if not math.isnan(top):
+        parts.append(
+            f"the {images:,} test images alone blur each score by ±{percent(top)} points".replace(
+                ",", "\u202f"
+            )
+        )
+    return "; ".join(parts).replace(" %", "\u00a0%") + "."
+
+
+def budget(records: Records) -> str:
+    """The tuning budget of every method; the first trial is always the published default."""
+    trials, sampler = records.plan["tuning"]["trials"], records.plan["tuning"]["sampler"]
+    if trials < 2:
+        return "published default, not tuned,"
+    if sampler == "random":
+        return (
+            f"{count(trials, 'tuning trial')} (the published default and {count(trials - 1, 'random draw')})"
+        )
+    return f"{count(trials, 'tuning trial')} (the published default, then {sampler.upper()})"
+
+
+def caveats(records: Records, comparison: Comparison) -> list[str]:
+    """What weakens the verdict of a task: runs that are not in, runs that diverged."""
+    runs = [run for run in records.runs if run.cell.task == comparison.task]
+    notes = []
+    for phase in ("final", "tuning"):
+        planned = [run for run in runs if run.phase == phase]
+        absent = [run for run in planned if not run.scored]
+        if absent:
+            start = "Provisional: " if comparison.best else ""
+            notes.append(
+                f"{start}{len(absent)} of {len(planned)} {phase} runs are not in ({breakdown(absent)})."
+            )
+    diverged = [each for each in comparison.standings if each.diverged]
+    if diverged:
+        runs_of = ", ".join(f"{each.diverged} of {each.planned} runs of {each.method}" for each in diverged)
+        notes.append(f"Diverged, counted at chance level: {runs_of}.")
+    return notes
+
+
+def breakdown(runs: list[Run]) -> str:
+    statuses = [run.status for run in runs]
+    return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(sorted(statuses)))
+
+
+def names(standings: list[Standing]) -> list[str]:
+    return [each.method for each in standings]
+
+
+def listing(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def are(words: list[str]) -> str:
+    return "is" if len(words) == 1 else "are"
+
+
+def have(words: list[str]) -> str:
+    return "has" if len(words) == 1 else "have"
