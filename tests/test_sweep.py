@@ -1,0 +1,243 @@
+"""The coordinator: any number of workers, any kill, the same records."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from optimizers import METHODS
+from suite.plan import Plan
+from suite.records import RunFolder
+from suite.sweep import CellProgress, Machine, Sweep, default_devices, prepare_folder
+from suite.trial import Trial
+from suite.worker import Report
+from tests.tiny import SPEC, Json, digests, tiny_plan
+
+ROOT = Path(__file__).parents[1]
+
+
+def sweep(plan: Plan, folder: Path, workers: int = 2, tuning_only: bool = False, on_report=None) -> bool:
+    prepare_folder(plan, folder, {})
+    watch = on_report or (lambda report, trial: None)
+    return Sweep(plan, folder, Machine(("cpu",) * workers), tuning_only, watch).run()
+
+
+def ledgers(folder: Path) -> dict[str, Json]:
+    return {path.stem: json.loads(path.read_text()) for path in sorted((folder / "cells").glob("*.json"))}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny experiment, run by one worker without a stop."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert sweep(tiny_plan(folder), folder / "results", workers=1)
+    return folder / "results"
+
+
+def test_every_planned_run_has_a_result(unbroken: Path) -> None:
+    assert len(digests(unbroken / "runs")) == 2 * (3 + 2)
+    for ledger in ledgers(unbroken).values():
+        assert [trial["number"] for trial in ledger["tuning"]] == [0, 1, 2]
+        assert [final["seed"] for final in ledger["final"]] == [1001, 1002]
+        values = [
+            json.loads((unbroken / "runs" / trial["run"] / "result.json").read_text())["scores"]["val_top1"]
+            for trial in ledger["tuning"]
+        ]
+        assert ledger["winner"]["value"] == max(values) == values[ledger["winner"]["number"]]
+        for final in ledger["final"]:
+            run = unbroken / "runs" / final["run"]
+            trial = json.loads((run / "trial.json").read_text())
+            assert trial["stage"] == "final" and trial["seed"] == final["seed"]
+            assert trial["real"]["lr"] == ledger["winner"]["hypers"]["real.lr"]
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path: Path, unbroken: Path) -> None:
+    assert sweep(tiny_plan(tmp_path), tmp_path / "results", workers=3)
+    assert digests(tmp_path / "results" / "runs") == digests(unbroken / "runs")
+    assert ledgers(tmp_path / "results") == ledgers(unbroken)
+
+
+def test_what_is_finished_is_not_run_again(tmp_path: Path, unbroken: Path) -> None:
+    kinds: list[str] = []
+    assert sweep(tiny_plan(tmp_path), unbroken, on_report=lambda report, trial: kinds.append(report.kind))
+    assert kinds == ["kept"] * 10
+
+
+def test_tuning_stops_before_the_final_runs_and_the_sweep_goes_on(tmp_path: Path, unbroken: Path) -> None:
+    plan, folder = tiny_plan(tmp_path), tmp_path / "results"
+    assert sweep(plan, folder, tuning_only=True)
+    assert len(digests(folder / "runs")) == 6
+    assert all(ledger["winner"] and not ledger["final"] for ledger in ledgers(folder).values())
+    assert sweep(plan, folder)
+    assert digests(folder / "runs") == digests(unbroken / "runs")
+
+
+def test_without_tuning_the_published_setting_is_run(tmp_path: Path) -> None:
+    plan, folder = tiny_plan(tmp_path, "tuning.trials=0"), tmp_path / "results"
+    assert sweep(plan, folder)
+    final = ledgers(folder)["digits.mlp.bop"]["final"]
+    trial = json.loads((folder / "runs" / final[0]["run"] / "trial.json").read_text())
+    assert trial["hypers"] == METHODS["bop"].defaults and len(final) == 2
+
+
+def test_a_killed_worker_loses_only_its_trial(tmp_path: Path, unbroken: Path) -> None:
+    plan, folder = tiny_plan(tmp_path), tmp_path / "results"
+    prepare_folder(plan, folder, {})
+    killed: list[str] = []
+    reports: list[Report] = []
+
+    def kill_twice(report: Report, trial: Trial) -> None:
+        reports.append(report)
+        if report.kind == "epoch" and len(killed) < 2 and trial.run_id not in killed:
+            killed.append(trial.run_id)
+            victim = next(w for w in coordinator.workers if w.trial and w.trial.run_id == trial.run_id)
+            assert victim.process.pid
+            os.kill(victim.process.pid, signal.SIGKILL)
+
+    coordinator = Sweep(plan, folder, Machine(("cpu", "cpu")), on_report=kill_twice)
+    assert coordinator.run()
+    lost = [report.run_id for report in reports if report.kind == "lost"]
+    assert set(lost) <= set(killed) and lost  # a run may end between its report and its kill
+    assert digests(folder / "runs") == digests(unbroken / "runs")
+
+
+PLUGIN = '''
+"""Methods that misbehave."""
+import os
+from pathlib import Path
+import torch
+from optimizers.core import WeightRule, method, sign
+
+def broken(params):
+    if Path(__file__).with_name("mended").exists():
+        return torch.optim.SGD(params, lr=0.0)
+    raise RuntimeError("no such luck")
+
+class Deadly(torch.optim.SGD):
+    def step(self, closure=None):
+        os._exit(9)
+
+def as_it_is(weight):
+    return weight
+
+@method(paper="https://example.org")
+def unlucky() -> WeightRule:
+    """Raises when it is used."""
+    return WeightRule(sign, as_it_is, lambda params: broken(params) if len(list(params)) > 1 else
+                      torch.optim.SGD([torch.zeros(1)], lr=0.0))
+
+@method(paper="https://example.org")
+def deadly() -> WeightRule:
+    """Takes its worker along."""
+    return WeightRule(sign, as_it_is, lambda params: Deadly(params, lr=0.1))
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path: Path):
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    yield
+    for name in ("unlucky", "deadly"):
+        METHODS.pop(name, None)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_one_bad_cell_never_stops_a_sweep(tmp_path: Path, unbroken: Path) -> None:
+    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[unlucky, bop]")
+    folder = tmp_path / "results"
+    assert not sweep(plan, folder)
+    done = digests(folder / "runs")
+    assert done.items() <= digests(unbroken / "runs").items() and len(done) == 5  # bop's, and only bop's
+    ledger = ledgers(folder)["digits.mlp.unlucky"]
+    assert ledger["winner"] is None and ledger["final"] == [] and len(ledger["tuning"]) == 3
+    failure = RunFolder(folder / "runs" / ledger["tuning"][0]["run"]).failure()
+    assert (
+        failure and failure["error"] == "RuntimeError: no such luck" and "in broken" in failure["traceback"]
+    )
+
+    (tmp_path / "mended").touch()  # a failure is never cached: the next sweep tries again
+    assert sweep(plan, folder)
+    assert ledgers(folder)["digits.mlp.unlucky"]["winner"]
+    assert len(digests(folder / "runs")) == 10 and not list((folder / "runs").glob("*/failure.json"))
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_run_that_takes_its_worker_along_fails_at_last(tmp_path: Path) -> None:
+    changes = ("plugins=[plugin.py]", "methods=[deadly]", "tuning.trials=0", "seeds=1")
+    plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
+    kinds: list[str] = []
+    assert not sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
+    assert kinds == ["lost", "lost", "failed"]
+    (failed,) = (folder / "runs").glob("*/failure.json")
+    assert "worker died 3 times (exit code 9)" in json.loads(failed.read_text())["error"]
+
+
+def test_a_damaged_result_is_set_aside_and_the_run_repeated(tmp_path: Path, unbroken: Path) -> None:
+    plan, folder = tiny_plan(tmp_path), tmp_path / "results"
+    assert sweep(plan, folder)
+    victim = next((folder / "runs").glob("*/result.json"))
+    victim.write_text(victim.read_text()[:50])
+    said: list[str] = []
+    assert sweep(plan, folder, on_report=lambda report, trial: said.append(report.text))
+    assert any("damaged" in text and str(victim) in text for text in said)
+    assert victim.with_name("result.json.damaged").exists()
+    assert digests(folder / "runs") == digests(unbroken / "runs")
+
+
+def test_a_run_that_another_process_has_is_waited_for(tmp_path: Path) -> None:
+    plan, folder = tiny_plan(tmp_path, "tuning.trials=0", "seeds=1", "methods=[bop]"), tmp_path / "results"
+    progress = CellProgress(plan, plan.cells[0], folder, tuning_only=False)
+    taken = folder / "runs" / progress.ready()[0].run_id
+    kinds: list[str] = []
+    hold = [sys.executable, "-c", HOLD, str(taken)]
+    with subprocess.Popen(hold, stdout=subprocess.PIPE, text=True, cwd=ROOT) as holder:
+        assert holder.stdout and holder.stdout.readline() == "held\n"
+        assert sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
+    assert kinds[0] == "busy" and kinds[-1] == "done"
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from suite.records import owned
+with owned(Path(sys.argv[1])) as mine:
+    assert mine
+    print("held", flush=True)
+    time.sleep(5)
+"""
+
+
+def test_kill_9_at_random_instants_and_the_same_command_again(tmp_path: Path, unbroken: Path) -> None:
+    """The coordinator and, with it, its workers: what is left always leads to the same records."""
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    command = [sys.executable, "-m", "suite.cli", "sweep", str(tmp_path / "tiny.yaml"), "--workers", "2",
+               "--results", str(tmp_path / "results")]  # fmt: skip
+    instants = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        runs = tmp_path / "results" / "tiny" / "runs"
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not any(runs.glob("*/trial.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)  # let it begin, then kill it at any instant
+        time.sleep(instants.uniform(0.0, 0.5))
+        process.kill()
+        process.wait()
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / "results" / "tiny"
+    assert digests(folder / "runs") == digests(unbroken / "runs")
+    assert ledgers(folder) == ledgers(unbroken)
+    assert (folder / "report" / "index.html").exists()
+    assert not [path for path in folder.rglob("*.tmp") if path.parent.name == "report"]
+
+
+def test_devices() -> None:
+    assert default_devices("cpu", 3) == ("cpu",) * 3
+    assert default_devices("cpu", None) == ("cpu",) * len(os.sched_getaffinity(0))
+    assert default_devices("mps", None) == ("mps",)

@@ -1,0 +1,205 @@
+"""One run: the same trial gives the same bits, interrupted or not, and what goes wrong is said."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from optimizers import METHODS
+from optimizers.core import Method, WeightRule
+from suite.checkpoint import load_checkpoint, save_checkpoint
+from suite.data import TestSetGuard, load_splits
+from suite.evaluate import assert_binary, evaluate, reestimate_batch_norm
+from suite.models.layers import BinaryLinear
+from suite.records import RunFolder
+from suite.train import optimizers_of, train
+from suite.trial import Trial
+from tests.tiny import CPU, tiny_trial
+
+
+class Interrupted(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def interrupt_after(epoch: int):
+    def on_epoch(line: dict) -> None:
+        if line["epoch"] == epoch:
+            raise Interrupted
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("method", ["bop", "latent-adam"])
+def test_the_same_trial_gives_the_same_bits(tmp_path: Path, method: str) -> None:
+    trial = tiny_trial(tmp_path, method, "final")
+    first = train(trial, RunFolder(tmp_path / "a"), CPU)
+    torch.manual_seed(1234)  # the global generator must not matter
+    second = train(trial, RunFolder(tmp_path / "b"), CPU)
+    assert first["digest"] == second["digest"]
+    other = train(tiny_trial(tmp_path, method, "final", 8), RunFolder(tmp_path / "c"), CPU)
+    assert other["digest"] != first["digest"]
+
+
+@pytest.mark.parametrize("method", ["bop", "latent-momentum", "latent-adam"])
+def test_a_resumed_run_ends_like_an_unbroken_one(tmp_path: Path, method: str) -> None:
+    changes = ("methods=[bop, latent-momentum, latent-adam]", "methods.1.decay={lr: {cosine: 0.0}}")
+    trial = tiny_trial(tmp_path, method, "final", 7, *changes)
+    unbroken = train(trial, RunFolder(tmp_path / "a"), CPU)
+    broken = RunFolder(tmp_path / "b")
+    for epoch in (1, 2):
+        with pytest.raises(Interrupted):
+            train(trial, broken, CPU, checkpoint_every=0.0, on_epoch=interrupt_after(epoch))
+    seen: list[int] = []
+    resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
+    assert seen == [2, 3]  # the first epoch came from the checkpoint
+    assert resumed["digest"] == unbroken["digest"]
+    without_times = [[{k: v for k, v in line.items() if "seconds" not in k} for line in run.epochs()]
+                     for run in (broken, RunFolder(tmp_path / "a"))]  # fmt: skip
+    assert without_times[0] == without_times[1]
+    assert not list(broken.path.glob("checkpoint*"))
+
+
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"epoch": 1})
+    save_checkpoint(tmp_path, {"epoch": 2})
+    newest = tmp_path / "checkpoint.pt"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert load_checkpoint(tmp_path) == {"epoch": 1}
+    assert (tmp_path / "checkpoint.pt.damaged").exists() and not newest.exists()
+
+
+def test_no_checkpoint_is_no_state(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path) is None
+
+
+def test_the_record_of_a_final_run(tmp_path: Path) -> None:
+    trial = tiny_trial(tmp_path, "latent-adam", "final")
+    run = RunFolder(tmp_path / "run")
+    result = train(trial, run, CPU)
+    assert result["status"] == "done" and run.result() == json.loads(json.dumps(result))
+    assert result["bytes_per_binary_weight"]["stored"] == 4.0
+    assert result["bytes_per_binary_weight"]["optimizer"] == pytest.approx(8.0, abs=0.01)  # two moments
+    right = np.unpackbits(np.load(run.path / "test_correct.npy"))
+    assert right.sum() / 360 == result["scores"]["test_top1"]
+    flips = np.load(run.path / "flips.npz")["flips"]
+    lines = run.epochs()
+    assert flips.shape == (result["steps"], 2) == (lines[-1]["step"], 2)
+    assert [line["flips"]["flips"] for line in lines] == flips.reshape(3, -1, 2).sum(1).tolist()
+    assert lines[-1]["val_top1"] == result["scores"]["val_top1"]
+    assert sum(layer["weights"] for layer in result["layers"]) == result["binary_weights"] == 64 * 16 + 160
+
+
+def test_tuning_cannot_reach_the_test_set(tmp_path: Path) -> None:
+    result = train(tiny_trial(tmp_path, stage="tune"), RunFolder(tmp_path / "run"), CPU)
+    assert not [name for name in result["scores"] if name.startswith("test")]
+    with pytest.raises(TestSetGuard):
+        _ = load_splits("digits", {}, with_test=False).test
+
+
+def plugged(name: str, rule: WeightRule) -> Method:
+    return Method(name, "https://example.org", "For a test.", {}, lambda: rule)
+
+
+def trial_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: WeightRule) -> Trial:
+    monkeypatch.setitem(METHODS, "plugged", plugged("plugged", rule))
+    return tiny_trial(tmp_path, "plugged", "final", 7, "methods=[plugged]")
+
+
+def test_nan_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A latent weight that becomes NaN in step 6 of 4 + 4 + 4: sign would hide it, the record does not."""
+
+    class Explodes(torch.optim.SGD):
+        steps = 0
+
+        def step(self, closure=None):  # type: ignore[override]
+            super().step()
+            Explodes.steps += 1
+            if Explodes.steps == 6:
+                self.param_groups[0]["params"][0].data[0, 0] = math.nan
+
+    rule = WeightRule(lambda w: w, METHODS["latent-sgd"]().read, lambda params: Explodes(params, lr=0.1))
+    result = train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+    assert result["status"] == "diverged"
+    assert 4 < result["diverged_at_step"] <= 8
+    assert result["epochs"] == 1 and len(RunFolder(tmp_path / "run").epochs()) == 1
+    assert result["scores"]["val_top1"] == result["scores"]["test_top1"] == 0.1
+    assert result["scores"]["val_loss"] == pytest.approx(math.log(10))
+
+
+def test_real_weights_cannot_pass_for_binary_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = WeightRule(lambda w: w, lambda w: w, lambda params: torch.optim.SGD(params, lr=0.1))
+    with pytest.raises(AssertionError, match=r"-1/\+1"):
+        train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+
+
+def test_a_scheduled_hyperparameter_arrives_in_every_step(tmp_path: Path) -> None:
+    """Bop with gamma falling to zero from the start flips less and less; constant gamma does not stop."""
+    runs = {}
+    for name, decay in (("constant", "{}"), ("decayed", "{gamma: {exponential: 1.0e-6}}")):
+        trial = tiny_trial(tmp_path, "bop", "tune", 7, f"methods.0.decay={decay}", "train.epochs=8")
+        run = RunFolder(tmp_path / name)
+        train(trial, run, CPU)
+        runs[name] = [sum(line["flips"]["flips"]) for line in run.epochs()]
+    assert runs["decayed"][-1] < 0.2 * runs["constant"][-1]
+
+
+def test_scores_do_not_depend_on_the_evaluation_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_splits("digits", {}, with_test=False)
+    torch.manual_seed(0)
+    rule = METHODS["bop"]()
+    model = nn.Sequential(nn.Flatten(), BinaryLinear(rule, 64, 10), nn.BatchNorm1d(10))
+    scores = []
+    for size in (7, 64, 1000):
+        monkeypatch.setattr("suite.evaluate.EVAL_BATCH", size)
+        scores.append(evaluate(model, data.val, "val")[0])
+    logits = model(data.val.pixels.float() / 127.5 - 1)
+    assert {s["val_top1"] for s in scores} == {float((logits.argmax(1) == data.val.labels).double().mean())}
+    ranks = (logits > logits.gather(1, data.val.labels[:, None])).sum(1)
+    assert {s["val_top5"] for s in scores} == {float((ranks < 5).double().mean())}
+    assert len({round(s["val_loss"], 5) for s in scores}) == 1
+
+
+def test_batch_norm_is_reestimated_as_a_plain_average() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3))
+    batches = [(torch.randn(20, 3) + 5, torch.zeros(20)) for _ in range(4)]
+    reestimate_batch_norm(model, batches)
+    mean = torch.stack([x.mean(0) for x, _ in batches]).mean(0)
+    variance = torch.stack([x.var(0) for x, _ in batches]).mean(0)
+    assert torch.allclose(model[0].running_mean, mean)  # type: ignore[arg-type]
+    assert torch.allclose(model[0].running_var, variance)  # type: ignore[arg-type]
+    assert model[0].momentum == 0.1
+
+
+def test_the_switch_reestimates_batch_norm(tmp_path: Path) -> None:
+    trials = [
+        tiny_trial(tmp_path, "bop", "tune", 7, f"train.reestimate_batch_norm={switch}")
+        for switch in ("false", "true")
+    ]
+    off, on = (train(trial, RunFolder(tmp_path / trial.run_id), CPU) for trial in trials)
+    assert off["scores"]["val_loss"] != on["scores"]["val_loss"]
+
+
+def test_every_parameter_has_exactly_one_owner() -> None:
+    rule = METHODS["bop"]()
+    model = nn.Sequential(BinaryLinear(rule, 4, 4), nn.BatchNorm1d(4))
+    weights, real = optimizers_of(model, rule, 0.01)
+    assert [p.shape for p in weights.param_groups[0]["params"]] == [(4, 4)]
+    assert len(real.param_groups[0]["params"]) == 2
+    forgetful = WeightRule(rule.start, rule.read, lambda params: rule.optimizer(list(params)[:1]))
+    two = nn.Sequential(BinaryLinear(forgetful, 4, 4), BinaryLinear(forgetful, 4, 4), nn.BatchNorm1d(4))
+    with pytest.raises(ValueError, match="exactly one"):
+        optimizers_of(two, forgetful, 0.01)
+
+
+def test_binary_layers_are_asserted() -> None:
+    model = nn.Sequential(BinaryLinear(METHODS["bop"](), 4, 4))
+    assert_binary(model)
+    model[0].weight.data[0, 0] = 0.5  # type: ignore[index]
+    with pytest.raises(AssertionError, match="0 computes"):
+        assert_binary(model)
