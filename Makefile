@@ -1,0 +1,88 @@
+# flipbench. `make help` lists the targets; `make demo` and `make test` work on a fresh machine.
+#
+# Variables: EXP=name         the experiment, a file in experiments/
+#            ARGS="..."       passed on to flipbench, for example ARGS="--workers 4 --set train.epochs=5"
+#            PYTHON=python3   the interpreter that makes the environment (3.11 or newer)
+#            TORCH=cpu        take torch's small CPU build; needs access to torch's own package index
+
+PYTHON ?= python3
+VENV   ?= .venv
+EXP    ?=
+ARGS   ?=
+TORCH  ?=
+
+VENV_PATH := $(abspath $(VENV))
+FLIPBENCH := $(VENV_PATH)/bin/flipbench
+RUN_READY := $(VENV)/.ready-run
+DEV_READY := $(VENV)/.ready-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo sweep tune report plan list publish setup test check lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(RUN_READY) ## the whole comparison in small: tunes, trains, writes results/demo/report/index.html
+	@$(FLIPBENCH) sweep demo $(ARGS)
+
+sweep: $(RUN_READY) ## the whole way for EXP=name: tuning, final runs, report; run it again after a stop
+	@$(FLIPBENCH) sweep $(call needs_exp) $(ARGS)
+
+tune: $(RUN_READY) ## only the tuning of EXP=name
+	@$(FLIPBENCH) tune $(call needs_exp) $(ARGS)
+
+report: $(RUN_READY) ## write the report of EXP=name from the records that are there
+	@$(FLIPBENCH) report $(call needs_exp) $(ARGS)
+
+plan: $(RUN_READY) ## cells, trials, epochs and disk of EXP=name, before anything runs
+	@$(FLIPBENCH) plan $(call needs_exp) $(ARGS)
+
+list: $(RUN_READY) ## methods, models, data sets and experiments
+	@$(FLIPBENCH) list $(ARGS)
+
+publish: $(RUN_READY) ## copy the report of EXP=name and its tables to results/published/
+	@$(FLIPBENCH) report $(call needs_exp) $(ARGS)
+	@mkdir -p results/published/$(EXP)
+	@cd results/$(EXP) && cp plan.json report/index.html report/report.md report/*.csv ../published/$(EXP)/
+
+setup: $(RUN_READY) ## create the environment in .venv and nothing else
+
+test: check ## the full check: format, lint, types, import contracts, tests
+	@$(VENV)/bin/python -m pytest
+
+check: $(DEV_READY) ## the part of the check that runs no test
+	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: $(VENV)/bin/ruff format ."; exit 1; }
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/pyright
+
+lock: $(DEV_READY) ## resolve the pinned versions anew, for every Python and platform
+	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --no-header --no-annotate --upgrade --quiet --output-file constraints.txt
+
+clean: ## remove the environment and caches; results stay
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+needs_exp = $(or $(EXP),$(error name an experiment: make $@ EXP=demo (make list shows them)))
+
+$(RUN_READY): pyproject.toml constraints.txt
+	@$(call install,.)
+	@touch $@
+
+$(DEV_READY): pyproject.toml constraints.txt
+	@$(call install,.[dev])
+	@touch $(RUN_READY) $@
+
+# uv is quick; pip is the fallback where uv cannot reach what pip's own configuration can.
+define install
+set -e; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+  echo "flipbench needs Python 3.11 or newer: make $@ PYTHON=/path/to/python3.11"; exit 1; }; \
+[ -x $(VENV)/bin/python ] || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }; \
+echo "installing flipbench (about 5 GB with torch)"; \
+{ $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv && \
+  VIRTUAL_ENV=$(VENV_PATH) $(VENV)/bin/uv pip install --quiet --editable '$(1)' -c constraints.txt \
+    $(if $(TORCH),--torch-backend $(TORCH)); } || \
+{ echo "uv could not; trying pip"; \
+  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '$(1)' -c constraints.txt; }
+endef
