@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from suite.errors import UserError
 from suite.records import DamagedRecord
@@ -222,9 +223,13 @@ def _plan(exp: str, changes: list[str] | None, plugins: list[Path] | None) -> "P
 
 def _load_plugins(plugins: list[Path] | None) -> list[str]:
     from optimizers import load_plugin
+    from suite.spec import SpecError
 
     for plugin in plugins or []:
-        load_plugin(plugin)
+        try:
+            load_plugin(plugin)
+        except Exception as error:  # a plugin is a user's code: anything may come out of it
+            raise SpecError(f"--plugin {plugin}: {type(error).__name__}: {error}") from None
     return [str(plugin.resolve()) for plugin in plugins or []]
 
 
@@ -285,28 +290,30 @@ def _conclude(folder: Path, complete: bool, as_json: bool, *, tuning_only: bool)
 
 def _print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
     from suite.cost import disk_bytes
+    from suite.trial import network_size
 
     tuning, seeds = planned.experiment.tuning, planned.experiment.seeds
     disk = disk_bytes(planned)
     if as_json:
         _print_json({**planned.as_dict(), "runs": planned.runs, "epochs": planned.epochs, "disk_bytes": disk})
         return
-    table = Table(
-        "cell", "tuning trials", "final seeds", "epochs", "searched", title=planned.experiment.summary
-    )
+    table = Table(Column("cell", no_wrap=True), "runs", "epochs", "binary weights", box=box.SIMPLE_HEAD)
     for cell in planned.cells:
+        size = network_size(cell.trial(cell.published, 0, "tune"), cell.sizes)
         each = cell.train["epochs"]
         table.add_row(
             cell.name,
-            f"{tuning.trials} ({tuning.sampler})",
-            str(seeds),
-            f"{each} x {tuning.trials + seeds} = {each * (tuning.trials + seeds)}",
-            ", ".join(cell.space) or "nothing",
+            f"{tuning.trials} + {seeds}",
+            f"{each} each, {each * (tuning.trials + seeds):,}",
+            f"{size.binary:,}",
         )
+    out.print(planned.experiment.summary, highlight=False)
     out.print(table)
+    for label, space in {cell.method_label: cell.space for cell in planned.cells}.items():
+        out.print(f"{label} searches {', '.join(space) or 'nothing'}", highlight=False)
     out.print(
-        f"{len(planned.cells)} cells, {planned.runs} runs, {planned.epochs} epochs, "
-        f"at most {disk / 1e6:,.0f} MB in {results / planned.name}",
+        f"{len(planned.cells)} cells, {planned.runs:,} runs, {planned.epochs:,} epochs, "
+        f"at most {disk / 1e6:,.0f} MB of records in {results / planned.name}",
         highlight=False,
     )
 
