@@ -1,18 +1,21 @@
 """The catalogue: every method is one file here, and `METHODS` is what those files hold."""
 
+import hashlib
 import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from optimizers.core import Method
 
 
 def methods_in(module: ModuleType) -> list[Method]:
-    """The methods that a module defines, in the order in which it defines them."""
-    return [value for value in vars(module).values() if isinstance(value, Method)]
+    """The methods that a module defines, in order; those that it imports do not count."""
+    found = [value for value in vars(module).values() if isinstance(value, Method)]
+    return [method for method in found if method.rule.__module__ == module.__name__]
 
 
 def collect(modules: Iterable[ModuleType]) -> dict[str, Method]:
@@ -38,17 +41,26 @@ def load_plugin(path: Path) -> list[Method]:
         raise ValueError(f"{path}: no such Python file")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
+    source = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     methods = methods_in(module)
     if not methods:
         raise ValueError(f"{path}: no method in it; decorate a function with @method (optimizers.core)")
     for method in methods:
-        if method.name in METHODS and _plugins.get(method.name) != path:
+        if method.name in METHODS and (method.name not in PLUGINS or PLUGINS[method.name].path != path):
             raise ValueError(f"{path}: a method called {method.name!r} exists already")
-        METHODS[method.name], _plugins[method.name] = method, path
+    METHODS.update({method.name: method for method in methods})
+    PLUGINS.update({method.name: Plugin(path, source) for method in methods})
     return methods
 
 
-_plugins: dict[str, Path] = {}
+class Plugin(NamedTuple):
+    """Where a method from outside the catalogue came from: its file and a hash of it."""
+
+    path: Path
+    source: str
+
+
+PLUGINS: dict[str, Plugin] = {}
 METHODS: dict[str, Method] = collect(
     importlib.import_module(f"{__name__}.{entry.name}")
     for entry in pkgutil.iter_modules(__path__)

@@ -56,6 +56,8 @@ class Bop(torch.optim.Optimizer):
         assert closure is None
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
             gradients = [weight.grad for weight in weights]
             averages = [self._average(weight) for weight in weights]
             torch._foreach_lerp_(averages, gradients, group["gamma"])  # type: ignore[reportPrivateImportUsage]

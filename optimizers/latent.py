@@ -146,7 +146,7 @@ def latent_adam(
     pseudo_gradient: str,
     glorot_rate: bool,
 ) -> WeightRule:
-    """Adam on latent weights; their sign is the weight. The field's usual choice."""
+    """Adam on latent weights, the field's usual choice; their sign is the weight."""
 
     # eps is Keras' 1e-7, as in the paper's own experiments.
     def optimizer(groups: list[dict[str, Any]]) -> Optimizer:

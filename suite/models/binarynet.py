@@ -22,11 +22,10 @@ def binarynet(
     As released with Helwegen et al. (https://arxiv.org/abs/1906.02107): the first convolution sees the real
     image and is not padded, so 32x32 becomes 30x30 and the flattened map 3x3x512 (Courbariaux pads); pooling
     comes before batch norm; batch norm has no scale, eps 1e-3 and Keras' momentum 0.99, also on the logits.
-    `width` scales every layer but the logits; shape must be at least 22x22.
+    `width` scales every layer but the logits; shape must be at least 10x10.
     """
-    side = min(shape[1:])
-    if side < 22:
-        raise ValueError(f"images of {shape[1]}x{shape[2]} are too small: binarynet needs 22x22 or more")
+    if min(shape[1:]) < 10:
+        raise ValueError(f"images of {shape[1]}x{shape[2]} are too small: binarynet needs 10x10 or more")
     if not width > 0.0:
         raise ValueError(f"width must be > 0, not {width}")
     a, b, c, dense = (max(1, round(width * n)) for n in (128, 256, 512, 1024))

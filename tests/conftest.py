@@ -1,0 +1,69 @@
+"""What the tests share: one torch thread, and a small network in training on a task that can be learned."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from optimizers.core import WeightRule
+from suite.models import MODELS
+from suite.models.layers import binary_layers
+from suite.models.model import Shape
+from suite.random_keys import generator
+from suite.train import optimizers_of
+
+torch.set_num_threads(1)
+
+CLASSES = 4
+
+# The smallest useful form of each architecture: image shape and options.
+SMALL: dict[str, tuple[Shape, dict[str, Any]]] = {
+    "mlp": ((1, 8, 8), {"hidden": (16, 16)}),
+    "convnet": ((1, 8, 8), {"channels": 4, "dense": 16}),
+    "binarynet": ((3, 32, 32), {"width": 1 / 32}),
+}
+
+
+def noisy_prototypes(shape: Shape, number: int) -> tuple[Tensor, Tensor]:
+    """Batch `number` of a task that can be learned: one fixed image per class, half hidden in noise."""
+    prototypes = torch.randn(CLASSES, *shape, generator=generator("prototypes"))
+    random = generator("batch", number)
+    labels = torch.randint(CLASSES, (32,), generator=random)
+    return prototypes[labels] + 0.5 * torch.randn(32, *shape, generator=random), labels
+
+
+class Training:
+    """A small network and its two optimizers; every step takes the next batch."""
+
+    def __init__(self, rule: WeightRule, model: str = "mlp", seed: int = 1) -> None:
+        shape, options = SMALL[model]
+        self.model = MODELS[model](shape, CLASSES, rule, seed, **options)
+        self.weights, self.real = optimizers_of(self.model, rule, real_lr=0.01)
+        self.shape, self.steps = shape, 0
+
+    def loss(self, number: int) -> Tensor:
+        x, labels = noisy_prototypes(self.shape, number)
+        return F.cross_entropy(self.model(x), labels)
+
+    def step(self, loss_scale: float = 1.0) -> float:
+        """One step of both optimizers; the loss before it."""
+        self.steps += 1
+        loss = self.loss(self.steps)
+        self.model.zero_grad()
+        (loss * loss_scale).backward()
+        self.weights.step()
+        self.real.step()
+        return loss.item()
+
+    def signs(self) -> Tensor:
+        """All effective binary weights, flat."""
+        return torch.cat([layer.binary_weight().flatten() for _, layer in binary_layers(self.model)])
+
+    def trajectory(self, steps: int, loss_scale: float = 1.0) -> Tensor:
+        """The binary weights at the start and after each of so many steps, (steps + 1, weights)."""
+        rows = [self.signs()]
+        for _ in range(steps):
+            self.step(loss_scale)
+            rows.append(self.signs())
+        return torch.stack(rows)

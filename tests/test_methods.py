@@ -1,0 +1,300 @@
+"""The contract that every registered method keeps, on every architecture; and the ways into the registry."""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import optuna
+import pytest
+import torch
+from torch import nn
+
+import optimizers
+from optimizers import METHODS, collect, load_plugin
+from optimizers.core import Method, WeightRule, log, method, sign
+from suite.models import MODELS
+from suite.models.layers import BinaryLinear, binary_layers
+from suite.plan import is_latent_free
+from suite.schedules import apply_schedules
+from suite.train import optimizers_of, state_tensors
+from tests.conftest import Training
+
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+every_model = pytest.mark.parametrize("model", MODELS)
+
+
+# --- every method on every architecture ---
+
+
+@every_model
+@every_method
+def test_every_trainable_parameter_has_exactly_one_owner(method: Method, model: str) -> None:
+    training = Training(method(), model)
+    binary, real = (
+        [id(p) for group in optimizer.param_groups for p in group["params"]]
+        for optimizer in (training.weights, training.real)
+    )
+    assert sorted(binary) == sorted(id(layer.weight) for _, layer in binary_layers(training.model))
+    assert sorted(binary + real) == sorted(id(p) for p in training.model.parameters() if p.requires_grad)
+
+
+@every_model
+@every_method
+def test_the_binary_weights_alone_learn_at_the_published_defaults(method: Method, model: str) -> None:
+    training = Training(method(), model)
+    training.real.param_groups[0]["lr"] = 0.0
+
+    def loss_on_unseen_batches() -> float:
+        with torch.no_grad():
+            return sum(training.loss(-number).item() for number in range(1, 5)) / 4
+
+    before, start = loss_on_unseen_batches(), training.signs()
+    for _ in range(60):
+        training.step()
+    assert loss_on_unseen_batches() < 0.9 * before
+    assert not torch.equal(training.signs(), start)
+
+
+@every_model
+@every_method
+def test_evaluation_reads_only_minus_one_and_one(method: Method, model: str) -> None:
+    training = Training(method(), model)
+    training.step()
+    training.model.eval()
+    for _, layer in binary_layers(training.model):
+        weight = layer.read(layer.weight)
+        assert weight.shape == layer.weight.shape
+        assert set(weight.unique().tolist()) == {-1.0, 1.0}
+        assert torch.equal(layer.binary_weight(), weight)
+
+
+@every_model
+@every_method
+def test_a_resumed_training_continues_bit_for_bit(method: Method, model: str) -> None:
+    training, resumed = Training(method(), model), Training(method(), model, seed=2)
+    for _ in range(3):
+        training.step()
+    file = io.BytesIO()
+    torch.save([part.state_dict() for part in (training.model, training.weights, training.real)], file)
+    file.seek(0)
+    states = torch.load(file, weights_only=True)
+    for part, state in zip((resumed.model, resumed.weights, resumed.real), states, strict=True):
+        part.load_state_dict(state)
+    resumed.steps = training.steps
+    assert [resumed.step() for _ in range(3)] == [training.step() for _ in range(3)]
+    expected = training.model.state_dict()
+    for name, tensor in resumed.model.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+# --- hyperparameters ---
+
+
+@every_method
+def test_the_card_names_a_paper_and_says_one_sentence(method: Method) -> None:
+    assert re.search(r"https://\S+\.\S+", method.paper)
+    assert re.fullmatch(r"[A-Z][^.!?\n]*\.", method.summary)
+    assert METHODS[method.name] is method
+
+
+@every_method
+def test_defaults_lie_in_their_ranges(method: Method) -> None:
+    for name, hyper in method.hypers.items():
+        assert hyper.range._contains(hyper.range.to_internal_repr(hyper.default)), name
+
+
+@every_method
+def test_sampled_settings_build_and_take_a_step(method: Method) -> None:
+    space = {name: hyper.range for name, hyper in method.hypers.items()}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        setting = study.ask(space).params
+        training = Training(method(**setting))
+        training.step()
+        assert all(p.isfinite().all() for p in training.model.parameters()), setting
+
+
+@every_method
+def test_an_unknown_hyperparameter_is_named_with_the_choices(method: Method) -> None:
+    with pytest.raises(TypeError) as error:
+        method(leraning_rate=1.0)
+    assert "leraning_rate" in str(error.value)
+    assert all(name in str(error.value) for name in (method.name, *method.hypers))
+
+
+@every_method
+def test_what_the_groups_hold_can_follow_a_schedule_and_the_rest_raises(method: Method) -> None:
+    for name, default in method.defaults.items():
+        training = Training(method())
+        if all(name in group for group in training.weights.param_groups):
+            assert isinstance(default, float)
+            apply_schedules(training.weights, {name: {"linear": [default, 0.5 * default]}}, 0.5)
+            training.step()
+            assert {group[name] for group in training.weights.param_groups} == {0.75 * default}
+        else:
+            with pytest.raises(ValueError, match=f"{name} cannot follow a schedule"):
+                apply_schedules(training.weights, {name: {"linear": [1.0, 0.5]}}, 0.5)
+
+
+# What is known about the first four, beside the contract.
+LATENT_GROUP = {"lr", "clip", "weight_decay"}
+SCHEDULABLE = {
+    "bop": {"gamma", "threshold"},
+    "latent-sgd": LATENT_GROUP,
+    "latent-momentum": {*LATENT_GROUP, "momentum"},
+    "latent-adam": LATENT_GROUP,
+}
+STATE_BYTES = {"bop": 4, "latent-sgd": 0, "latent-momentum": 4, "latent-adam": 8}  # per binary weight
+
+
+@pytest.mark.parametrize("name", SCHEDULABLE)
+def test_hyperparameters_that_are_entries_of_the_groups(name: str) -> None:
+    group = Training(METHODS[name]()).weights.param_groups[0]
+    assert {hyper for hyper in METHODS[name].hypers if hyper in group} == SCHEDULABLE[name]
+
+
+@pytest.mark.parametrize("name", STATE_BYTES)
+def test_optimizer_state_per_binary_weight(name: str) -> None:
+    training = Training(METHODS[name]())
+    training.step()
+    step_counters = 4 * len(list(binary_layers(training.model))) if name == "latent-adam" else 0
+    assert (
+        sum(tensor.nbytes for tensor in state_tensors(training.weights))
+        == STATE_BYTES[name] * training.signs().numel() + step_counters
+    )
+
+
+def test_only_bop_is_latent_free() -> None:
+    found = {name: is_latent_free(METHODS[name]()) for name in SCHEDULABLE}
+    assert found == {"bop": True, "latent-sgd": False, "latent-momentum": False, "latent-adam": False}
+
+
+def test_a_parameter_without_an_owner_or_with_two_is_refused() -> None:
+    def owning(choose: Any) -> WeightRule:
+        return WeightRule(
+            sign, lambda w: w, lambda params: torch.optim.SGD([dict(params=p) for p in choose(list(params))])
+        )
+
+    network = nn.Sequential(
+        BinaryLinear(owning(list), 4, 4), BinaryLinear(owning(list), 4, 2), nn.Linear(2, 2)
+    )
+    optimizers_of(network, owning(lambda weights: [weights]), 0.01)
+    for wrong in (lambda weights: [weights[:1]], lambda weights: [[*weights, network[2].weight]]):
+        with pytest.raises(ValueError, match="exactly one"):
+            optimizers_of(network, owning(wrong), 0.01)
+
+
+# --- @method, collect, plugins ---
+
+
+def test_a_method_whose_signature_disagrees_is_refused() -> None:
+    def rule(lr: float) -> WeightRule:
+        """A rule."""
+        raise NotImplementedError
+
+    for hypers in ({}, {"rate": log(0.1, 0.01, 1.0)}, {"lr": log(0.1, 0.01, 1.0), "mu": log(0.1, 0.01, 1.0)}):
+        with pytest.raises(TypeError, match=r"rule takes \['lr'\]"):
+            method(paper="", **hypers)(rule)
+
+
+def test_a_method_without_a_sentence_is_refused() -> None:
+    def rule() -> WeightRule:
+        raise NotImplementedError
+
+    with pytest.raises(TypeError, match="rule needs a docstring"):
+        method(paper="")(rule)
+
+
+@pytest.mark.parametrize("low", [0.2, 0.001])
+def test_a_default_outside_its_range_is_refused(low: float) -> None:
+    with pytest.raises(ValueError, match="outside its own range"):
+        log(0.1, low, 2 * low)
+
+
+def test_collect_refuses_two_methods_of_one_name() -> None:
+    first, second = ModuleType("first"), ModuleType("second")
+    for module in (first, second):
+        exec(PLUGIN.format(name="mine"), module.__dict__)
+    assert collect([first]) == {"mine": first.mine}
+    with pytest.raises(ValueError, match="second: a method called 'mine' exists already"):
+        collect([first, second])
+
+
+def test_an_imported_method_is_not_one_of_the_module() -> None:
+    module = ModuleType("borrower")
+    module.bop = METHODS["bop"]  # type: ignore[attr-defined]
+    assert collect([module]) == {}
+
+
+PLUGIN = '''
+import torch
+from optimizers.core import PSEUDO_GRADIENTS, WeightRule, log, method
+
+
+@method(paper="An example, https://example.org", lr=log(0.1, 0.01, 1.0))
+def {name}(lr):
+    """Signs of plain SGD."""
+    return WeightRule(
+        start=lambda initial: initial,
+        read=PSEUDO_GRADIENTS["identity"],
+        optimizer=lambda params: torch.optim.SGD(params, lr),
+    )
+'''
+
+
+@pytest.fixture
+def registry() -> Iterator[dict[str, Method]]:
+    """METHODS, which is as it was before when the test is over."""
+    with patch.dict(METHODS), patch.dict(optimizers.PLUGINS):
+        yield METHODS
+
+
+def test_a_plugin_becomes_available(tmp_path: Path, registry: dict[str, Method]) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(PLUGIN.format(name="my_method"))
+    (mine,) = load_plugin(path)
+    assert registry["my-method"] is mine
+    assert (mine.name, mine.summary, mine.defaults) == ("my-method", "Signs of plain SGD.", {"lr": 0.1})
+    training = Training(registry["my-method"](lr=1.0))
+    assert training.weights.param_groups[0]["lr"] == 1.0
+    start = training.signs()
+    training.step()
+    assert not torch.equal(training.signs(), start)
+    (again,) = load_plugin(path)  # a resumed command loads it once more
+    assert registry["my-method"] is again
+
+
+def test_plugins_that_cannot_be_registered(tmp_path: Path, registry: dict[str, Method]) -> None:
+    before = dict(registry)
+    for name, text, words in (
+        ("empty.py", "x = 1\n", "no method in it"),
+        ("taken.py", PLUGIN.format(name="bop"), "'bop' exists already"),
+        ("missing.py", None, "no such Python file"),
+        ("notes.txt", "x = 1\n", "no such Python file"),
+    ):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=words):
+            load_plugin(tmp_path / name)
+    assert registry == before
+
+
+def test_a_refused_plugin_leaves_nothing_behind(tmp_path: Path, registry: dict[str, Method]) -> None:
+    path = tmp_path / "half.py"
+    path.write_text(PLUGIN.format(name="new") + PLUGIN.format(name="bop"))
+    with pytest.raises(ValueError, match="'bop' exists already"):
+        load_plugin(path)
+    assert "new" not in registry
+
+
+def test_two_plugins_cannot_share_a_name(tmp_path: Path, registry: dict[str, Method]) -> None:
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text(PLUGIN.format(name="shared"))
+    (one,) = load_plugin(tmp_path / "one.py")
+    with pytest.raises(ValueError, match=r"two\.py: a method called 'shared' exists already"):
+        load_plugin(tmp_path / "two.py")
+    assert registry["shared"] is one
