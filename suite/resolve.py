@@ -1,14 +1,15 @@
 """Check what an experiment says about names, options, hyperparameters and schedules, and fill in the rest."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution
 
 from optimizers.core import Hyper, Method
-from suite.schedules import SHAPES
-from suite.spec import MethodEntry, Problem, one_of
+from suite.schedules import SHAPES, value_at
+from suite.spec import MethodEntry, Problem, one_of, shown
 from suite.strict_yaml import Location
 
 
@@ -19,8 +20,14 @@ def look_up(registry: Mapping[str, Any], name: str, location: Location) -> Any:
 
 
 def first_named(options: Mapping[str, Any], error: Exception) -> tuple[str, ...]:
-    """The option that a message is about, to give it a place."""
-    return tuple([name for name in options if name in str(error)][:1])
+    """The option that a message is about, to give it a place: the first it names, or whose value it shows."""
+    words = re.findall(r"\w+", str(error))
+    if named := [word for word in words if word in options]:
+        return (named[0],)
+    told = [
+        name for name, value in options.items() if re.search(rf"(?<!\S){re.escape(str(value))}$", str(error))
+    ]
+    return (told[0],) if len(told) == 1 else ()
 
 
 def model_options(defaults: dict[str, Any], given: dict[str, Any], location: Location) -> dict[str, Any]:
@@ -37,97 +44,143 @@ def _like(default: Any, value: Any, location: Location) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(default, list) and isinstance(value, list):
-        return [_like(default[0], entry, location) for entry in value]
+        return [_like(default[0], entry, (*location, number)) for number, entry in enumerate(value)]
     if type(value) is not type(default) or (isinstance(value, float) and not math.isfinite(value)):
         kind = {
-            "int": "an integer",
-            "float": "a number",
-            "str": "a word",
-            "bool": "true or false",
-            "list": "a list",
+            int: "a whole number",
+            float: "a number",
+            str: "a word",
+            bool: "true or false",
+            list: "a list",
         }
-        raise Problem(location, f"{kind[type(default).__name__]} belongs here, not {value!r}")
+        text = "the text " if isinstance(value, str) else ""
+        raise Problem(location, f"{kind[type(default)]} belongs here, not {text}{shown(value)}")
     return value
 
 
 def searched_hypers(method: Method, entry: MethodEntry, location: Location) -> dict[str, Hyper]:
     """What a study searches of a method: all that is not set, or what `tune` names."""
-    for key, names in (("decay", entry.decay), ("tune", entry.tune or []), ("", entry.options)):
-        for name in names:
-            if name not in method.hypers:
-                choices = one_of(name, method.hypers)
-                raise Problem(
-                    (*location, key or name), f"{method.name} has no hyperparameter {name!r}{choices}"
-                )
-    for name in entry.tune or []:
+    tune = entry.tune or []
+    named = {(name,): name for name in entry.options}
+    named |= {("decay", name): name for name in entry.decay}
+    named |= {("tune", number): name for number, name in enumerate(tune)}
+    for at, name in named.items():
+        if name not in method.hypers:
+            choices = one_of(name, method.hypers)
+            raise Problem((*location, *at), f"{method.name} has no hyperparameter {name!r}{choices}")
+    for number, name in enumerate(tune):
         if name in entry.options:
-            raise Problem((*location, "tune"), f"{name!r} is set to a value and cannot be tuned as well")
+            raise Problem(
+                (*location, "tune", number), f"{name!r} is set to a value and cannot be tuned as well"
+            )
     free = {name: hyper for name, hyper in method.hypers.items() if name not in entry.options}
-    return free if entry.tune is None else {name: free[name] for name in free if name in entry.tune}
+    searched = free if entry.tune is None else {name: free[name] for name in free if name in tune}
+    for name in entry.decay:
+        _check_can_decay(name, _possible_values(method, entry, name, searched), (*location, "decay", name))
+    return searched
+
+
+def _possible_values(
+    method: Method, entry: MethodEntry, name: str, searched: Mapping[str, Hyper]
+) -> Sequence[Any]:
+    """What a hyperparameter can be in some trial; of a range its default will do."""
+    hyper = method.hypers[name]
+    if name in searched and isinstance(hyper.range, CategoricalDistribution):
+        return hyper.range.choices
+    return [entry.options.get(name, hyper.default)]
+
+
+def _check_can_decay(name: str, values: Iterable[Any], location: Location) -> None:
+    for value in values:
+        if isinstance(value, dict):
+            raise Problem(location, f"{name} follows a schedule already, {shown(value)}")
+        if not is_number(value):
+            raise Problem(location, f"{name} can be {shown(value)}, which cannot decay: set it to a number")
 
 
 def checked_value(hyper: Hyper, value: Any, location: Location, name: str) -> Any:
     """A hyperparameter set by hand: of the right type, or a well-formed schedule of numbers."""
     kinds = hyper.range.choices if isinstance(hyper.range, CategoricalDistribution) else (hyper.default,)
-    numeric = any(isinstance(kind, float) for kind in kinds)
-    if isinstance(value, dict) and numeric:
+    numeric = any(is_number(kind) for kind in kinds)
+    if numeric and isinstance(value, dict):
         return _checked_schedule(value, location)
-    if isinstance(value, int | float) and numeric and _is_number(value):
+    if numeric and is_number(value):
         return float(value)
-    if isinstance(value, str) and any(isinstance(kind, str) for kind in kinds) and value not in kinds:
-        raise Problem(
-            location, f"there is no {value!r}{one_of(value, [k for k in kinds if isinstance(k, str)])}"
-        )
-    if not any(type(value) is type(kind) for kind in kinds) or (isinstance(value, float) and not numeric):
-        wanted = "a number or a schedule" if numeric else " or ".join(sorted({str(k) for k in kinds}))
-        raise Problem(location, f"{name} takes {wanted}, not {value!r}")
+    words = [kind for kind in kinds if isinstance(kind, str)]
+    if isinstance(value, str) and words and value not in words:
+        raise Problem(location, f"there is no {value!r}{one_of(value, words)}")
+    if isinstance(value, float) or not any(type(value) is type(kind) for kind in kinds):
+        wanted = ["a number", "a schedule"] if numeric else []
+        wanted += dict.fromkeys(shown(kind) for kind in kinds if not is_number(kind))
+        text = "the text " if isinstance(value, str) else ""
+        raise Problem(location, f"{name} takes {' or '.join(wanted)}, not {text}{shown(value)}")
     return value
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """A finite number, and no boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _shape_of(value: Any, location: Location) -> tuple[str, Any]:
     if not isinstance(value, dict) or len(value) != 1:
-        raise Problem(location, f"a schedule is one of {list(SHAPES)} with its setting, not {value!r}")
+        raise Problem(
+            location, f"a schedule is one of {', '.join(SHAPES)} with its setting, not {shown(value)}"
+        )
     ((shape, setting),) = value.items()
     if shape not in SHAPES:
-        raise Problem(location, f"there is no schedule {shape!r}{one_of(str(shape), SHAPES)}")
+        raise Problem((*location, shape), f"there is no schedule {shape!r}{one_of(shape, SHAPES)}")
     return shape, setting
 
 
 def _checked_schedule(value: Any, location: Location) -> dict[str, Any]:
     shape, setting = _shape_of(value, location)
+    at = (*location, shape)
     if shape == "step":
-        _check_step(setting, {"start", "factor", "at"}, location)
-    elif not (isinstance(setting, list) and len(setting) == 2 and all(_is_number(v) for v in setting)):
-        raise Problem((*location, shape), f"takes [start, end], two numbers, not {setting!r}")
+        setting = _checked_step(setting, ("start", "factor", "at"), at)
+    elif not (isinstance(setting, list) and len(setting) == 2 and all(is_number(v) for v in setting)):
+        raise Problem(at, f"takes [start, end], two numbers, not {shown(setting)}")
     elif shape == "exponential" and min(setting) <= 0:
-        raise Problem((*location, shape), f"needs a start and an end above zero, not {setting!r}")
+        raise Problem(at, f"needs a start and an end above zero, not {shown(setting)}")
     else:
         setting = [float(v) for v in setting]
+    try:
+        ends = [value_at({shape: setting}, progress) for progress in (0.0, 0.5, 1.0)]
+    except OverflowError:
+        ends = [math.inf]
+    if not all(math.isfinite(end) for end in ends):
+        raise Problem(at, f"grows beyond what a number can hold: {shown(setting)}")
     return {shape: setting}
 
 
 def checked_decay(value: Any, location: Location) -> dict[str, Any]:
+    """How a value decays that is only known once it is drawn: to a share of itself, in [0, 1]."""
     shape, setting = _shape_of(value, location)
+    at = (*location, shape)
     if shape == "step":
-        _check_step(setting, {"factor", "at"}, location)
-    elif not _is_number(setting) or setting < 0 or (shape == "exponential" and setting == 0):
+        setting = _checked_step(setting, ("factor", "at"), at)
+        if setting["factor"] > 1:
+            raise Problem((*at, "factor"), f"must be at most 1, not {setting['factor']}: a decay never grows")
+    elif not (is_number(setting) and 0 <= setting <= 1) or (shape == "exponential" and setting == 0):
+        least = "above 0" if shape == "exponential" else "from 0"
         raise Problem(
-            (*location, shape), f"takes the share of the start that is left at the end, not {setting!r}"
+            at, f"takes the share of the start that is left at the end, {least} to 1, not {shown(setting)}"
         )
     return {shape: setting}
 
 
-def _check_step(setting: Any, keys: set[str], location: Location) -> None:
-    if not isinstance(setting, dict) or set(setting) != keys:
-        raise Problem((*location, "step"), f"takes {sorted(keys)}, not {setting!r}")
-    if not all(_is_number(setting[key]) for key in keys - {"at"}):
-        raise Problem((*location, "step"), f"start and factor are numbers, not {setting!r}")
+def _checked_step(setting: Any, keys: tuple[str, ...], location: Location) -> dict[str, Any]:
+    """The setting of a step schedule, numbers as floats: 1 and 1.0 are the same experiment."""
+    if not isinstance(setting, dict) or set(setting) != set(keys):
+        raise Problem(location, f"takes the keys {', '.join(keys)}, not {shown(setting)}")
+    for key in keys[:-1]:
+        if not is_number(setting[key]):
+            raise Problem((*location, key), f"a number belongs here, not {shown(setting[key])}")
+    if setting["factor"] < 0:
+        raise Problem((*location, "factor"), f"must be at least 0, not {setting['factor']}")
     at = setting["at"]
-    if not isinstance(at, list) or not all(_is_number(v) and 0 < v < 1 for v in at) or sorted(at) != at:
+    if not isinstance(at, list) or not all(is_number(v) and 0 < v < 1 for v in at) or sorted(at) != at:
         raise Problem(
-            (*location, "step", "at"), f"takes rising shares of the training, in (0, 1), not {at!r}"
+            (*location, "at"), f"takes rising shares of the training, between 0 and 1, not {shown(at)}"
         )
+    return {key: at if key == "at" else float(setting[key]) for key in keys}

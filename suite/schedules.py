@@ -32,8 +32,8 @@ def value_at(value: Any, progress: float) -> Any:
             return start + (end - start) * progress
         case "cosine":
             return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
-        case "exponential":
-            return start * (end / start) ** progress
+        case "exponential":  # zero stays zero
+            return start * (end / start) ** progress if start else start
     raise ValueError(f"no schedule is called {shape!r}; there are {list(SHAPES)}")
 
 

@@ -14,12 +14,24 @@ tuning: {trials: 8, sampler: random}
 seeds: 5
 """
 
+import copy
 import difflib
+import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from suite.errors import UserError
 from suite.records import digest
@@ -49,7 +61,7 @@ class Named(_Strict):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     name: str
-    label: str = Field(default="", pattern=r"^[A-Za-z0-9_+-]*$")
+    label: str = Field(default="", pattern=r"^[A-Za-z0-9_+-]*$", max_length=60)  # a part of file names
 
     @property
     def called(self) -> str:
@@ -70,8 +82,17 @@ class MethodEntry(Named):
 class RealEntry(_Strict):
     """Adam for the real parameters: its learning rate, tuned with every method unless it is set here."""
 
-    lr: float | dict[str, Any] | None = None
+    lr: Any = None  # a number or a schedule, checked where the methods' values are
     decay: dict[str, dict[str, Any]] = {}
+
+    @field_validator("decay")
+    @classmethod
+    def _of_lr(cls, decay: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if unknown := [name for name in decay if name != "lr"]:
+            raise PydanticCustomError("decay", "only lr can decay here, not {name}", {"name": unknown[0]})
+        if decay and isinstance(info.data.get("lr"), dict):
+            raise PydanticCustomError("decay", "lr follows a schedule already")
+        return decay
 
 
 def _named(value: Any) -> Any:
@@ -145,53 +166,43 @@ class ExperimentFile:
             )
             raise SpecError(f"{path}: no such experiment file{one_of(self.name, known)}") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"{path}: cannot be read: {error}") from None
+            raise SpecError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
         try:
             self.document = Document(self.text, str(path))
         except YamlError as error:
             raise SpecError(str(error)) from None
         self.values = self.document.values
-        self.changes: dict[Location, str] = {}
-        for change in changes:
-            self._change(change)
-        if self.changes:  # a changed experiment is another one: it gets a folder of its own
-            made = sorted(self.changes.values())
-            self.name += f"-{digest(made)[:8]}"
-            self.text += "".join(f"# --set {change}\n" for change in made)
+        self.changes: dict[Location, str] = {}  # where each change begins to differ from the file
+        made = {location: (text, value) for location, text, value in map(_parsed_change, changes)}
+        for location in sorted(made, key=lambda at: (len(at), str(at))):  # in any order the same experiment
+            self._change(location, *made[location])
+        if made:  # a changed experiment is another one: it gets a folder of its own
+            texts = sorted(text for text, _ in made.values())
+            self.name += f"-{digest(texts)[:8]}"
+            self.text = "\n".join([self.text.rstrip("\n"), *(f"# --set {text}" for text in texts), ""])
 
-    def _change(self, change: str) -> None:
-        dotted, equals, text = change.partition("=")
-        if not equals or not dotted:
-            raise SpecError(f"--set {change}: write path=value, for example train.epochs=5")
-        location = tuple(int(step) if step.isdigit() else step for step in dotted.split("."))
-        try:
-            value = Document(text, f"--set {change}").values
-        except YamlError as error:
-            raise SpecError(str(error)) from None
-        parent = self.values
-        for depth, step in enumerate(location[:-1]):
+    def _change(self, location: Location, text: str, value: Any) -> None:
+        """Put the value where it belongs; sections that the file leaves out are made on the way."""
+        parent, begins = self.values, len(location)
+        for depth, step in enumerate(location):
+            last = depth == len(location) - 1
             if isinstance(parent, dict) and isinstance(step, str):
-                parent = parent.setdefault(step, {})
+                if step not in parent:
+                    begins = min(begins, depth + 1)
+                parent[step] = value if last else _opened(parent.get(step, {}))
             elif isinstance(parent, list) and isinstance(step, int) and step < len(parent):
-                if isinstance(parent[step], str):
-                    parent[step] = {"name": parent[step]}
-                parent = parent[step]
+                parent[step] = value if last else _opened(parent[step])
             else:
-                raise SpecError(f"--set {change}: there is no {'.'.join(map(str, location[: depth + 1]))}")
-        last = location[-1]
-        if isinstance(parent, dict) or (
-            isinstance(parent, list) and isinstance(last, int) and last < len(parent)
-        ):
-            parent[last] = value  # type: ignore[index]
-        else:
-            raise SpecError(f"--set {change}: there is no {dotted}")
-        self.changes[location] = change
+                raise SpecError(f"--set {text}: {_dead_end(location[:depth], step, parent)}")
+            parent = parent[step]  # type: ignore[index]
+        self.changes[location[:begins]] = text
 
     def experiment(self) -> Experiment:
         """The validated experiment; SpecError names every problem in it."""
         if not isinstance(self.values, dict):
             raise SpecError(
-                f"{self.path}:1:1: an experiment is a mapping with {list(Experiment.model_fields)}"
+                f"{self.path}:1:1: an experiment has the keys {', '.join(Experiment.model_fields)}; "
+                f"this file holds {shown(self.values) if self.values is not None else 'nothing'}"
             )
         version = self.values.get("version")
         if isinstance(version, int) and version != VERSION:
@@ -211,23 +222,93 @@ class ExperimentFile:
         return SpecError("\n".join(self._describe(problem) for problem in problems))
 
     def _describe(self, problem: Problem) -> str:
-        changed = [c for at, c in self.changes.items() if problem.location[: len(at)] == at]
+        where = _without_lone_index(problem.location)
+        changed = [c for at, c in self.changes.items() if where[: len(at)] == _without_lone_index(at)]
         place = f"--set {changed[-1]}" if changed else self.document.place(problem.location)
         key = ".".join(str(step) for step in problem.location)
         return f"{place}: {key}: {problem.message}" if key else f"{place}: {problem.message}"
 
 
+def _parsed_change(change: str) -> tuple[Location, str, Any]:
+    """path=value as the location, the text on one line, and the value."""
+    dotted, equals, text = change.partition("=")
+    change = " ".join(change.splitlines())
+    if not equals or not dotted:
+        raise SpecError(f"--set {change}: write path=value, for example train.epochs=5")
+    location = tuple(int(step) if step.isdecimal() else step for step in dotted.split("."))
+    try:
+        return location, change, Document(text, f"--set {change}").values
+    except YamlError as error:
+        raise SpecError(str(error)) from None
+
+
+def _opened(value: Any) -> Any:
+    """A copy to change, since anchors share; a word that gets options, because `bop` is {name: bop}."""
+    return {"name": value} if isinstance(value, str) else copy.copy(value)
+
+
+def _dead_end(before: Location, step: str | int, parent: Any) -> str:
+    """Why a path does not lead on."""
+    at = ".".join(map(str, before)) or "the experiment"
+    if isinstance(parent, list):
+        return f"{at} is a list of {len(parent)}, counted from 0: it has no {step!r}"
+    if parent == {}:
+        return f"{at} is not set yet: give all of it"
+    if isinstance(parent, dict):
+        return f"{at} has keys, not numbers: {', '.join(parent) or 'none yet'}"
+    return f"{at} is {shown(parent)}: it has no {step!r}"
+
+
+def _without_lone_index(location: Location) -> Location:
+    """A location without the 0 of a data set or model that need not be written as a list."""
+    before = (None, *location)
+    return tuple(s for s, b in zip(location, before, strict=False) if not (s == 0 and b in ("data", "model")))
+
+
 def _from_pydantic(error: Mapping[str, Any]) -> Problem:
     """Pydantic's error in our words."""
-    location = tuple(error["loc"])
-    if error["type"] == "extra_forbidden":
-        fields = _fields_at(location[:-1])
-        return Problem(location, f"unknown key{one_of(str(location[-1]), fields)}")
-    if error["type"] == "missing":
-        return Problem(location, "is missing")
-    if isinstance(error["input"], str) and error["type"] in ("float_type", "int_type"):
-        return Problem(location, f"a number belongs here, not the text {error['input']!r}")
-    return Problem(location, f"{error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}")
+    location, value = tuple(error["loc"]), shown(error["input"])
+    limits = error.get("ctx", {})
+    match error["type"]:
+        case "extra_forbidden":
+            return Problem(location, f"unknown key{one_of(str(location[-1]), _fields_at(location[:-1]))}")
+        case "missing":
+            return Problem(location, "is missing")
+        case "literal_error":
+            choices = re.findall(r"'([^']*)'", limits["expected"])
+            return Problem(location, f"there is no {value}{one_of(str(error['input']), choices)}")
+        case "greater_than_equal":
+            return Problem(location, f"must be at least {limits['ge']}, not {value}")
+        case "less_than_equal":
+            return Problem(location, f"must be at most {limits['le']}, not {value}")
+        case "string_pattern_mismatch":
+            return Problem(location, f"takes letters, digits, '_', '+' and '-', not {value}")
+        case "too_short":
+            return Problem(location, "needs at least one entry")
+        case "decay":
+            return Problem(location, error["msg"])
+        case "model_type" | "dict_type":
+            return Problem(location, f"keys with values belong here, not {value}")
+        case kind if kind in _BELONGS:
+            text = "the text " if isinstance(error["input"], str) else ""
+            return Problem(location, f"{_BELONGS[kind]} belongs here, not {text}{value}")
+    return Problem(location, f"{error['msg'][0].lower()}{error['msg'][1:]}; it is {value}")
+
+
+_BELONGS = {
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+}
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: as YAML writes it, and not too long."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _fields_at(location: Location) -> list[str]:
@@ -241,7 +322,7 @@ def _fields_at(location: Location) -> list[str]:
 
 def one_of(name: str, choices: Iterable[str]) -> str:
     """': did you mean x? the choices are …', to end a message about an unknown name."""
-    choices = list(choices)
-    near = difflib.get_close_matches(name, choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"{hint} the choices are {', '.join(choices) or 'none'}"
+    known = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"; did you mean {known[near[0]]!r}?" if near else ";"
+    return f"{hint} the choices are {', '.join(known.values()) or 'none'}"
