@@ -42,10 +42,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             aside.unlink()
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from None
+        if isinstance(error, OSError):
+            raise OSError(f"cannot write {path}: {error.strerror}") from None
+        raise
     _flush_folder(path.parent)
 
 
@@ -66,10 +68,25 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file; DamagedRecord if it is no JSON, FileNotFoundError if it is absent."""
+    return _parsed(path.read_bytes(), path)
+
+
+def _parsed(content: bytes, path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(content.decode(), parse_constant=_no_number, object_pairs_hook=_no_key_twice)
+    except (ValueError, RecursionError) as error:
         raise DamagedRecord(f"{path} is damaged: {error}") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON, and nothing here writes it")
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice")
+    return value
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -98,6 +115,10 @@ class RunFolder:
             raise DamagedRecord(f"{self.path / 'result.json'} is damaged: it has no status")
         return result
 
+    def environment(self) -> dict[str, Any]:
+        """Where the run was made."""
+        return read_json(self.path / "environment.json")
+
     def failure(self) -> dict[str, Any] | None:
         """Why the last attempt failed, if it did."""
         try:
@@ -118,14 +139,17 @@ class RunFolder:
             file.write(canonical(line) + "\n")
 
     def epochs(self) -> list[dict[str, Any]]:
-        """The lines of epochs.jsonl; DamagedRecord if one of them is not whole."""
+        """The lines of epochs.jsonl, epochs 1, 2, 3 …; DamagedRecord if one is torn or missing."""
+        path = self.path / "epochs.jsonl"
         try:
-            lines = (self.path / "epochs.jsonl").read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines]
+            content = path.read_bytes()
         except FileNotFoundError:
             return []
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise DamagedRecord(f"{self.path / 'epochs.jsonl'} is damaged: {error}") from None
+        lines = [_parsed(line, path) for line in content.splitlines()]
+        numbers = [line.get("epoch") if isinstance(line, dict) else None for line in lines]
+        if numbers != list(range(1, len(lines) + 1)):
+            raise DamagedRecord(f"{path} is damaged: its lines are the epochs {numbers}")
+        return lines
 
     def keep_epochs(self, lines: list[dict[str, Any]]) -> None:
         """Let epochs.jsonl hold exactly these lines: what a resumed run starts from."""
@@ -136,7 +160,8 @@ class RunFolder:
     def finish(self, result: dict[str, Any]) -> None:
         """The last file of a run: with it the run is done and nothing in the folder changes any more."""
         write_json(self.path / "result.json", result)
-        for leftover in (*self.path.glob("checkpoint*.pt"), self.path / "failure.json"):
+        torn = self.path.glob(".*.tmp")  # of an owner that was killed while it wrote
+        for leftover in (*self.path.glob("checkpoint*.pt"), *torn, self.path / "failure.json"):
             leftover.unlink(missing_ok=True)
 
     def fail(self, error: str, traceback: str) -> None:
@@ -152,9 +177,16 @@ class RunFolder:
 
 @contextlib.contextmanager
 def owned(folder: Path) -> Iterator[bool]:
-    """Whether this process alone may write in `folder`; the system frees the lock of a dead owner."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
+    """Whether this process alone may write in `folder`; the system frees the lock of a dead owner.
+
+    OSError names the folder if it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below; here only its errors are caught
+    except OSError as error:
+        raise OSError(f"cannot write in {folder}: {error.strerror}") from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
