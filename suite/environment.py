@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import hashlib
+import inspect
 import os
 import platform
 import resource
@@ -13,6 +15,7 @@ from typing import Any
 
 import torch
 
+from optimizers.core import Method
 from suite.errors import UserError
 
 PACKAGES = ("torch", "torchvision", "numpy", "optuna")
@@ -43,17 +46,24 @@ def use_device(device: torch.device, threads: int) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device, method: Method) -> dict[str, Any]:
     """The content of environment.json."""
     return {
         "git": dict(_git()),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "method_file": method_file(method),
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
     }
+
+
+def method_file(method: Method) -> dict[str, str]:
+    """The file that defines a method, by name and content: what a kept run was made with."""
+    source = Path(inspect.getfile(method.rule))
+    return {"name": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
 
 
 @functools.cache
@@ -65,7 +75,10 @@ def _git() -> tuple[tuple[str, Any], ...]:
         ).stdout.strip()
 
     try:
-        return ("commit", git("rev-parse", "HEAD")), ("dirty", bool(git("status", "--porcelain", "-uno")))
+        return ("commit", git("rev-parse", "HEAD")), (
+            "dirty",
+            bool(git("status", "--porcelain", "--", ".", "../optimizers")),
+        )
     except (OSError, subprocess.SubprocessError):
         return ("commit", None), ("dirty", None)
 

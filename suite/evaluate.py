@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from suite.data import Images
 from suite.data.batches import Batch, eval_batches
@@ -57,6 +57,18 @@ def chance(classes: int, part: str) -> dict[str, float]:
     }
 
 
+@torch.no_grad()
 def reestimate_batch_norm(model: nn.Module, batches: Iterable[Batch]) -> None:
     """Batch norm's statistics anew, as plain averages over these batches; weights stay (rebuttal, l. 8)."""
-    update_bn(batches, model)
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()  # all but batch norm: the weights must be those of the evaluation
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for a plain average
+        norm.train()
+    for x, _ in batches:
+        model(x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()

@@ -16,7 +16,8 @@ NEVER = -(1 << 30)
 class FlipCounter:
     """Watches the binary layers of a model. Call `count` once after every optimizer step.
 
-    Costs six bytes per binary weight: the last sign, the first sign, the step of the last flip.
+    Costs six bytes per binary weight: the last sign, the first sign, the step of the last flip. Only the few
+    weights that flipped are looked at closely; to find them, a GPU is waited for in each step.
     """
 
     def __init__(self, model: nn.Module, device: torch.device | str = "cpu") -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from optuna.distributions import BaseDistribution
 
-from optimizers import METHODS, load_plugin
+from optimizers import METHODS, PLUGINS, load_plugin
 from optimizers.core import HyperValue, WeightRule, log
 from suite.data import DATASETS, DataError, describe, resolve_options
 from suite.models import MODELS
-from suite.records import FORMAT, PROTOCOL
+from suite.records import FORMAT, PROTOCOL, canonical
 from suite.resolve import (
     checked_decay,
     checked_value,
@@ -61,7 +61,15 @@ class Cell:
             values[name] = decayed(values[name], shape)
         real = {"lr": values.pop("real.lr")}
         return Trial(
-            stage, self.data, self.model, self.method, dict(sorted(values.items())), real, self.train, seed
+            stage=stage,
+            data=self.data,
+            model=self.model,
+            method=self.method,
+            hypers=dict(sorted(values.items())),
+            real=real,
+            train=self.train,
+            seed=seed,
+            plugin=PLUGINS[self.method].source if self.method in PLUGINS else None,
         )
 
 
@@ -138,6 +146,14 @@ def make_plan(source: ExperimentFile, plugins: Sequence[str] = ()) -> Plan:
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         what = Problem((), f"two cells are called {name}: give one of their parts a `label`")
         problems[name] = what
+    for kind, called in (
+        ("data sets", {(cell.data_label, canonical(cell.data)) for cell in cells}),
+        ("models", {(cell.model_label, canonical(cell.model)) for cell in cells}),
+    ):
+        labels = [label for label, _ in sorted(called)]
+        for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
+            what = Problem(("tasks",), f"two different {kind} are called {label}: give one of them a `label`")
+            problems[f"{kind} {label}"] = what
     if experiment.tuning.seed >= FIRST_SEED:
         what = Problem(("tuning", "seed"), f"must be below {FIRST_SEED}, where the final seeds begin")
         problems["seed"] = what
@@ -228,7 +244,7 @@ def _check_rule(cell: Cell, location: Location) -> None:
             rule, schedules = rule_at(trial, progress)
             weight = rule.start(torch.tensor([[0.1, -0.1]])).requires_grad_()
             apply_schedules(rule.optimizer([weight]), schedules, progress)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # a plugin's method is a user's code: anything may come out of it
             raise Problem(
                 (*location, *first_named({**cell.fixed, **cell.decay}, error)), str(error)
             ) from None
@@ -240,7 +256,7 @@ def _check_network(cell: Cell, location: Location) -> None:
     """Build the network without memory: do the images fit, are the options possible?"""
     try:
         network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         options = {name: value for name, value in cell.model.items() if name != "name"}
         raise Problem((*location, *first_named(options, error)), f"{cell.model['name']}: {error}") from None
 

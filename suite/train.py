@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
+from optimizers import METHODS
 from optimizers.core import WeightRule
 from suite.checkpoint import load_checkpoint, save_checkpoint
 from suite.data import Splits, load_splits
@@ -62,20 +63,23 @@ def train(
     # Where the run stands
     lines: list[dict[str, Any]] = []
     flips_per_step: list[Tensor] = []
-    run.begin(trial.as_dict(), environment(device))
+    here = environment(device, METHODS[trial.method])
     state = load_checkpoint(run.path)
+    run.begin(trial.as_dict(), here if state is None else went_on(json.loads(state["environment"]), here))
+    seconds_before = 0.0
     if state is not None:
         model.load_state_dict(state["model"])
         weights.load_state_dict(state["weights"])
         real.load_state_dict(state["real"])
         flips.load_state_dict(state["flips"])
         lines, flips_per_step = json.loads(state["lines"]), state["flips_per_step"]
+        seconds_before = state["seconds"]
     run.keep_epochs(lines)
     checkpointed = time.perf_counter()
     diverged_at = None
 
     for epoch in range(len(lines) + 1, epochs + 1):
-        # One epoch of training. Nothing in it waits for a number.
+        # One epoch of training. Losses and hits stay on the device until it is over.
         epoch_started = time.perf_counter()
         model.train()
         step = (epoch - 1) * steps_per_epoch
@@ -96,11 +100,12 @@ def train(
             correct += (logits.detach().argmax(1) == labels).sum()
             step += 1
 
-        # Did it diverge? A sign hides what has become of a latent weight, so look at the tensors too.
+        # Did it diverge? A sign hides what has become of a latent weight or an average: look at them too.
         loss_of_step = torch.stack(losses).tolist()
         train_seconds = time.perf_counter() - epoch_started
         bad = next((n for n, value in enumerate(loss_of_step, 1) if not math.isfinite(value)), None)
-        if bad is None and not all(bool(p.isfinite().all()) for p in model.parameters()):
+        tensors = [*model.parameters(), *state_tensors(weights), *state_tensors(real)]
+        if bad is None and not all(bool(tensor.isfinite().all()) for tensor in tensors):
             bad = steps_per_epoch
         counts, per_step = flips.end_epoch()
         if bad is not None:
@@ -131,6 +136,8 @@ def train(
                 "flips": flips.state_dict(),
                 "flips_per_step": flips_per_step,
                 "lines": json.dumps(lines),
+                "environment": (run.path / "environment.json").read_text(),
+                "seconds": seconds_before + time.perf_counter() - started,
             }
             save_checkpoint(run.path, state)
             checkpointed = time.perf_counter()
@@ -163,18 +170,18 @@ def train(
         "real_parameters": sum(p.numel() for group in real.param_groups for p in group["params"]),
         "bytes_per_binary_weight": {
             "stored": sum(p.nbytes for group in weights.param_groups for p in group["params"]) / binary,
-            "optimizer": state_bytes(weights) / binary,
+            "optimizer": sum(tensor.nbytes for tensor in state_tensors(weights)) / binary,
         },
     }
     if diverged_at is not None:
         result["diverged_at_step"] = diverged_at
     repeats = {"trial": trial.as_dict(), "result": result, "epochs": [_without_times(line) for line in lines]}
     result["digest"] = digest({**repeats, "flips": _sha256(counted), "weights": weights_sha256(model)})
-    result["seconds"] = sum(line["seconds"] for line in lines)
-    result["session_seconds"] = time.perf_counter() - started
+    result["seconds"] = seconds_before + time.perf_counter() - started
     per_step_ms = [1000 * line["train_seconds"] / steps_per_epoch for line in lines]
     result["step_milliseconds"] = statistics.median(per_step_ms) if per_step_ms else None
     result["peak_memory_bytes"] = peak_memory(device)
+    run.keep_epochs(lines)  # once more, whole and flushed: the result vouches for them
     run.finish(result)
     return result
 
@@ -205,11 +212,17 @@ def optimizers_of(model: nn.Module, rule: WeightRule, real_lr: float) -> tuple[O
     return weights, adam
 
 
-def state_bytes(optimizer: Optimizer) -> int:
-    """Bytes of all tensors in an optimizer's state."""
-    return sum(
-        v.nbytes for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor)
-    )
+def went_on(before: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
+    """The environment of a resumed run: this one, and the ones that it began in if they were others."""
+    earlier = before.pop("earlier", [])
+    if before != here:
+        earlier = [*earlier, before]
+    return {**here, "earlier": earlier} if earlier else here
+
+
+def state_tensors(optimizer: Optimizer) -> list[Tensor]:
+    """All tensors in an optimizer's state."""
+    return [v for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor)]
 
 
 def weights_sha256(model: nn.Module) -> str:

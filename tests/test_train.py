@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from optimizers import METHODS
+from optimizers.bop import Bop
 from optimizers.core import Method, WeightRule
 from suite.checkpoint import load_checkpoint, save_checkpoint
 from suite.data import TestSetGuard, load_splits
@@ -130,6 +131,20 @@ def test_nan_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert result["epochs"] == 1 and len(RunFolder(tmp_path / "run").epochs()) == 1
     assert result["scores"]["val_top1"] == result["scores"]["test_top1"] == 0.1
     assert result["scores"]["val_loss"] == pytest.approx(math.log(10))
+
+
+def test_an_average_that_is_lost_is_a_result_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bop's weights stay -1/+1 whatever becomes of its average, and the loss stays finite."""
+
+    class Forgets(Bop):
+        def step(self, closure=None):  # type: ignore[override]
+            super().step()
+            weight = self.param_groups[0]["params"][0]
+            self.state[weight]["average"][0, 0] = math.inf
+
+    rule = WeightRule(METHODS["bop"]().start, METHODS["bop"]().read, lambda params: Forgets(params))
+    result = train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+    assert result["status"] == "diverged" and result["diverged_at_step"] == 4 and result["epochs"] == 0
 
 
 def test_real_weights_cannot_pass_for_binary_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
