@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from suite.errors import UserError
-from suite.records import DamagedRecord
+from suite.records import DamagedRecord, read_json
 
 if TYPE_CHECKING:
     from suite.plan import Plan
@@ -251,7 +251,7 @@ def _run(
 
     chosen = choose_device(device)
     devices = (str(chosen),) * (workers or 1) if ":" in device else default_devices(chosen.type, workers)
-    data = {cell.data_label: {**cell.data} for cell in planned.cells}
+    data = {cell.data_label: dict(cell.data) for cell in planned.cells}
     records = {
         label: load_splits(options.pop("name"), options, with_test=False).record
         for label, options in data.items()
@@ -260,25 +260,26 @@ def _run(
         if not mine:
             raise Busy(f"{folder}: another sweep works in this folder")
         prepare_folder(planned, folder, records)
+        progress = SweepProgress(planned, tuning_only=tuning_only)
         err.print(
-            f"{planned.runs} runs, {planned.epochs} epochs, {len(devices)} workers on {chosen} -> {folder}"
+            f"{progress.runs} runs, {progress.epochs} epochs, {len(devices)} workers on {chosen} -> {folder}"
         )
         try:
-            with SweepProgress(planned, tuning_only=tuning_only) as progress:
+            with progress:
                 machine = Machine(devices, threads)
                 complete = Sweep(planned, folder, machine, tuning_only, progress.on_report).run()
         except KeyboardInterrupt:
             err.print("interrupted; the same command goes on from here")
             raise typer.Exit(130) from None
-    _conclude(folder, complete, as_json, tuning_only=tuning_only)
+    _conclude(planned, folder, complete, as_json, tuning_only=tuning_only)
 
 
-def _conclude(folder: Path, complete: bool, as_json: bool, *, tuning_only: bool) -> None:
+def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, tuning_only: bool) -> None:
     from report.build import build_report, console_table
 
     page = build_report(folder)
     if as_json:
-        cells = [json.loads(path.read_text()) for path in sorted((folder / "cells").glob("*.json"))]
+        cells = [read_json(folder / "cells" / f"{cell.name}.json") for cell in planned.cells]
         _print_json({"complete": complete, "report": str(page), "cells": cells})
     elif not tuning_only:
         out.print(console_table(folder))
@@ -307,7 +308,7 @@ def _print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
             f"{each} each, {each * (tuning.trials + seeds):,}",
             f"{size.binary:,}",
         )
-    out.print(planned.experiment.summary, highlight=False)
+    out.print(escape(planned.experiment.summary), highlight=False)
     out.print(table)
     for label, space in {cell.method_label: cell.space for cell in planned.cells}.items():
         out.print(f"{label} searches {', '.join(space) or 'nothing'}", highlight=False)

@@ -15,6 +15,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from optimizers import METHODS
+from suite.environment import method_file
 from suite.errors import UserError
 from suite.plan import Cell, Plan
 from suite.records import DamagedRecord, RunFolder, read_json, write_json
@@ -73,11 +75,18 @@ class CellProgress:
         return None if number is None else self.study.drawn()[number]
 
     def final(self) -> dict[int, Trial]:
-        """The final runs by seed, once there is a setting to run."""
+        """The final runs by seed, once there is a setting to run; with `tuning_only` those that exist."""
         best = self.best()
-        if best is None or self.tuning_only:
+        if best is None:
             return {}
-        return {seed: self.cell.trial(best, seed, "final") for seed in self.plan.seeds}
+        trials = {seed: self.cell.trial(best, seed, "final") for seed in self.plan.seeds}
+        if not self.tuning_only:
+            return trials
+        return {
+            seed: trial
+            for seed, trial in trials.items()
+            if (self.runs / trial.run_id / "result.json").exists()
+        }
 
     def ready(self) -> list[Trial]:
         """The trials that can run now and were not given out yet."""
@@ -158,6 +167,7 @@ class Sweep:
     _queue: deque[Trial] = field(default_factory=deque)
     _deaths: dict[str, int] = field(default_factory=dict)
     _later: list[tuple[float, Trial]] = field(default_factory=list)
+    _warned: set[str] = field(default_factory=set)
 
     def run(self) -> bool:
         """Run what is not finished; True if every planned run now has a result."""
@@ -197,8 +207,17 @@ class Sweep:
             return False
         for cell in self._cells_of(trial):
             cell.outcome[trial.run_id] = result
-        self.on_report(Report("kept", trial.run_id), trial)
+        self.on_report(Report("kept", trial.run_id, self._other_code(trial)), trial)
         return True
+
+    def _other_code(self, trial: Trial) -> str:
+        """A warning, once per method, if a kept run was made with another version of the method's file."""
+        now = method_file(METHODS[trial.method])
+        made_with = RunFolder(self.folder / "runs" / trial.run_id).environment().get("method_file", now)
+        if made_with == now or trial.method in self._warned:
+            return ""
+        self._warned.add(trial.method)
+        return f"made with another version of {now['name']}; to run it anew, move the results folder away"
 
     def _cells_of(self, trial: Trial) -> list[CellProgress]:
         return [cell for cell in self.cells if trial.run_id in cell.asked]
@@ -262,10 +281,14 @@ class Sweep:
     def _take(self, worker: Worker, report: Report) -> None:
         trial = worker.trial
         assert trial is not None
-        self.on_report(report, trial)
         if report.kind == "epoch":
+            self.on_report(report, trial)
             return
         worker.trial = None
+        if report.kind == "lost":
+            self._again(trial, report.text)
+            return
+        self.on_report(report, trial)
         if report.kind == "busy":
             self._later.append((time.monotonic() + POLL, trial))
             return
@@ -273,18 +296,21 @@ class Sweep:
         self._finished(trial, RunFolder(self.folder / "runs" / trial.run_id).result() if done else None)
 
     def _lost(self, worker: Worker) -> None:
-        """A worker died: its trial is not to blame until it has cost several."""
+        """A worker died in mid-trial."""
         trial = worker.trial
         assert trial is not None
         code = self._bury(worker)
+        hint = ", as when memory runs out" if code == -9 else ""
+        self._again(trial, f"its worker died (exit code {code}{hint})")
+
+    def _again(self, trial: Trial, reason: str) -> None:
+        """The machine failed a trial, which is not to blame until that has happened several times."""
         self._deaths[trial.run_id] = self._deaths.get(trial.run_id, 0) + 1
         if self._deaths[trial.run_id] < ATTEMPTS:
-            self.on_report(
-                Report("lost", trial.run_id, f"its worker died (exit code {code}); it is run again"), trial
-            )
+            self.on_report(Report("lost", trial.run_id, f"{reason}; it is run again"), trial)
             self._queue.appendleft(trial)
             return
-        reason = f"its worker died {ATTEMPTS} times (exit code {code}): out of memory?"
+        reason = f"{reason}, {ATTEMPTS} times"
         RunFolder(self.folder / "runs" / trial.run_id).fail(reason, "")
         self.on_report(Report("failed", trial.run_id, reason), trial)
         self._finished(trial, None)
@@ -301,8 +327,23 @@ def prepare_folder(plan: Plan, folder: Path, data_records: dict[str, dict[str, A
     for name in ("runs", "cells", "data"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for label, record in data_records.items():
+        _check_same_data(folder / "data" / f"{label}.json", record)
+    for label, record in data_records.items():
         write_json(folder / "data" / f"{label}.json", record)
     write_json(folder / "plan.json", plan.as_dict())
+
+
+def _check_same_data(path: Path, record: dict[str, Any]) -> None:
+    """A run_id says which data set was asked for; what it held must not have changed since."""
+    try:
+        before = read_json(path)
+    except (FileNotFoundError, DamagedRecord):
+        return
+    if before["options"] == record["options"] and before["sha256"] != record["sha256"]:
+        raise UserError(
+            f"{path}: the images of this data set have changed since the runs of this folder were made; "
+            "move the folder away, or give the experiment another name"
+        )
 
 
 def default_devices(device: str, workers: int | None) -> tuple[str, ...]:
@@ -312,6 +353,11 @@ def default_devices(device: str, workers: int | None) -> tuple[str, ...]:
 
         names = [f"cuda:{n}" for n in range(torch.cuda.device_count())]
     else:
-        names = [device] * (len(os.sched_getaffinity(0)) if device == "cpu" else 1)
+        names = [device] * (_cores() if device == "cpu" else 1)
     count = workers or len(names)
     return tuple(names[n % len(names)] for n in range(count))
+
+
+def _cores() -> int:
+    """The cores that this process may use, where the system can tell; else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,8 +1,8 @@
 """Tuning one cell: an Optuna study that one coordinator owns, and the cell's ledger.
 
-A draw is a pure function of (study seed, trial number, hyperparameter name), so stopping and going on
-repeats nothing, and trial n tries the same real learning rate in every cell. The first trial is the published
-default.
+A random draw is a pure function of (study seed, trial number, hyperparameter name), a draw of TPE one of
+(study seed, trial number, results so far): stopping and going on repeats nothing. Trial n of a random search
+tries the same real learning rate in every cell. The first trial is the published default.
 """
 
 import os
@@ -58,13 +58,33 @@ class CellStudy:
         # Absolute, because the lock of a relative journal path hangs for ever once it is stale (optuna 5.0).
         self.path = (folder / f"{cell.name}-{key}.log").resolve()
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # One coordinator owns the folder, so a lock that is there is a dead one's: optuna would wait for it.
+        self.path.with_name(self.path.name + ".lock").unlink(missing_ok=True)
         cut_torn_tail(self.path)
+        try:
+            self.study = self._open()
+            whole = self._is_whole()
+        except (ValueError, KeyError):  # not a journal any more
+            whole = False
+        if not whole:
+            # Killed between two values of a draw, or damaged. Drawn anew, the trials are the same.
+            os.replace(self.path, self.path.with_name(self.path.name + ".damaged"))
+            self.study = self._open()
+
+    def _open(self) -> Study:
         storage = JournalStorage(JournalFileBackend(str(self.path)))
-        self.study = optuna.create_study(
-            storage=storage, study_name=cell.name, direction="maximize", load_if_exists=True
+        study = optuna.create_study(
+            storage=storage, study_name=self.cell.name, direction="maximize", load_if_exists=True
         )
-        if not self.study.trials:
-            self.study.enqueue_trial(dict(cell.published))
+        if not study.trials:
+            study.enqueue_trial(dict(self.cell.published))
+        return study
+
+    def _is_whole(self) -> bool:
+        """Whether every trial that was drawn has all its values."""
+        names = self.cell.space.keys()
+        trials = self.study.get_trials(deepcopy=False)
+        return all(trial.params.keys() == names for trial in trials if trial.state != TrialState.WAITING)
 
     def drawn(self) -> list[dict[str, Any]]:
         """What has been drawn so far, by trial number."""
@@ -86,13 +106,18 @@ class CellStudy:
                 running = any(t.state == TrialState.RUNNING for t in self.study.get_trials(deepcopy=False))
                 if number % self.tuning.at_once == 0 and running:
                     return
-                self.study.sampler = TPESampler(seed=random_key(self.tuning.seed, number) % 2**32)
+                seed = random_key(self.tuning.seed, number) % 2**32
+                self.study.sampler = TPESampler(seed=seed, n_startup_trials=self.tuning.at_once)
             self.study.ask(dict(self.cell.space))
 
     def tell(self, number: int, value: float | None) -> bool:
-        """A trial's score on validation, chance if it diverged, None if it failed; False if it is known."""
-        if self.study.get_trials(deepcopy=False)[number].state != TrialState.RUNNING:
+        """A trial's score on validation, chance if it diverged, None if it failed; False if not taken."""
+        trials = self.study.get_trials(deepcopy=False)
+        if trials[number].state != TrialState.RUNNING:
             return False
+        at_once = 1 if self.tuning.sampler == "random" else self.tuning.at_once
+        if len(self.drawn()) < (number // at_once + 1) * at_once:
+            return False  # the budget ends within a batch: a larger one must find it as it was drawn
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
         self.study.tell(number, value, state=state)
         return True

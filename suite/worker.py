@@ -20,7 +20,10 @@ from suite.trial import Trial
 
 
 class Report(NamedTuple):
-    """What a worker says about its run: `epoch`, and last one of `done`, `failed`, `busy`."""
+    """What a worker says about its run: `epoch`, and last one of `done`, `failed`, `lost`, `busy`.
+
+    `failed` is the run's own fault, `lost` the machine's: no memory, no disk.
+    """
 
     kind: str
     run_id: str
@@ -41,7 +44,10 @@ def work(
             folder, trial = pipe.recv()
         except EOFError:
             return
-        pipe.send(run_once(folder, trial, torch.device(device), checkpoint_every, pipe))
+        report = run_once(folder, trial, torch.device(device), checkpoint_every, pipe)
+        pipe.send(report)
+        if report.kind in ("failed", "lost") and device != "cpu":
+            return  # what went wrong may have broken the process' GPU context: the next trial gets a new one
 
 
 def _end_with_parent() -> None:
@@ -75,7 +81,12 @@ def run_once(
                     checkpoint_every,
                     on_epoch=lambda line: pipe.send(Report("epoch", trial.run_id, str(line["epoch"]))),
                 )
+            damaged = sorted(path.name for path in folder.glob("checkpoint*.damaged"))
+            if damaged and not note:
+                note = f"damaged and set aside: {', '.join(damaged)}"
             return Report("done", trial.run_id, note)
+        except (OSError, MemoryError, torch.OutOfMemoryError) as error:
+            return Report("lost", trial.run_id, f"{type(error).__name__}: {error}")
         except Exception as error:  # a method is a user's code: one bad cell never stops a sweep
             reason = f"{type(error).__name__}: {error}"
             try:

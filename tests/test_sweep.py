@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from optimizers import METHODS
+from optimizers import METHODS, PLUGINS
+from suite.errors import UserError
 from suite.plan import Plan
-from suite.records import RunFolder
+from suite.records import RunFolder, digest
 from suite.sweep import CellProgress, Machine, Sweep, default_devices, prepare_folder
 from suite.trial import Trial
 from suite.worker import Report
@@ -38,6 +40,47 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken")
     assert sweep(tiny_plan(folder), folder / "results", workers=1)
     return folder / "results"
+
+
+def test_a_run_is_named_by_a_hash_of_its_trial(unbroken: Path) -> None:
+    for path in (unbroken / "runs").glob("*/trial.json"):
+        assert digest(json.loads(path.read_text()))[:16] == path.parent.name
+
+
+def test_data_that_changed_are_refused(tmp_path: Path) -> None:
+    plan, record = tiny_plan(tmp_path), {"options": {"validation": 0.2}, "sha256": "one"}
+    prepare_folder(plan, tmp_path, {"digits": record})
+    prepare_folder(plan, tmp_path, {"digits": record})
+    with pytest.raises(UserError, match="have changed"):
+        prepare_folder(plan, tmp_path, {"digits": {**record, "sha256": "two"}})
+
+
+def test_another_version_of_a_methods_file_is_noticed(tmp_path: Path, unbroken: Path) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(unbroken, folder)
+    for path in (folder / "runs").glob("*/environment.json"):
+        content = json.loads(path.read_text())
+        content["method_file"]["sha256"] = "another"
+        path.write_text(json.dumps(content))
+    said: list[str] = []
+    assert sweep(tiny_plan(tmp_path), folder, on_report=lambda report, trial: said.append(report.text))
+    assert sorted(filter(None, said)) == [
+        "made with another version of bop.py; to run it anew, move the results folder away",
+        "made with another version of latent.py; to run it anew, move the results folder away",
+    ]
+
+
+def test_an_edited_plugin_is_run_anew(tmp_path: Path) -> None:
+    source = PLUGIN.replace("unlucky", "mine").replace("deadly", "other")
+    ids = []
+    for edit in ("", "# edited"):
+        (tmp_path / "plugin.py").write_text(source + edit)
+        cell = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mine]").cells[0]
+        ids.append(cell.trial(cell.published, 0, "tune").run_id)
+    assert ids[0] != ids[1]
+    for name in ("mine", "other"):
+        METHODS.pop(name)
+        PLUGINS.pop(name)
 
 
 def test_every_planned_run_has_a_result(unbroken: Path) -> None:
@@ -76,6 +119,8 @@ def test_tuning_stops_before_the_final_runs_and_the_sweep_goes_on(tmp_path: Path
     assert all(ledger["winner"] and not ledger["final"] for ledger in ledgers(folder).values())
     assert sweep(plan, folder)
     assert digests(folder / "runs") == digests(unbroken / "runs")
+    assert sweep(plan, folder, tuning_only=True)  # once more: nothing that exists is forgotten
+    assert ledgers(folder) == ledgers(unbroken)
 
 
 def test_without_tuning_the_published_setting_is_run(tmp_path: Path) -> None:
@@ -145,6 +190,7 @@ def plugin(tmp_path: Path):
     yield
     for name in ("unlucky", "deadly"):
         METHODS.pop(name, None)
+        PLUGINS.pop(name, None)
 
 
 @pytest.mark.usefixtures("plugin")
@@ -175,7 +221,7 @@ def test_a_run_that_takes_its_worker_along_fails_at_last(tmp_path: Path) -> None
     assert not sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
     assert kinds == ["lost", "lost", "failed"]
     (failed,) = (folder / "runs").glob("*/failure.json")
-    assert "worker died 3 times (exit code 9)" in json.loads(failed.read_text())["error"]
+    assert "worker died (exit code 9), 3 times" in json.loads(failed.read_text())["error"]
 
 
 def test_a_damaged_result_is_set_aside_and_the_run_repeated(tmp_path: Path, unbroken: Path) -> None:

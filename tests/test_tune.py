@@ -1,5 +1,6 @@
 """The study of a cell: draws that repeat nothing, equal budgets, a journal that survives a torn tail."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,39 @@ def test_a_torn_tail_is_cut(tmp_path: Path, cells: dict[str, Cell]) -> None:
         journal.write_bytes(content[:-lost])
         assert draw_all(cells["bop"], tuning, tmp_path) == whole
     cut_torn_tail(tmp_path / "absent.log")
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("real", ["{}", "{lr: 0.01}"])
+def test_a_kill_between_two_values_of_a_draw(tmp_path: Path, sampler: str, real: str) -> None:
+    """The journal cut after any of its lines, or in the middle of one: the trials are the same."""
+    cell = tiny_plan(tmp_path, f"real={real}").cells[0]
+    tuning = Tuning.model_validate(dict(trials=3, sampler=sampler, at_once=1))
+    whole = draw_all(cell, tuning, tmp_path, lambda drawn: drawn["gamma"])
+    journal = CellStudy(cell, tuning, tmp_path).path
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for kept in range(len(lines)):
+        for tail in (b"", lines[kept][:5]):
+            journal.write_bytes(b"".join(lines[:kept]) + tail)
+            assert draw_all(cell, tuning, tmp_path, lambda drawn: drawn["gamma"]) == whole
+
+
+def test_a_damaged_journal_is_set_aside(tmp_path: Path, cells: dict[str, Cell]) -> None:
+    tuning = Tuning(trials=3)
+    whole = draw_all(cells["bop"], tuning, tmp_path)
+    journal = CellStudy(cells["bop"], tuning, tmp_path).path
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:2], b"{nonsense\n", *lines[3:]]))
+    assert draw_all(cells["bop"], tuning, tmp_path) == whole
+    assert journal.with_name(journal.name + ".damaged").exists()
+
+
+def test_the_lock_of_a_dead_coordinator_is_not_waited_for(tmp_path: Path, cells: dict[str, Cell]) -> None:
+    path = CellStudy(cells["bop"], Tuning(), tmp_path).path
+    path.with_name(path.name + ".lock").symlink_to(path)
+    started = time.monotonic()
+    CellStudy(cells["bop"], Tuning(), tmp_path).draw()
+    assert time.monotonic() - started < 20  # optuna's own grace is 30 s
 
 
 def test_a_failed_trial_is_no_value(tmp_path: Path, cells: dict[str, Cell]) -> None:
