@@ -53,7 +53,7 @@ test: check ## the full check: format, lint, types, import contracts, tests
 check: $(DEV_READY) ## the part of the check that runs no test
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: $(VENV)/bin/ruff format ."; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
-	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/pyright
 
 lock: $(DEV_READY) ## resolve the pinned versions anew, for every Python and platform
@@ -78,11 +78,12 @@ define install
 set -e; \
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
   echo "flipbench needs Python 3.11 or newer: make $@ PYTHON=/path/to/python3.11"; exit 1; }; \
-[ -x $(VENV)/bin/python ] || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }; \
+[ -x $(VENV)/bin/python ] || { \
+  echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }; \
 echo "installing flipbench (about 5 GB with torch)"; \
 { $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv && \
   VIRTUAL_ENV=$(VENV_PATH) $(VENV)/bin/uv pip install --quiet --editable '$(1)' -c constraints.txt \
     $(if $(TORCH),--torch-backend $(TORCH)); } || \
-{ echo "uv could not; trying pip"; \
+{ $(if $(TORCH),echo "TORCH=$(TORCH) needs uv"; exit 1;) echo "uv could not; trying pip"; \
   $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '$(1)' -c constraints.txt; }
 endef

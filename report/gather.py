@@ -109,11 +109,17 @@ def gather_task(
 
 
 def environments(records: Records) -> list[tuple[int, dict[str, Any]]]:
-    """Each distinct environment with its number of runs; the host's name is nobody's business."""
+    """Each distinct environment with its number of runs; the host's name is nobody's business, and what a run
+    keeps for itself (its method's file, where it began) is in its record.
+    """
     seen: dict[str, int] = {}
     for run in records.runs:
         if run.environment:
-            shown = {key: value for key, value in run.environment.items() if key != "host"}
+            shown = {
+                key: value
+                for key, value in run.environment.items()
+                if key not in ("host", "method_file", "earlier")
+            }
             text = json.dumps(shown, sort_keys=True)
             seen[text] = seen.get(text, 0) + 1
     return [(count, json.loads(text)) for text, count in sorted(seen.items())]
