@@ -167,8 +167,9 @@ def train(
 ) -> None:
     """One run of one cell at its published (or set) hyperparameters, epoch by epoch."""
     from suite.environment import choose_device, use_device
-    from suite.records import RunFolder, owned
+    from suite.records import RunFolder, canonical, owned
     from suite.spec import SpecError, one_of
+    from suite.train import splits_on
     from suite.train import train as train_trial
 
     planned = _plan(exp, set_, plugin)
@@ -188,6 +189,8 @@ def train(
             highlight=False,
         )
 
+    if not (run.path / "result.json").exists():
+        splits_on(where, canonical(trial.data), final)  # absent data speak before anything is written
     with owned(run.path) as mine:
         if not mine:
             raise SpecError(f"{run.path}: another process trains this run")

@@ -26,14 +26,16 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(name)
+    choices = "the choices are auto, cpu, cuda, cuda:N, mps"
     try:
         device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"there is no device {wanted!r}; {choices}") from None
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"no device {wanted!r} here ({reason}); the choices are auto, cpu, cuda, cuda:N, mps"
-        ) from None
+        raise UserError(f"no {wanted} on this machine ({reason}); {choices}") from None
     return device
 
 

@@ -1,6 +1,6 @@
 """From an experiment to its cells: everything that will run, resolved and checked before anything does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from optuna.distributions import BaseDistribution
 
 from optimizers import METHODS, PLUGINS, load_plugin
-from optimizers.core import HyperValue, WeightRule, log
+from optimizers.core import Hyper, HyperValue, WeightRule, log
 from suite.data import DATASETS, DataError, describe, resolve_options
 from suite.models import MODELS
 from suite.records import FORMAT, PROTOCOL, canonical
@@ -132,6 +132,8 @@ def make_plan(source: ExperimentFile, plugins: Sequence[str] = ()) -> Plan:
     """
     experiment = source.experiment()
     plugins = (*plugins, *_load_plugins(source, experiment))
+    if wrong := list(_wrong_parts(experiment)):
+        raise source.error(*wrong)
     problems: dict[str, Problem] = {}
     cells: list[Cell] = []
     for number, task in enumerate(experiment.tasks):
@@ -172,22 +174,48 @@ def _load_plugins(source: ExperimentFile, experiment: Experiment) -> tuple[str, 
     return tuple(paths)
 
 
+def _wrong_parts(experiment: Experiment) -> Iterator[Problem]:
+    """What is wrong with a data set, a model or a method whatever it is crossed with."""
+    parts: list[tuple[Callable[[Any, Location], Any], Any, Location]] = []
+    for number, task in enumerate(experiment.tasks):
+        parts += [(_data, data, ("tasks", number, "data", n)) for n, data in enumerate(task.data)]
+        parts += [(_model, model, ("tasks", number, "model", n)) for n, model in enumerate(task.model)]
+    parts += [(_method, entry, ("methods", n)) for n, entry in enumerate(experiment.methods)]
+    for check, part, location in parts:
+        try:
+            check(part, location)
+        except Problem as problem:
+            yield problem
+
+
+def _data(data: Named, location: Location) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """A data set's options with every default, its sizes, its usual augmentation."""
+    dataset = look_up(DATASETS, data.name, location)
+    try:
+        return resolve_options(data.name, data.options), describe(data.name, data.options), dataset.augment
+    except DataError as error:
+        raise Problem((*location, *first_named(data.options, error)), str(error)) from None
+
+
+def _model(model: Named, location: Location) -> dict[str, Any]:
+    """A model's options with every default."""
+    return model_options(look_up(MODELS, model.name, location).options, model.options, location)
+
+
+def _method(entry: MethodEntry, location: Location) -> dict[str, Hyper]:
+    """What is searched of a method."""
+    return searched_hypers(look_up(METHODS, entry.name, location), entry, location)
+
+
 def _cell(experiment: Experiment, number: int, data: Named, model: Named, entry: MethodEntry) -> Cell:
     """One resolved cell; Problem with its location for the first thing wrong in it."""
     task = experiment.tasks[number]
     data_at = ("tasks", number, "data", task.data.index(data))
     model_at = ("tasks", number, "model", task.model.index(model))
     method_at = ("methods", experiment.methods.index(entry))
-    dataset = look_up(DATASETS, data.name, data_at)
-    try:
-        data_options = resolve_options(data.name, data.options)
-        sizes = describe(data.name, data.options)
-    except DataError as error:
-        raise Problem((*data_at, *first_named(data.options, error)), str(error)) from None
-    architecture = look_up(MODELS, model.name, model_at)
-    options = model_options(architecture.options, model.options, model_at)
-    method = look_up(METHODS, entry.name, method_at)
-    searched = searched_hypers(method, entry, method_at)
+    data_options, sizes, usual_augmentation = _data(data, data_at)
+    options = _model(model, model_at)
+    searched = _method(entry, method_at)
     if experiment.real.lr is None:
         searched["real.lr"] = REAL_LR
     cell = Cell(
@@ -196,12 +224,12 @@ def _cell(experiment: Experiment, number: int, data: Named, model: Named, entry:
         method_label=entry.called,
         data={"name": data.name, **data_options},
         model={"name": model.name, **options},
-        method=method.name,
+        method=entry.name,
         fixed=_fixed(entry, experiment.real, searched, method_at),
         decay=_decay(entry, experiment.real, method_at),
         space={name: hyper.range for name, hyper in searched.items()},
         published={name: hyper.default for name, hyper in searched.items()},
-        train=_train_settings(experiment, task, dataset.augment),
+        train=_train_settings(experiment, task, usual_augmentation),
         sizes=sizes,
     )
     _check_rule(cell, method_at)
@@ -245,10 +273,12 @@ def _check_rule(cell: Cell, location: Location) -> None:
             weight = rule.start(torch.tensor([[0.1, -0.1]])).requires_grad_()
             apply_schedules(rule.optimizer([weight]), schedules, progress)
         except Exception as error:  # a plugin's method is a user's code: anything may come out of it
-            raise Problem(
-                (*location, *first_named({**cell.fixed, **cell.decay}, error)), str(error)
-            ) from None
-        if not value_at(trial.real["lr"], 0.0) > 0:
+            told = (str(error).splitlines() or [""])[0]
+            what = told if isinstance(error, ValueError) else f"{type(error).__name__}: {told}"
+            name = first_named({**cell.fixed, **cell.decay}, error)
+            at = ("decay", *name) if name and name[0] in cell.decay else name
+            raise Problem((*location, *at), what) from None
+        if not value_at(trial.real["lr"], progress) > 0:
             raise Problem(("real", "lr"), f"must be above zero, not {trial.real['lr']!r}")
 
 
@@ -256,9 +286,11 @@ def _check_network(cell: Cell, location: Location) -> None:
     """Build the network without memory: do the images fit, are the options possible?"""
     try:
         network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes)
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
         options = {name: value for name, value in cell.model.items() if name != "name"}
         raise Problem((*location, *first_named(options, error)), f"{cell.model['name']}: {error}") from None
+    except (RuntimeError, TypeError, OverflowError):  # torch's, when a size does not fit into 64 bits
+        raise Problem(location, f"{cell.model['name']}: a network of this size cannot be built") from None
 
 
 def is_latent_free(rule: WeightRule) -> bool:

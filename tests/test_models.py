@@ -167,7 +167,7 @@ def test_an_unknown_activation_is_refused(model: str) -> None:
     ("model", "shape", "options", "words"),
     [
         ("convnet", (1, 3, 8), {}, "3x8 are too small"),
-        ("binarynet", (3, 21, 32), {}, "21x32 are too small"),
+        ("binarynet", (3, 9, 32), {}, "9x32 are too small"),
         ("binarynet", (3, 32, 32), {"width": 0.0}, "width must be > 0"),
         ("convnet", (1, 8, 8), {"channels": 0}, "channels and dense must be positive"),
         ("convnet", (1, 8, 8), {"dense": -1}, "channels and dense must be positive"),

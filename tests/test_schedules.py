@@ -1,6 +1,7 @@
 """Schedules against closed forms, and their way into an optimizer's groups."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -53,12 +54,12 @@ def test_between_its_ends_a_schedule_is_monotonic(
 
 def test_a_constant_ratio_per_step():
     values = [value_at({"exponential": [1e-3, 3e-7]}, step / 10) for step in range(11)]
-    ratios = [after / before for before, after in zip(values, values[1:], strict=False)]
+    ratios = [after / before for before, after in pairwise(values)]
     assert ratios == pytest.approx([(3e-7 / 1e-3) ** 0.1] * 10)
 
 
 def test_an_unknown_shape_names_those_there_are():
-    with pytest.raises(ValueError, match="no schedule is called 'sine'.*linear.*cosine.*exponential.*step"):
+    with pytest.raises(ValueError, match=r"no schedule is called 'sine'.*linear.*cosine.*exponential.*step"):
         value_at({"sine": [1.0, 0.0]}, 0.5)
 
 

@@ -1,0 +1,238 @@
+"""The command: its surface, its exit codes, and that a mistake writes nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from optimizers import METHODS
+from suite import cli
+from suite.data import DATASETS
+from suite.models import MODELS
+
+ROOT = Path(__file__).parents[1]
+
+TINY = """
+version: 1
+summary: Tiny.
+tasks: [{data: {name: digits, train_limit: 100}, model: {name: mlp, hidden: [8]}}]
+methods: [bop, latent-adam]
+train: {epochs: 1, batch_size: 50}
+tuning: {trials: 2}
+seeds: 2
+"""
+
+
+class Told(NamedTuple):
+    """What a command left behind: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Flipbench:
+    """The command, run in this process in a folder of its own."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+        self.folder, self.monkeypatch, self.capfd = folder, monkeypatch, capfd
+
+    def __call__(self, *arguments: str) -> Told:
+        self.monkeypatch.setattr(sys, "argv", ["flipbench", *arguments])
+        self.capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = self.capfd.readouterr()
+        return Told(int(ended.value.code or 0), out, err)
+
+    def files(self) -> list[str]:
+        """Everything in the folder, the experiment apart."""
+        found = sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
+        return [name for name in found if not name.startswith("experiments")]
+
+
+@pytest.fixture
+def flipbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Flipbench:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "tiny.yaml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("FLIPBENCH_DATA", str(tmp_path / "no-data"))
+    monkeypatch.setenv("FLIPBENCH_DOWNLOAD", "0")
+    return Flipbench(tmp_path, monkeypatch, capfd)
+
+
+# ---- the surface
+
+EXPERIMENT = {"EXP", "--set", "--plugin"}
+RUNNING = EXPERIMENT | {"--device", "--workers", "--threads", "--results", "--dry-run", "--json"}
+SURFACE = {
+    "list": {"--plugin", "--json"},
+    "plan": EXPERIMENT | {"--results", "--json"},
+    "sweep": RUNNING,
+    "tune": RUNNING,
+    "train": (RUNNING | {"cell", "--seed", "--final"}) - {"--workers", "--dry-run"},
+    "report": {"EXP", "--results"},
+}
+
+
+def test_the_surface_is_these_commands_and_options():
+    # Adding to it is a decision: it needs a line here, in the README and in the command's help.
+    group: Any = typer.main.get_command(cli.app)
+    found = {
+        name: {option.metavar or option.opts[0] if option.param_type_name == "argument" else option.opts[0]
+               for option in command.params}
+        for name, command in group.commands.items()
+    }  # fmt: skip
+    assert found == SURFACE
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_every_command_explains_itself_and_its_options(name: str):
+    result = CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 0
+    assert all(option in result.output for option in SURFACE[name])
+    group: Any = typer.main.get_command(cli.app)
+    command = group.commands[name]
+    assert len(command.help) > 30 and all(getattr(option, "help", None) for option in command.params)
+
+
+def test_without_a_command_there_is_help():
+    result = CliRunner().invoke(cli.app, [], env={"COLUMNS": "200"})
+    assert all(name in result.output for name in SURFACE)
+
+
+# ---- looking
+
+
+def test_list_names_all_there_is(flipbench: Flipbench):
+    told = flipbench("list")
+    names = [*METHODS, *MODELS, *DATASETS, "tiny", "Tiny."]
+    assert told.code == 0 and all(name in told.out for name in names)
+
+
+def test_list_as_json(flipbench: Flipbench):
+    told = flipbench("list", "--json")
+    assert set(told.json) == {"methods", "models", "data", "experiments"}
+    assert told.json["methods"]["bop"]["hypers"]["gamma"]["default"] == 1e-4
+    assert told.json["experiments"] == {"tiny": "Tiny."} and told.err == ""
+
+
+def test_plan_shows_cells_and_costs_and_writes_nothing(flipbench: Flipbench):
+    told = flipbench("plan", "tiny")
+    assert told.code == 0 and flipbench.files() == []
+    for words in ("digits.mlp.bop", "digits.mlp.latent-adam", "2 cells, 8 runs, 8 epochs", "results/tiny"):
+        assert words in told.out
+
+
+def test_plan_as_json_is_what_the_sweep_will_write_down(flipbench: Flipbench):
+    told = flipbench("plan", "experiments/tiny.yaml", "--json", "--set", "seeds=3")
+    assert (told.json["runs"], told.json["epochs"], told.json["seeds"]) == (10, 10, [1001, 1002, 1003])
+    assert [cell["cell"] for cell in told.json["cells"]] == ["digits.mlp.bop", "digits.mlp.latent-adam"]
+    assert told.json["disk_bytes"] > 10_000 and told.json["experiment"].startswith("tiny-")
+
+
+@pytest.mark.parametrize("command", ["sweep", "tune"])
+def test_a_dry_run_writes_nothing(flipbench: Flipbench, command: str):
+    told = flipbench(command, "tiny", "--dry-run")
+    assert told.code == 0 and "2 cells, 8 runs" in told.out and flipbench.files() == []
+    assert flipbench(command, "tiny", "--dry-run", "--json").json["runs"] == 8
+
+
+# ---- training
+
+
+def test_train_leaves_one_record_and_repeats_it_for_free(flipbench: Flipbench):
+    command = ("train", "tiny", "digits.mlp.bop", "--seed", "3", "--final", "--device", "cpu", "--json")
+    first = flipbench(*command)
+    run = Path(first.json["run"])
+    assert first.code == 0 and "epoch" in first.err and run.parent == Path("results/tiny/runs")
+    trial, result = (json.loads((run / f"{name}.json").read_text()) for name in ("trial", "result"))
+    assert (trial["seed"], trial["stage"], trial["method"]) == (3, "final", "bop")
+    assert {"run": str(run), **result} == first.json and "test_top1" in result["scores"]
+    before = (run / "result.json").stat().st_mtime_ns
+    again = flipbench(*command)
+    assert again.json == first.json and again.err == ""
+    assert (run / "result.json").stat().st_mtime_ns == before
+
+
+def test_train_without_final_never_sees_the_test_set(flipbench: Flipbench):
+    told = flipbench("train", "tiny", "digits.mlp.bop", "--device", "cpu", "--results", "elsewhere")
+    assert told.code == 0 and "val_top1" in told.out and "test_top1" not in told.out
+    assert "record: elsewhere/tiny/runs/" in told.out and not Path("results").exists()
+
+
+def test_a_damaged_result_is_an_error_and_no_number(flipbench: Flipbench):
+    command = ("train", "tiny", "digits.mlp.bop", "--device", "cpu", "--json")
+    result = Path(flipbench(*command).json["run"]) / "result.json"
+    result.write_text(result.read_text()[:-20])
+    told = flipbench(*command)
+    assert told.code == 2 and told.out == "" and f"{result} is damaged" in " ".join(told.err.split("\n"))
+
+
+# ---- mistakes: one message, exit code 2, nothing written
+
+MISTAKES = {
+    "plan tiyn": "experiments/tiyn.yaml: no such experiment file; did you mean 'tiny'?",
+    "plan nowhere/tiny.yaml": "nowhere/tiny.yaml: no such experiment file; did you mean 'tiny'?",
+    "plan tiny --set train.epochs=0": "--set train.epochs=0: train.epochs: must be at least 1, not 0",
+    "plan tiny --set epochs": "--set epochs: write path=value, for example train.epochs=5",
+    "plan tiny --plugin absent.py": "absent.py: no such Python file",
+    "list --plugin absent.py": "absent.py: no such Python file",
+    "train tiny digits.mlp.bpo": "tiny has no cell 'digits.mlp.bpo'; did you mean 'digits.mlp.bop'?",
+    "train tiny digits.mlp.bop --device gpu": "there is no device 'gpu'; the choices are auto",
+    "sweep tiny --device cuda:99": "no cuda:99 on this machine",
+    "sweep mnist.yaml": "mnist.yaml: no such experiment file",
+    "sweep tiny --set tasks.0.data=mnist --device cpu": "data set 'mnist': 4 of its files are absent",
+    "train tiny mnist.mlp.bop --set tasks.0.data=mnist --device cpu": "data set 'mnist': 4 of its files",
+    "report tiny": "results/tiny/plan.json does not exist",
+    "train tiny": "Missing argument 'cell'",
+    "train tiny digits.mlp.bop --seed -1": "Invalid value for '--seed'",
+    "sweep tiny --workers none": "Invalid value for '--workers'",
+    "sweep tiny --epochs 5": "No such option: --epochs",
+    "swep tiny": "No such command 'swep'. Did you mean 'sweep'?",
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_is_one_message_and_writes_nothing(flipbench: Flipbench, command: str):
+    told = flipbench(*command.split())
+    assert told.code == 2 and told.out == ""
+    assert MISTAKES[command] in told.err and "Traceback" not in told.err
+    assert flipbench.files() == []
+
+
+@pytest.mark.parametrize("command", ["sweep tiny", "train tiny digits.mlp.bop"])
+def test_a_results_folder_that_is_none(flipbench: Flipbench, command: str):
+    Path("results").write_text("a file in its place")
+    told = flipbench(*command.split(), "--device", "cpu")
+    assert (
+        told.code == 2 and "error: cannot write in results/tiny" in told.err and "Not a directory" in told.err
+    )
+    assert flipbench.files() == ["results"] and Path("results").read_text() == "a file in its place"
+
+
+def test_several_mistakes_are_one_error(flipbench: Flipbench):
+    Path("experiments/tiny.yaml").write_text(TINY.replace("bop", "bpo").replace("mlp", "mpl"))
+    told = flipbench("plan", "tiny")
+    lines = told.err.splitlines()
+    assert told.code == 2 and len(lines) == 2 and lines[0].startswith("error: experiments/tiny.yaml:4:")
+
+
+def test_the_installed_command_ends_with_the_same_codes(tmp_path: Path):
+    (tmp_path / "bad.yaml").write_text(TINY.replace("epochs: 1", "epochs: one"))
+    command = [sys.executable, "-m", "suite.cli", "plan", str(tmp_path / "bad.yaml")]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    assert told.returncode == 2 and told.stdout == ""
+    assert told.stderr == (
+        f"error: {tmp_path}/bad.yaml:6:9: train.epochs: a whole number belongs here, not the text 'one'\n"
+    )

@@ -1,0 +1,47 @@
+"""Every experiment that comes with the suite can be planned, and its head tells what it costs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from suite.plan import make_plan
+from suite.spec import ExperimentFile
+
+FOLDER = Path(__file__).parents[1] / "experiments"
+NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml"))
+
+
+def test_there_are_experiments():
+    assert {"demo", "mnist", "cifar10"} <= set(NAMES)
+    assert not list(FOLDER.rglob("*.yml")), "the command finds .yaml files by name"
+    stems = [Path(name).name for name in NAMES]
+    assert len(set(stems)) == len(stems), "two would share one folder in results/"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_plans(name: str):
+    plan = make_plan(ExperimentFile(FOLDER / f"{name}.yaml"))
+    assert plan.name == Path(name).name and plan.runs > 0
+    assert len(plan.experiment.summary) > 20 and plan.experiment.summary.endswith(".")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_head_says_what_it_costs_and_how_to_run_it(name: str):
+    head = [
+        line.removeprefix("#").strip()
+        for line in (FOLDER / f"{name}.yaml").read_text().splitlines()
+        if line.startswith("#")
+    ]
+    assert len(head[0]) > 20, "the first line says what it is"
+    told = {words[0]: words[1] for line in head if len(words := re.split(r" {2,}", line)) == 2}
+    assert told["Data"] and re.search(r"\d", told["Cost"])
+    assert told["Command"] == ("make demo" if name == "demo" else f"make sweep EXP={name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_number_of_runs_in_its_head_is_that_of_its_plan(name: str):
+    source = ExperimentFile(FOLDER / f"{name}.yaml")
+    if told := re.search(r"# Cost +(\d+) runs of (\d+) epochs", source.text):
+        plan = make_plan(source)
+        assert (plan.runs, plan.epochs) == (int(told[1]), int(told[1]) * int(told[2]))
