@@ -152,37 +152,59 @@ def train(
             scores |= test_scores
             write_array(run.path / "test_correct.npy", np.packbits(right.cpu().numpy()))
     else:
-        scores = chance(data.classes, "val") | (
-            chance(data.classes, "test") if trial.stage == "final" else {}
-        )
-    counted = (
-        torch.cat(flips_per_step) if flips_per_step else torch.zeros(0, len(flips.names), dtype=torch.int32)
+        scores = chance(data.classes, "val")
+        if trial.stage == "final":
+            scores |= chance(data.classes, "test")
+    no_flips = torch.zeros(0, len(flips.names), dtype=torch.int32)
+    per_step = torch.cat(flips_per_step) if flips_per_step else no_flips
+    write_array(run.path / "flips.npz", per_step.numpy())
+    result = what_repeats(model, weights, real, flips, lines, scores, diverged_at)
+    without_times = [{k: v for k, v in line.items() if "seconds" not in k} for line in lines]
+    result["digest"] = digest(
+        {
+            "trial": trial.as_dict(),
+            "result": result,
+            "epochs": without_times,
+            "flips": _sha256(per_step),
+            "weights": weights_sha256(model),
+        }
     )
-    write_array(run.path / "flips.npz", counted.numpy())
-    binary = sum(flips.weights)
-    result: dict[str, Any] = {
-        "status": "done" if diverged_at is None else "diverged",
-        "epochs": len(lines),
-        "steps": len(lines) * steps_per_epoch,
-        "scores": scores,
-        "layers": [{"name": n, "weights": w} for n, w in zip(flips.names, flips.weights, strict=True)],
-        "binary_weights": binary,
-        "real_parameters": sum(p.numel() for group in real.param_groups for p in group["params"]),
-        "bytes_per_binary_weight": {
-            "stored": sum(p.nbytes for group in weights.param_groups for p in group["params"]) / binary,
-            "optimizer": sum(tensor.nbytes for tensor in state_tensors(weights)) / binary,
-        },
-    }
-    if diverged_at is not None:
-        result["diverged_at_step"] = diverged_at
-    repeats = {"trial": trial.as_dict(), "result": result, "epochs": [_without_times(line) for line in lines]}
-    result["digest"] = digest({**repeats, "flips": _sha256(counted), "weights": weights_sha256(model)})
     result["seconds"] = seconds_before + time.perf_counter() - started
     per_step_ms = [1000 * line["train_seconds"] / steps_per_epoch for line in lines]
     result["step_milliseconds"] = statistics.median(per_step_ms) if per_step_ms else None
     result["peak_memory_bytes"] = peak_memory(device)
     run.keep_epochs(lines)  # once more, whole and flushed: the result vouches for them
     run.finish(result)
+    return result
+
+
+def what_repeats(
+    model: nn.Module,
+    weights: Optimizer,
+    real: Optimizer,
+    flips: FlipCounter,
+    lines: list[dict[str, Any]],
+    scores: dict[str, float],
+    diverged_at: int | None,
+) -> dict[str, Any]:
+    """The part of a result that the same trial gives again, bit for bit; the rest are measurements."""
+    binary = sum(flips.weights)
+    stored = sum(layer.weight.nbytes for _, layer in binary_layers(model))
+    result: dict[str, Any] = {
+        "status": "done" if diverged_at is None else "diverged",
+        "epochs": len(lines),
+        "steps": lines[-1]["step"] if lines else 0,
+        "scores": scores,
+        "layers": [{"name": n, "weights": w} for n, w in zip(flips.names, flips.weights, strict=True)],
+        "binary_weights": binary,
+        "real_parameters": sum(p.numel() for group in real.param_groups for p in group["params"]),
+        "bytes_per_binary_weight": {
+            "stored": stored / binary,
+            "optimizer": sum(tensor.nbytes for tensor in state_tensors(weights)) / binary,
+        },
+    }
+    if diverged_at is not None:
+        result["diverged_at_step"] = diverged_at
     return result
 
 
@@ -237,7 +259,3 @@ def _sha256(*tensors: Tensor) -> str:
     for tensor in tensors:
         content.update(tensor.cpu().contiguous().numpy().tobytes())
     return content.hexdigest()
-
-
-def _without_times(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in line.items() if "seconds" not in name}
