@@ -43,7 +43,11 @@ list: $(RUN_READY) ## methods, models, data sets and experiments
 publish: $(RUN_READY) ## copy the report of EXP=name and its tables to results/published/
 	@$(FLIPBENCH) report $(call needs_exp) $(ARGS)
 	@mkdir -p results/published/$(EXP)
-	@cd results/$(EXP) && cp plan.json report/index.html report/report.md report/*.csv ../published/$(EXP)/
+	@cd results/$(EXP) && cp plan.json report/index.html report/report.md ../published/$(EXP)/ && \
+	  cp report/accuracy.csv report/runs.csv report/tuning.csv ../published/$(EXP)/
+	@command -v chromium >/dev/null && chromium --headless --no-sandbox --disable-gpu --hide-scrollbars \
+	  --window-size=1180,1060 --screenshot=results/published/$(EXP)/report.png \
+	  file://$(CURDIR)/results/published/$(EXP)/index.html 2>/dev/null || echo "no chromium: no picture"
 
 setup: $(RUN_READY) ## create the environment in .venv and nothing else
 
