@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from suite.errors import UserError
+from suite.errors import UserError, one_of
 from suite.records import DamagedRecord, read_json
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def train(
     """One run of one cell at its published (or set) hyperparameters, epoch by epoch."""
     from suite.environment import choose_device, use_device
     from suite.records import RunFolder, canonical, owned
-    from suite.spec import SpecError, one_of
+    from suite.spec import SpecError
     from suite.train import splits_on
     from suite.train import train as train_trial
 
@@ -330,7 +330,10 @@ def _experiments() -> dict[str, Path]:
 def _headline(path: Path) -> str:
     from suite.spec import ExperimentFile
 
-    values = ExperimentFile(path).values
+    try:
+        values = ExperimentFile(path).values
+    except UserError as error:  # one broken file must not hide the others
+        return str(error)
     return str(values.get("summary", "")) if isinstance(values, dict) else ""
 
 

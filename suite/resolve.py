@@ -8,8 +8,9 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 
 from optimizers.core import Hyper, Method
+from suite.errors import one_of
 from suite.schedules import SHAPES, value_at
-from suite.spec import MethodEntry, Problem, one_of, shown
+from suite.spec import MethodEntry, Problem, shown
 from suite.strict_yaml import Location
 
 

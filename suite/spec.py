@@ -15,7 +15,6 @@ seeds: 5
 """
 
 import copy
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -33,7 +32,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from suite.errors import UserError
+from suite.errors import UserError, one_of
 from suite.records import digest
 from suite.strict_yaml import Document, Location, YamlError
 
@@ -318,11 +317,3 @@ def _fields_at(location: Location) -> list[str]:
         "train": TrainSettings, "real": RealEntry, "tuning": Tuning, "tasks": Task, "methods": MethodEntry,
     }  # fmt: skip
     return list((models[words[-1]] if words else Experiment).model_fields)
-
-
-def one_of(name: str, choices: Iterable[str]) -> str:
-    """': did you mean x? the choices are …', to end a message about an unknown name."""
-    known = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f"; did you mean {known[near[0]]!r}?" if near else ";"
-    return f"{hint} the choices are {', '.join(known.values()) or 'none'}"

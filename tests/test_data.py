@@ -398,13 +398,13 @@ def test_images_beyond_the_memory_are_refused_before_decoding(data_folder: Path)
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("cifar", {}, r"no data set 'cifar'; the choices are \['cifar10', 'cifar100', 'digits'"),
-        ("digits", {"val": 0.1}, r"no option \['val'\]; it has \['validation', 'train_limit'\]"),
-        ("digits", {"folder": "x"}, r"no option \['folder'\]"),
+        ("cifar", {}, "no data set 'cifar'; did you mean 'cifar10'. the choices are digits, mnist"),
+        ("digits", {"val": 0.1}, "no option 'val'; the choices are validation, train_limit"),
+        ("digits", {"folder": "x"}, "no option 'folder'; the choices are"),
         ("digits", {"validation": "0.1"}, "'validation' must be a fraction between 0 and 1, got '0.1'"),
         ("digits", {"validation": 1.0}, "'validation' must be a fraction"),
         ("digits", {"validation": 1}, "'validation' must be a fraction"),
-        ("digits", {"train_limit": 0}, "'train_limit' must be a positive number of images, got 0"),
+        ("digits", {"train_limit": 0}, "'train_limit' must be a number of images, 2 or more, got 0"),
         ("digits", {"train_limit": 1.5}, "'train_limit' must be"),
         ("digits", {"train_limit": True}, "'train_limit' must be"),
         ("digits", {"train_limit": 5000}, "train_limit is 5000, but train has 1150 images"),

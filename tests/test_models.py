@@ -171,6 +171,7 @@ def test_an_unknown_activation_is_refused(model: str) -> None:
         ("binarynet", (3, 32, 32), {"width": 0.0}, "width must be > 0"),
         ("convnet", (1, 8, 8), {"channels": 0}, "channels and dense must be positive"),
         ("convnet", (1, 8, 8), {"dense": -1}, "channels and dense must be positive"),
+        ("mlp", (1, 8, 8), {"batch_norm_momentum": 0.0}, "batch_norm_momentum must lie in"),
         ("mlp", (1, 8, 8), {"hidden": ()}, "hidden must list at least one positive width"),
         ("mlp", (1, 8, 8), {"hidden": (16, 0)}, "hidden must list at least one positive width"),
     ],

@@ -128,7 +128,7 @@ MISTAKES = [
     ("task", "{data: digits, model: binarynet}", "4:20", "tasks.0.model.0", "images of 8x8 are too small"),
     ("task", "{data: {name: digits, validation: 2.0}, model: mlp}", "4:27", "tasks.0.data.0.validation", "2.0"),
     ("task", "{data: {name: digits, train_limit: 99999}, model: mlp}", "4:27", "tasks.0.data.0.train_limit", "1150"),
-    ("task", "{data: {name: digits, size: 8}, model: mlp}", "4:27", "tasks.0.data.0.size", "it has ['validation',"),
+    ("task", "{data: {name: digits, size: 8}, model: mlp}", "4:27", "tasks.0.data.0.size", "the choices are validation, train_limit"),
     ("task", "{data: {name: imagefolder, folder: here, size: big}, model: mlp}", "4:46", "tasks.0.data.0.size",
      "'big'"),
     ("task", "{data: {name: imagefolder}, model: mlp}", "4:6", "tasks.0.data.0", "['folder', 'size']"),

@@ -8,6 +8,7 @@ from suite.data.options import resolve_options as _resolve
 from suite.data.source import DataError, Dataset, Images, Options
 from suite.data.splits import Splits, TestSetGuard, make_splits, part_sizes
 from suite.data.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
+from suite.errors import one_of
 
 __all__ = [
     "DATASETS",
@@ -28,7 +29,7 @@ DATASETS: dict[str, Dataset] = {
 
 def _find(name: str) -> Dataset:
     if name not in DATASETS:
-        raise DataError(f"no data set {name!r}; the choices are {sorted(DATASETS)}")
+        raise DataError(f"there is no data set {name!r}{one_of(name, DATASETS)}")
     return DATASETS[name]
 
 

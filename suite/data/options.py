@@ -3,6 +3,7 @@
 from typing import Any
 
 from suite.data.source import DataError, Dataset, Options
+from suite.errors import one_of
 
 
 def resolve_options(dataset: Dataset, options: Options) -> dict[str, Any]:
@@ -10,7 +11,9 @@ def resolve_options(dataset: Dataset, options: Options) -> dict[str, Any]:
     resolved = {"validation": dataset.validation, "train_limit": None, **options}
     choices = ["validation", "train_limit", *dataset.required]
     if unknown := sorted(set(resolved) - set(choices)):
-        raise DataError(f"data set {dataset.name!r} has no option {unknown}; it has {choices}")
+        raise DataError(
+            f"data set {dataset.name!r} has no option {unknown[0]!r}{one_of(unknown[0], choices)}"
+        )
     if missing := [name for name in dataset.required if name not in resolved]:
         raise DataError(f"data set {dataset.name!r} needs the option {missing}")
     for name, kind in dataset.required.items():
@@ -24,8 +27,8 @@ def _check_sizes(dataset: Dataset, resolved: dict[str, Any]) -> None:
     validation, limit = resolved["validation"], resolved["train_limit"]
     if not isinstance(validation, float) or not 0 < validation < 1:
         raise _bad(dataset, "validation", "a fraction between 0 and 1", validation)
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise _bad(dataset, "train_limit", "a positive number of images", limit)
+    if limit is not None and (type(limit) is not int or limit < 2):
+        raise _bad(dataset, "train_limit", "a number of images, 2 or more", limit)
     if resolved.get("size", 1) < 1:
         raise _bad(dataset, "size", "a positive number of pixels", resolved["size"])
 

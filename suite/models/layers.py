@@ -71,6 +71,8 @@ def batch_norm(features: int, dimensions: int, momentum: float) -> nn.Module:
 
     dimensions: 1 after a dense layer, 2 after a convolution. momentum: torch's, 1 - Keras'.
     """
+    if not 0.0 < momentum <= 1.0:
+        raise ValueError(f"batch_norm_momentum must lie in (0, 1], not {momentum}")
     norm = (nn.BatchNorm1d if dimensions == 1 else nn.BatchNorm2d)(features, eps=1e-3, momentum=momentum)
     norm.weight.requires_grad_(False)  # stays 1
     return norm
