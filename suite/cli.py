@@ -6,6 +6,7 @@ and nothing was written; 130 interrupted, the same command goes on.
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,44 +113,38 @@ def plan(
     _print_plan(_plan(exp, set_, plugin), results, as_json)
 
 
-@app.command()
-def sweep(
-    exp: Exp,
-    set_: Set = None,
-    plugin: Plugin = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    threads: Threads = 1,
-    results: Results = Path("results"),
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Tune every cell, run the winners on fresh seeds, write the report. Run it again after a stop."""
-    planned = _plan(exp, set_, plugin)
-    if dry_run:
-        _print_plan(planned, results, as_json)
-        return
-    _run(planned, results / planned.name, device, workers, threads, as_json, tuning_only=False)
+def _walk(*, tuning_only: bool) -> Callable[..., None]:
+    """The body of `sweep`, and of `tune`, which stops half-way."""
+
+    def command(
+        exp: Exp,
+        set_: Set = None,
+        plugin: Plugin = None,
+        device: Device = "auto",
+        workers: Workers = None,
+        threads: Threads = 1,
+        results: Results = Path("results"),
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        planned = _plan(exp, set_, plugin)
+        if dry_run:
+            _print_plan(planned, results, as_json)
+        else:
+            folder = results / planned.name
+            _run(planned, folder, device, workers, threads, as_json, tuning_only=tuning_only)
+
+    return command
 
 
-@app.command()
-def tune(
-    exp: Exp,
-    set_: Set = None,
-    plugin: Plugin = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    threads: Threads = 1,
-    results: Results = Path("results"),
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Only the tuning trials of every cell; the test set stays out of reach. `sweep` goes on from there."""
-    planned = _plan(exp, set_, plugin)
-    if dry_run:
-        _print_plan(planned, results, as_json)
-        return
-    _run(planned, results / planned.name, device, workers, threads, as_json, tuning_only=True)
+app.command(
+    "sweep",
+    help="Tune every cell, run the winners on fresh seeds, write the report. Run it again after a stop.",
+)(_walk(tuning_only=False))
+app.command(
+    "tune",
+    help="Only the tuning trials of every cell; the test set stays out of reach. `sweep` goes on from there.",
+)(_walk(tuning_only=True))
 
 
 @app.command()
