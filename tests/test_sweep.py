@@ -14,9 +14,10 @@ import pytest
 
 from optimizers import METHODS, PLUGINS
 from suite.errors import UserError
+from suite.ledger import CellProgress
 from suite.plan import Plan
 from suite.records import RunFolder, digest
-from suite.sweep import CellProgress, Machine, Sweep, default_devices, prepare_folder
+from suite.sweep import Machine, Sweep, default_devices, prepare_folder
 from suite.trial import Trial
 from suite.worker import Report
 from tests.tiny import SPEC, Json, digests, tiny_plan
