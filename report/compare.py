@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from report.read import Cell, Records, Task
-from report.statistics import SAME, holm, paired_p, sampling_noise, standard_deviation, t_interval
+from report.statistics import (
+    SAME,
+    holm,
+    paired_p,
+    sampling_noise,
+    smallest_difference,
+    standard_deviation,
+    t_interval,
+)
 from report.tidy import score
 
 LEVEL = 0.05
@@ -30,6 +38,7 @@ class Standing:
     validation: float  # of the tuning's winner
     noise: float  # of the test set
     difference: float  # to the best method, over the common seeds
+    resolution: float  # the smallest difference that another test set of the same size would not turn round
     p: float  # of that difference, Holm-corrected
     mark: str
 
@@ -56,6 +65,8 @@ def compare(records: Records, task: Task) -> Comparison:
 
     The best method is chosen by looking at the same scores, so Holm's correction covers all pairs of methods:
     testing only the others against the best would call equal methods different in 7 to 11 % of experiments.
+    Seeds say how a method varies, not how the test set does: a difference that seeds repeat faithfully is
+    called one only if it is also larger than the noise of the test set.
     """
     cells = records.cells_of(task)
     finals = {
@@ -87,11 +98,13 @@ def stand(
 ) -> Standing:
     runs, scores = records.finals(cell), list(finals[cell.method].values())
     mean = means.get(cell.method, math.nan)
-    difference, p = math.nan, math.nan
+    images = records.plan["data"][cell.task.data]["test"]
+    difference, p, resolution = math.nan, math.nan, math.nan
     if scores and best is not None and best != cell.method:
         mine, theirs = common(finals[cell.method], finals[best])
         difference = float(np.mean(np.subtract(mine, theirs))) if mine else math.nan
         p = p_values[frozenset((cell.method, best))]
+        resolution = smallest_difference(mean, means[best], images)
     standing = Standing(
         method=cell.method,
         mean=mean,
@@ -102,8 +115,9 @@ def stand(
         planned=len(runs),
         diverged=sum(run.status == "diverged" for run in runs),
         validation=cell.winner["value"] if cell.winner else math.nan,
-        noise=sampling_noise(mean, records.plan["data"][cell.task.data]["test"]),
+        noise=sampling_noise(mean, images),
         difference=difference,
+        resolution=resolution,
         p=p,
         mark="",
     )
@@ -122,7 +136,7 @@ def mark(standing: Standing, best: str | None, alone: bool) -> str:
         return BEST
     if math.isnan(standing.p):  # fewer than two common seeds, or the same difference on every seed
         return WITHIN if abs(standing.difference) < SAME else UNTOLD
-    if standing.p < LEVEL:
+    if standing.p < LEVEL and abs(standing.difference) > standing.resolution:
         return WORSE
     # A run at chance level widens the interval until nothing can be told apart: no sign of being good.
     return UNTOLD if standing.diverged else WITHIN
