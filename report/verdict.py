@@ -53,7 +53,7 @@ def rest(top: Standing, comparison: Comparison, groups: dict[str, list[str]]) ->
 def basis(records: Records, comparison: Comparison) -> str:
     """What the verdict rests on: seeds, tuning budget, tests, the noise of the test set."""
     seeds = count(len(records.plan["seeds"]), "seed")
-    parts = [f"{seeds} per method; the same {budget(records)} for each, scored on validation"]
+    parts = [f"{seeds} per method; {budget(records)}"]
     if comparison.tests:
         parts.append(f"{count(comparison.tests, 'paired comparison')}, Holm-corrected")
     images = records.plan["data"][comparison.task.data]["test"]
@@ -73,12 +73,14 @@ def budget(records: Records) -> str:
     """The tuning budget of every method; the first trial is always the published default."""
     trials, sampler = records.plan["tuning"]["trials"], records.plan["tuning"]["sampler"]
     if trials < 2:
-        return "published default, not tuned,"
-    if sampler == "random":
-        return (
-            f"{count(trials, 'tuning trial')} (the published default and {count(trials - 1, 'random draw')})"
-        )
-    return f"{count(trials, 'tuning trial')} (the published default, then {sampler.upper()})"
+        return "each at its published default, not tuned"
+    draws = count(trials - 1, "random draw")
+    how = (
+        f"the published default and {draws}"
+        if sampler == "random"
+        else f"the published default, then {sampler.upper()}"
+    )
+    return f"the same {count(trials, 'tuning trial')} ({how}) for each, scored on validation"
 
 
 def caveats(records: Records, comparison: Comparison) -> list[str]:

@@ -245,7 +245,7 @@ def test_no_tuning_leaves_the_published_default(tmp_path: Path) -> None:
     build_report(folder)
     text = (folder / "report" / "report.md").read_text(encoding="utf-8")
     assert "| bop | gamma | 0.0001 | 0.0001 |" in text
-    assert "the same published default, not tuned, for each" in text
+    assert "each at its published default, not tuned" in text
 
 
 def test_one_seed_tells_nothing(tmp_path: Path) -> None:
