@@ -245,20 +245,28 @@ def test_a_run_that_another_process_has_is_waited_for(tmp_path: Path) -> None:
     taken = folder / "runs" / progress.ready()[0].run_id
     kinds: list[str] = []
     hold = [sys.executable, "-c", HOLD, str(taken)]
-    with subprocess.Popen(hold, stdout=subprocess.PIPE, text=True, cwd=ROOT) as holder:
-        assert holder.stdout and holder.stdout.readline() == "held\n"
-        assert sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(hold, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as holder:
+        assert holder.stdin and holder.stdout and holder.stdout.readline() == "held\n"
+        let_go = holder.stdin.close
+
+        def on_report(report: Report, trial: Trial) -> None:
+            kinds.append(report.kind)
+            if report.kind == "busy":
+                let_go()
+
+        assert sweep(plan, folder, on_report=on_report)
     assert kinds[0] == "busy" and kinds[-1] == "done"
 
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from suite.records import owned
 with owned(Path(sys.argv[1])) as mine:
     assert mine
     print("held", flush=True)
-    time.sleep(5)
+    sys.stdin.read()
 """
 
 
