@@ -64,7 +64,7 @@ def compare(records: Records, task: Task) -> Comparison:
     """Mean, interval and paired comparison of every method of a task.
 
     The best method is chosen by looking at the same scores, so Holm's correction covers all pairs of methods:
-    testing only the others against the best would call equal methods different in 7 to 11 % of experiments.
+    testing only the others against the best would call equal methods different too often.
     Seeds say how a method varies, not how the test set does: a difference that seeds repeat faithfully is
     called one only if it is also larger than the noise of the test set.
     """
