@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from report.run_folder import DamagedRecord, need, read_json, read_run_folder
-from suite.records import FORMAT
+from report.run_folder import read_run_folder
+from suite.records import FORMAT, DamagedRecord, read_json
 
 STATUSES = ("done", "diverged", "failed", "damaged", "missing")
 
@@ -107,23 +107,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} does not exist: a report needs an experiment that was planned")
     plan = read_json(path)
     if plan.get("format") != FORMAT:
-        raise DamagedRecord(
-            path, f"format {plan.get('format')!r} is unknown; this report reads format {FORMAT}"
-        )
-    need(
-        path, plan, "protocol", "experiment", "summary", "yaml", "tuning", "seeds", "methods", "data", "cells"
-    )
-    need(path, plan["tuning"], "trials", "sampler", "seed")
-    for method in plan["methods"].values():
-        need(path, method, "paper", "summary", "latent_free", "hypers")
-    for size in plan["data"].values():
-        need(path, size, "classes", "train", "val", "test")
-    for cell in plan["cells"]:
-        need(path, cell, "cell", "data", "model", "method")
-        if cell["method"] not in plan["methods"] or cell["data"] not in plan["data"]:
-            raise DamagedRecord(
-                path, f"cell {cell['cell']} names a method or data set the plan does not describe"
-            )
+        raise DamagedRecord(path, f"its format is {plan.get('format')!r}; this report reads format {FORMAT}")
     return plan
 
 
@@ -150,21 +134,14 @@ def read_cell(folder: Path, task: Task, spec: dict[str, Any], plan: dict[str, An
 
 def checked_ledger(path: Path, plan: dict[str, Any]) -> dict[str, Any]:
     ledger = read_json(path)
-    need(path, ledger, "tuning", "winner", "final")
-    for entry in ledger["tuning"]:
-        need(path, entry, "number", "run", "published_default", "hypers")
-    for entry in ledger["final"]:
-        need(path, entry, "seed", "run")
-    if ledger["winner"] is not None:
-        need(path, ledger["winner"], "number", "value", "hypers")
     numbers = [entry["number"] for entry in ledger["tuning"]]
     seeds = [entry["seed"] for entry in ledger["final"]]
     if not set(numbers) <= set(range(plan["tuning"]["trials"])) or not set(seeds) <= set(plan["seeds"]):
-        raise DamagedRecord(path, "names a trial or a seed that was not planned")
+        raise DamagedRecord(path, "it names a trial or a seed that was not planned")
     # Two trials may draw the same setting and so share a run; the runs of two seeds are never the same.
     runs = [entry["run"] for entry in ledger["final"]]
     if any(len(set(each)) < len(each) for each in (numbers, seeds, runs)):
-        raise DamagedRecord(path, "names the same trial, seed or final run twice")
+        raise DamagedRecord(path, "it names the same trial, seed or final run twice")
     return ledger
 
 
@@ -194,6 +171,8 @@ def read_run(
     except DamagedRecord as damaged:
         status, content = "damaged", {}
         reason = f"{damaged.path.relative_to(folder).as_posix()}: {damaged.problem}"
+    except OSError as error:  # its own message would show an absolute path
+        status, reason, content = "damaged", f"runs/{entry['run']} cannot be read: {error.strerror}", {}
     return Run(cell, number, seed, status, reason, **described, **content)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from suite.records import write_atomically
+from suite.records import set_aside, write_atomically
 
 NAMES = ("checkpoint.pt", "checkpoint.previous.pt")
 
@@ -35,5 +35,5 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
             continue
         if hashlib.sha256(content[32:]).digest() == content[:32]:
             return torch.load(io.BytesIO(content[32:]), weights_only=True, map_location="cpu")
-        os.replace(path, path.with_name(name + ".damaged"))
+        set_aside(path)
     return None

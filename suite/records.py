@@ -4,23 +4,34 @@ Nothing here imports torch, so that the report can read records where torch is n
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-PROTOCOL = 1  # part of every run_id: raise it when the same trial would give other numbers
-FORMAT = 1  # of the files
+PROTOCOL = 2  # part of every run_id: raise it when the same trial would give other numbers
+FORMAT = 2  # of the files
+SEAL = "checksum"  # the key of a JSON file's checksum of itself
+LOOK = 0.05  # seconds, many times what a look at a lock takes
 
 
 class DamagedRecord(ValueError):
-    """A file of a record does not hold what it must; the message names it."""
+    """A file of a record does not hold what was written to it."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} is damaged: {problem}")
+        self.path, self.problem = path, problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DamagedRecord, (self.path, self.problem)  # it crosses from worker to coordinator
 
 
 def canonical(value: Any) -> str:
@@ -46,9 +57,26 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         if isinstance(error, OSError):
-            raise OSError(f"cannot write {path}: {error.strerror}") from None
+            raise cannot_write(path, error) from None
         raise
     _flush_folder(path.parent)
+
+
+def cannot_write(path: Path, error: OSError) -> OSError:
+    """The same error, with a message that names the file and what to do."""
+    told = OSError(f"cannot write {path}: {error.strerror}{REMEDIES.get(error.errno or 0, '')}")
+    told.errno = error.errno
+    return told
+
+
+REMEDIES = {
+    errno.ENOSPC: "; free some space, then the same command goes on from here",
+    errno.EDQUOT: "; free some of your quota, then the same command goes on from here",
+    errno.EROFS: "; make it writable, then the same command goes on from here",
+    errno.EACCES: "; make it writable, then the same command goes on from here",
+    errno.EIO: "; the disk or its connection is failing: mend it, then the same command goes on from here",
+    errno.EFBIG: "; raise the limit on file sizes, then the same command goes on from here",
+}
 
 
 def _flush_folder(folder: Path) -> None:
@@ -60,33 +88,44 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Readable JSON, atomically."""
-    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
-    write_atomically(path, (text + "\n").encode())
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Readable JSON, atomically, sealed with a checksum of its own content."""
+    assert SEAL not in value
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    sealed = {**value, SEAL: digest(json.loads(text))}  # of what will be read: JSON knows no tuples
+    write_atomically(path, (json.dumps(sealed, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file; DamagedRecord if it is no JSON, FileNotFoundError if it is absent."""
-    return _parsed(path.read_bytes(), path)
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` was given; DamagedRecord if that is not what the file holds.
+
+    FileNotFoundError if it is absent.
+    """
+    return unsealed(path.read_bytes(), path)
 
 
-def _parsed(content: bytes, path: Path) -> Any:
+def unsealed(content: bytes, path: Path) -> dict[str, Any]:
+    """The value in the content of a sealed JSON file; DamagedRecord names its path."""
     try:
-        return json.loads(content.decode(), parse_constant=_no_number, object_pairs_hook=_no_key_twice)
+        value = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise DamagedRecord(f"{path} is damaged: {error}") from None
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no JSON, and nothing here writes it")
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise DamagedRecord(path, str(error)) from None
+    if not isinstance(value, dict):
+        raise DamagedRecord(path, f"it holds a {type(value).__name__}, not an object")
+    try:
+        seal, intact = value.pop(SEAL, None), digest(value)
+    except ValueError as error:  # NaN is no JSON, and nothing here writes it
+        raise DamagedRecord(path, str(error)) from None
+    if seal != intact:
+        raise DamagedRecord(path, "its content does not match its checksum" if seal else "it has no checksum")
     return value
+
+
+def set_aside(path: Path) -> Path:
+    """Move a damaged file out of the way, keeping it for whoever wants to know why."""
+    aside = path.with_name(path.name + ".damaged")
+    os.replace(path, aside)
+    return aside
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -102,18 +141,33 @@ def write_array(path: Path, array: np.ndarray) -> None:
 class RunFolder:
     """The record of one training run."""
 
+    VOUCHED = ("trial.json", "environment.json", "epochs.jsonl", "flips.npz", "test_correct.npy")
+
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.step = 0  # how far this process has brought the run, for whoever must say where it failed
 
     def result(self) -> dict[str, Any] | None:
-        """The result of a finished run, else None; DamagedRecord if it cannot be read."""
+        """The result of a finished run, else None; DamagedRecord if it cannot be trusted."""
         try:
-            result = read_json(self.path / "result.json")
+            return read_json(self.path / "result.json")
         except FileNotFoundError:
             return None
-        if not isinstance(result, dict) or result.get("status") not in ("done", "diverged"):
-            raise DamagedRecord(f"{self.path / 'result.json'} is damaged: it has no status")
-        return result
+
+    def content(self, name: str, result: dict[str, Any]) -> bytes:
+        """A file of a finished run; DamagedRecord unless it is the one that the result vouches for."""
+        path = self.path / name
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise DamagedRecord(path, "it does not exist") from None
+        if hashlib.sha256(content).hexdigest() != result["files"].get(name):
+            raise DamagedRecord(path, "its content does not match the checksum in result.json")
+        return content
+
+    def epochs(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        """The lines of a finished run's epochs.jsonl; DamagedRecord as in `content`."""
+        return [json.loads(line) for line in self.content("epochs.jsonl", result).splitlines()]
 
     def environment(self) -> dict[str, Any]:
         """Where the run was made."""
@@ -135,21 +189,12 @@ class RunFolder:
 
     def append_epoch(self, line: dict[str, Any]) -> None:
         """Add one line to epochs.jsonl."""
-        with open(self.path / "epochs.jsonl", "a", encoding="utf-8") as file:
-            file.write(canonical(line) + "\n")
-
-    def epochs(self) -> list[dict[str, Any]]:
-        """The lines of epochs.jsonl, epochs 1, 2, 3 …; DamagedRecord if one is torn or missing."""
         path = self.path / "epochs.jsonl"
         try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return []
-        lines = [_parsed(line, path) for line in content.splitlines()]
-        numbers = [line.get("epoch") if isinstance(line, dict) else None for line in lines]
-        if numbers != list(range(1, len(lines) + 1)):
-            raise DamagedRecord(f"{path} is damaged: its lines are the epochs {numbers}")
-        return lines
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(canonical(line) + "\n")
+        except OSError as error:
+            raise cannot_write(path, error) from None
 
     def keep_epochs(self, lines: list[dict[str, Any]]) -> None:
         """Let epochs.jsonl hold exactly these lines: what a resumed run starts from."""
@@ -157,22 +202,29 @@ class RunFolder:
             self.path / "epochs.jsonl", "".join(canonical(line) + "\n" for line in lines).encode()
         )
 
-    def finish(self, result: dict[str, Any]) -> None:
-        """The last file of a run: with it the run is done and nothing in the folder changes any more."""
-        write_json(self.path / "result.json", result)
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The last file of a run: with it the run is done and nothing in the folder changes any more.
+
+        It is the result and the hashes of the run's other files; returned as it was written.
+        """
+        present = [path for name in self.VOUCHED if (path := self.path / name).exists()]
+        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in present}
+        whole = {**result, "files": files}
+        write_json(self.path / "result.json", whole)
+        self.clear_leftovers()
+        return whole
+
+    def clear_leftovers(self) -> None:
+        """Remove what a finished run needs no more, also after a kill between its result and this."""
         torn = self.path.glob(".*.tmp")  # of an owner that was killed while it wrote
         for leftover in (*self.path.glob("checkpoint*.pt"), *torn, self.path / "failure.json"):
             leftover.unlink(missing_ok=True)
 
-    def fail(self, error: str, traceback: str) -> None:
-        """Say why there is no result."""
+    def fail(self, kind: str, error: str, where: str = "", traceback: str = "") -> None:
+        """Say why there is no result: what kind of failure, its message, and how far the run had come."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "failure.json", {"status": "failed", "error": error, "traceback": traceback})
-
-    def set_aside_damaged_result(self) -> None:
-        """Move a damaged result out of the way, keeping it for whoever wants to know why."""
-        path = self.path / "result.json"
-        os.replace(path, path.with_name("result.json.damaged"))
+        failure = {"status": "failed", "kind": kind, "error": error, "where": where, "traceback": traceback}
+        write_json(self.path / "failure.json", failure)
 
 
 @contextlib.contextmanager
@@ -185,11 +237,37 @@ def owned(folder: Path) -> Iterator[bool]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below; here only its errors are caught
     except OSError as error:
-        raise OSError(f"cannot write in {folder}: {error.strerror}") from None
+        raise cannot_write(folder, error) from None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # an owner, or somebody who looks for one and lets go at once: `is_owned`
+                time.sleep(LOOK)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
+        except OSError as error:  # some network file systems cannot: two owners would not see each other
+            raise OSError(
+                f"cannot lock {folder}: {error.strerror}; results need a file system with working flock"
+            ) from None
         else:
             yield True
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether a process, on this machine or another, is inside `owned(folder)` now; nothing is written.
+
+    Nothing but trying can tell on every system: the lock is taken, shared, for an instant. `owned` tries twice,
+    further apart than that, so that looking keeps nobody out.
+    """
+    try:
+        lock = open(folder / ".lock", "rb")  # noqa: SIM115 - closed below; here only its absence is caught
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from suite.records import RunFolder, read_json, write_json
+
 METHODS = {
     "bop": dict(
         paper="Latent Weights Do Not Exist, https://arxiv.org/abs/1906.02107",
@@ -77,11 +79,6 @@ REACHED = {
 EPOCHS, STEPS_PER_EPOCH = 20, 18
 
 
-def write_json(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-
-
 def run_id(*parts: object) -> str:
     return hashlib.sha256(".".join(map(str, parts)).encode()).hexdigest()[:16]
 
@@ -111,7 +108,7 @@ def write_experiment(
         for method in methods
     ]
     plan = {
-        "format": 1,
+        "format": 2,
         "protocol": 1,
         "experiment": "demo",
         "summary": "Four ways to train a binarized network on two small tasks.",
@@ -122,6 +119,8 @@ def write_experiment(
         "data": {name: DATA[name] for name, _ in tasks},
         "cells": cells,
     }
+    for name in ("data", "cells", "runs"):
+        (folder / name).mkdir(parents=True)
     write_json(folder / "plan.json", plan)
     for name, _ in tasks:
         hashes = {"sha256": run_id(name) * 4, "validation_index_sha256": run_id(name, "val") * 4}
@@ -191,8 +190,7 @@ def write_run(folder: Path, cell: dict[str, Any], value: float | None, seed: int
     optimizer_bytes = {"bop": 4.0, "bop_second_order": 8.0, "latent_adam": 8.0, "latent_sgd": 4.0}[method]
     write_json(folder / "trial.json", {"cell": cell["cell"], "seed": seed})
     write_json(folder / "environment.json", ENVIRONMENT)
-    write_json(
-        folder / "result.json",
+    RunFolder(folder).finish(
         {
             "status": "done",
             "epochs": EPOCHS,
@@ -266,7 +264,7 @@ def final_run(folder: Path, cell: str, seed: int) -> Path:
 
 def diverge(run: Path, step: int = 117) -> None:
     """Turn a finished run into one that diverged: chance-level scores, the epochs before `step` only."""
-    result = json.loads((run / "result.json").read_text())
+    result = read_json(run / "result.json")
     epochs = step // STEPS_PER_EPOCH
     scores = {
         name: 0.1 if name.endswith("top1") else 0.5 if name.endswith("top5") else 2.303
@@ -279,16 +277,16 @@ def diverge(run: Path, step: int = 117) -> None:
         "steps": step,
         "scores": scores,
     }
-    write_json(run / "result.json", result)
     lines = (run / "epochs.jsonl").read_text().splitlines(keepends=True)
     (run / "epochs.jsonl").write_text("".join(lines[:epochs]))
+    RunFolder(run).finish(result)
 
 
-def fail(run: Path, error: str = "RuntimeError: out of memory") -> None:
+def fail(run: Path, error: str = "RuntimeError: no such weight") -> None:
     """Turn a finished run into a failed one."""
     (run / "result.json").unlink()
     traceback = f'Traceback (most recent call last):\n  File "train.py", line 9, in train\n{error}\n'
-    write_json(run / "failure.json", {"status": "failed", "error": error, "traceback": traceback})
+    RunFolder(run).fail("error", error, "in step 7", traceback)
 
 
 def damage(path: Path) -> None:

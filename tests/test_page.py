@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from report.build import build_report
-from tests.fake_records import METHODS, TASKS, spoil, write_experiment, write_json
+from suite.records import read_json, write_json
+from tests.fake_records import METHODS, TASKS, spoil, write_experiment
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(
@@ -44,7 +45,7 @@ def page_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def lengthen(folder: Path) -> Path:
     """Give every method a name longer than any sensible one."""
-    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    plan = read_json(folder / "plan.json")
     plan["methods"] = {long(name): method for name, method in plan["methods"].items()}
     for cell in plan["cells"]:
         cell["method"] = long(cell["method"])

@@ -19,6 +19,7 @@ from report.compare import WITHIN, compare
 from report.ranges import at_edge
 from report.read import DamagedRecord, read_records
 from report.verdict import verdict
+from suite.records import read_json, write_json
 from tests.fake_records import (
     TASKS,
     damage,
@@ -28,7 +29,6 @@ from tests.fake_records import (
     score,
     spoil,
     write_experiment,
-    write_json,
 )
 
 SEEDS = range(1001, 1006)
@@ -92,9 +92,9 @@ def test_readings_and_verdict(whole: Path, tmp_path: Path) -> None:
     assert [accuracy(whole, method)["reading"] for method in methods] == [WITHIN, WITHIN, "best"]
     large = tmp_path / "large"
     shutil.copytree(whole, large)
-    plan = json.loads((large / "plan.json").read_text())
+    plan = read_json(large / "plan.json")
     plan["data"]["digits"]["test"] = 36_000
-    (large / "plan.json").write_text(json.dumps(plan))
+    write_json(large / "plan.json", plan)
     build_report(large)
     assert [accuracy(large, method)["reading"] for method in methods] == ["worse", WITHIN, "best"]
     records = read_records(large)
@@ -124,7 +124,7 @@ def test_missing_runs_stay_in_the_denominators(spoiled: Path) -> None:
     text = (spoiled / "report" / "report.md").read_text(encoding="utf-8")
     assert "101 of 104 planned runs are in" in text
     assert "Provisional: 3 of 20 final runs are not in (1 damaged, 1 failed, 1 missing)." in text
-    assert "RuntimeError: out of memory" in text
+    assert "error in step 7: RuntimeError: no such weight" in text
 
 
 def test_a_diverged_run_counts_at_chance_and_is_never_good_news(spoiled: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_damaged_result_is_flagged_and_never_used(spoiled: Path) -> None:
     values = [value for seed, value in zip(SEEDS, scores("latent_adam"), strict=True) if seed != 1004]
     assert float(row["test_top1"]) == pytest.approx(np.mean(values))
     name = run_id("digits.mlp.latent_adam", "final", 1004)
-    assert f"runs/{name}/result.json: cannot be read" in (spoiled / "report" / "report.md").read_text()
+    assert f"runs/{name}/result.json: Unterminated string" in (spoiled / "report" / "report.md").read_text()
 
 
 @pytest.mark.parametrize("file", ["result.json", "epochs.jsonl", "flips.npz", "environment.json"])
@@ -149,31 +149,19 @@ def test_whatever_file_is_cut_the_run_is_damaged(tmp_path: Path, file: str) -> N
     assert statuses == {1001: "done", 1002: "damaged"}
 
 
-@pytest.mark.parametrize("wrong", [1.7, -0.1, float("nan"), "0.9", None])
-def test_a_score_that_is_no_fraction_is_damage(tmp_path: Path, wrong: object) -> None:
-    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=1, trials=1)
-    path = final_run(folder, "digits.mlp.bop", 1001) / "result.json"
-    result = json.loads(path.read_text())
-    result["scores"]["test_top1"] = wrong
-    write_json(path, result)
-    (run,) = [run for run in read_records(folder).runs if run.phase == "final"]
-    assert run.status == "damaged"
-    assert "test_top1" in run.reason
-
-
 @pytest.mark.parametrize(
     "spoil_ledger",
     [
         lambda ledger: ledger["final"].append(ledger["final"][0]),
         lambda ledger: ledger["final"][1].update(run=ledger["final"][0]["run"]),
         lambda ledger: ledger["final"][0].update(seed=7),
-        lambda ledger: ledger["tuning"][0].pop("run"),
+        lambda ledger: ledger["tuning"][1].update(number=0),
     ],
 )
 def test_a_ledger_that_contradicts_the_plan_damages_its_cell_only(tmp_path: Path, spoil_ledger) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=2, trials=2)
     path = folder / "cells" / "digits.mlp.bop.json"
-    ledger = json.loads(path.read_text())
+    ledger = read_json(path)
     spoil_ledger(ledger)
     write_json(path, ledger)
     statuses = {method: set() for method in ("bop", "latent_sgd")}
@@ -187,12 +175,14 @@ def test_a_plan_that_cannot_be_used_stops_the_report(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"plan\.json"):
         build_report(tmp_path / "nowhere")
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=1, trials=1)
-    plan = json.loads((folder / "plan.json").read_text())
-    write_json(folder / "plan.json", plan | {"format": 2})
-    with pytest.raises(DamagedRecord, match=r"plan\.json: format 2 is unknown; this report reads format 1"):
+    plan = read_json(folder / "plan.json")
+    write_json(folder / "plan.json", plan | {"format": 1})
+    with pytest.raises(
+        DamagedRecord, match=r"plan\.json is damaged: its format is 1; this report reads format 2"
+    ):
         build_report(folder)
     damage(folder / "plan.json")
-    with pytest.raises(DamagedRecord, match=r"plan\.json: cannot be read"):
+    with pytest.raises(DamagedRecord, match=r"plan\.json is damaged: Unterminated string"):
         build_report(folder)
 
 
