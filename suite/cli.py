@@ -21,6 +21,7 @@ from suite.records import DamagedRecord, read_json
 
 if TYPE_CHECKING:
     from suite.plan import Plan
+    from suite.pool import Pool, Shelf
 
 app = typer.Typer(
     help="The comparative benchmark of optimizers for binarized neural networks.",
@@ -161,10 +162,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """One run of one cell at its published (or set) hyperparameters, epoch by epoch."""
+    from suite.data.held import splits_on
     from suite.environment import choose_device, use_device
     from suite.records import RunFolder, canonical, owned
     from suite.spec import SpecError
-    from suite.train import splits_on
     from suite.train import train as train_trial
 
     planned = _plan(exp, set_, plugin)
@@ -241,35 +242,50 @@ def _run(
     *,
     tuning_only: bool,
 ) -> None:
-    from suite.data import load_splits
+    from suite.cost import require_space
     from suite.environment import choose_device
-    from suite.progress import SweepProgress
-    from suite.records import owned
-    from suite.sweep import Busy, Machine, Sweep, default_devices, prepare_folder
+    from suite.pool import LocalPool, Machine, Shelf, default_devices
 
     chosen = choose_device(device)
     devices = (str(chosen),) * (workers or 1) if ":" in device else default_devices(chosen.type, workers)
-    data = {cell.data_label: dict(cell.data) for cell in planned.cells}
-    records = {
-        label: load_splits(options.pop("name"), options, with_test=False).record
-        for label, options in data.items()
-    }
+    require_space(planned, folder, len(devices))
+    shelf = Shelf()
+    with LocalPool(Machine(devices, threads), planned.plugins, shelf) as pool:
+        where = f"{len(devices)} workers on {chosen}"
+        complete = _sweep(planned, folder, pool, shelf, where, tuning_only=tuning_only)
+    _conclude(planned, folder, complete, as_json, tuning_only=tuning_only)
+
+
+def _sweep(
+    planned: "Plan", folder: Path, pool: "Pool", shelf: "Shelf", where: str, *, tuning_only: bool
+) -> bool:
+    from suite.data import load_splits
+    from suite.progress import SweepProgress
+    from suite.records import owned
+    from suite.sweep import Busy, DiskFailed, Sweep, prepare_folder
+
+    records = {}
+    for label, data in {cell.data_label: cell.data for cell in planned.cells}.items():
+        options = dict(data)
+        splits = load_splits(options.pop("name"), options, with_test=False)
+        records[label] = splits.record
+        if problem := shelf.put(data, splits):
+            err.print(f"{label}: every worker holds its own images, because they cannot be shared: {problem}")
     with owned(folder) as mine:
         if not mine:
             raise Busy(f"{folder}: another sweep works in this folder")
         prepare_folder(planned, folder, records)
         progress = SweepProgress(planned, tuning_only=tuning_only)
-        err.print(
-            f"{progress.runs} runs, {progress.epochs} epochs, {len(devices)} workers on {chosen} -> {folder}"
-        )
+        err.print(f"{progress.runs} runs, {progress.epochs} epochs, {where} -> {folder}")
         try:
             with progress:
-                machine = Machine(devices, threads)
-                complete = Sweep(planned, folder, machine, tuning_only, progress.on_report).run()
+                return Sweep(planned, folder, pool, tuning_only, progress.on_report).run()
         except KeyboardInterrupt:
             err.print("interrupted; the same command goes on from here")
             raise typer.Exit(130) from None
-    _conclude(planned, folder, complete, as_json, tuning_only=tuning_only)
+        except DiskFailed as error:
+            err.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+            raise typer.Exit(1) from None
 
 
 def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, tuning_only: bool) -> None:

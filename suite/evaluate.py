@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from suite.data import Images
 from suite.data.batches import Batch, eval_batches
 from suite.models.layers import binary_layers
+from suite.precision import autocast
 
 EVAL_BATCH = 1000
 
@@ -23,7 +24,9 @@ def assert_binary(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, images: Images, part: str) -> tuple[dict[str, float], Tensor]:
+def evaluate(
+    model: nn.Module, images: Images, part: str, precision: str = "float32"
+) -> tuple[dict[str, float], Tensor]:
     """Mean loss in nats, top-1 and top-5 as fractions, keyed `<part>_loss` ...; and which images are right.
 
     Every image counts once, whatever the batches. The second value is a bool tensor (N,). The model is left
@@ -33,7 +36,8 @@ def evaluate(model: nn.Module, images: Images, part: str) -> tuple[dict[str, flo
     assert_binary(model)
     loss, top1, top5 = [], [], []
     for x, labels in eval_batches(images, EVAL_BATCH):
-        logits = model(x).float()
+        with autocast(x.device, precision):
+            logits = model(x).float()
         loss.append(F.cross_entropy(logits, labels, reduction="sum"))
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         top1.append(best[:, 0])
@@ -58,7 +62,7 @@ def chance(classes: int, part: str) -> dict[str, float]:
 
 
 @torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, batches: Iterable[Batch]) -> None:
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Batch], precision: str = "float32") -> None:
     """Batch norm's statistics anew, as plain averages over these batches; weights stay (rebuttal, l. 8)."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -68,7 +72,8 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Batch]) -> None:
         norm.momentum = None  # torch's word for a plain average
         norm.train()
     for x, _ in batches:
-        model(x)
+        with autocast(x.device, precision):
+            model(x)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()

@@ -109,6 +109,7 @@ class TrainSettings(_Strict):
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)]
     augment: Literal["none", "crop", "crop-flip"] | None = None
     reestimate_batch_norm: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class TrainOverrides(_Strict):
@@ -118,6 +119,7 @@ class TrainOverrides(_Strict):
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
     augment: Literal["none", "crop", "crop-flip"] | None = None
     reestimate_batch_norm: bool | None = None
+    precision: Literal["float32", "bfloat16"] | None = None
 
 
 class Task(_Strict):

@@ -1,6 +1,5 @@
 """The training loop: from a trial to its record. Everything that a run does stands here, in order."""
 
-import functools
 import hashlib
 import json
 import math
@@ -18,17 +17,19 @@ from torch.optim import Adam, Optimizer
 from optimizers import METHODS
 from optimizers.core import WeightRule
 from suite.checkpoint import load_checkpoint, save_checkpoint
-from suite.data import Splits, load_splits
 from suite.data.batches import TrainBatches
+from suite.data.held import splits_on
 from suite.environment import environment, peak_memory, reset_peak_memory
 from suite.evaluate import chance, evaluate, reestimate_batch_norm
 from suite.flips import FlipCounter
 from suite.models.layers import binary_layers
+from suite.precision import autocast
 from suite.records import RunFolder, canonical, digest, write_array
 from suite.schedules import apply_schedules, value_at
 from suite.trial import Trial, build_network, rule_at
 
 OnEpoch = Callable[[dict[str, Any]], None]
+LOOK_EVERY = 100  # steps between looks at the loss: a run that has diverged must not hold its place for long
 
 
 def train(
@@ -56,7 +57,7 @@ def train(
     real_schedules = {"lr": trial.real["lr"]} if isinstance(trial.real["lr"], dict) else {}
     settings = trial.train
     batches = TrainBatches(data.train, settings["batch_size"], seed=trial.seed, augment=settings["augment"])
-    steps_per_epoch, epochs = len(batches), settings["epochs"]
+    steps_per_epoch, epochs, precision = len(batches), settings["epochs"], settings["precision"]
     steps = steps_per_epoch * epochs
     flips = FlipCounter(model, device)
 
@@ -88,8 +89,9 @@ def train(
         for x, labels in batches.epoch(epoch):
             apply_schedules(weights, schedules, step / steps)
             apply_schedules(real, real_schedules, step / steps)
-            logits = model(x)
-            loss = F.cross_entropy(logits, labels)
+            with autocast(device, precision):
+                logits = model(x)
+                loss = F.cross_entropy(logits, labels)
             weights.zero_grad()
             real.zero_grad()
             loss.backward()
@@ -98,7 +100,9 @@ def train(
             flips.count()
             losses.append(loss.detach())
             correct += (logits.detach().argmax(1) == labels).sum()
-            step += 1
+            run.step = step = step + 1
+            if step % LOOK_EVERY == 0 and not bool(loss.isfinite()):
+                break
 
         # Did it diverge? A sign hides what has become of a latent weight or an average: look at them too.
         loss_of_step = torch.stack(losses).tolist()
@@ -106,14 +110,14 @@ def train(
         bad = next((n for n, value in enumerate(loss_of_step, 1) if not math.isfinite(value)), None)
         tensors = [*model.parameters(), *state_tensors(weights), *state_tensors(real)]
         if bad is None and not all(bool(tensor.isfinite().all()) for tensor in tensors):
-            bad = steps_per_epoch
+            bad = len(losses)
         counts, per_step = flips.end_epoch()
         if bad is not None:
             diverged_at = (epoch - 1) * steps_per_epoch + bad
             break
 
         # What the epoch has brought
-        scores, _ = evaluate(model, data.val, "val")
+        scores, _ = evaluate(model, data.val, "val", precision)
         flips_per_step.append(per_step)
         line = {
             "epoch": epoch,
@@ -145,10 +149,10 @@ def train(
     # The end: batch norm if asked for, the scores, the record
     if diverged_at is None:
         if settings["reestimate_batch_norm"]:
-            reestimate_batch_norm(model, batches.epoch(epochs + 1))
-        scores, _ = evaluate(model, data.val, "val")
+            reestimate_batch_norm(model, batches.epoch(epochs + 1), precision)
+        scores, _ = evaluate(model, data.val, "val", precision)
         if trial.stage == "final":
-            test_scores, right = evaluate(model, data.test, "test")
+            test_scores, right = evaluate(model, data.test, "test", precision)
             scores |= test_scores
             write_array(run.path / "test_correct.npy", np.packbits(right.cpu().numpy()))
     else:
@@ -174,8 +178,7 @@ def train(
     result["step_milliseconds"] = statistics.median(per_step_ms) if per_step_ms else None
     result["peak_memory_bytes"] = peak_memory(device)
     run.keep_epochs(lines)  # once more, whole and flushed: the result vouches for them
-    run.finish(result)
-    return result
+    return run.finish(result)
 
 
 def what_repeats(
@@ -206,13 +209,6 @@ def what_repeats(
     if diverged_at is not None:
         result["diverged_at_step"] = diverged_at
     return result
-
-
-@functools.lru_cache(maxsize=4)
-def splits_on(device: torch.device, data: str, with_test: bool) -> Splits:
-    """The images of a trial's data (canonical JSON) on a device; a warm worker loads them once."""
-    options = json.loads(data)
-    return load_splits(options.pop("name"), options, with_test=with_test).to(device)
 
 
 def optimizers_of(model: nn.Module, rule: WeightRule, real_lr: float) -> tuple[Optimizer, Adam]:

@@ -70,13 +70,16 @@ class CellStudy:
             # Killed between two values of a draw, or damaged. Drawn anew, the trials are the same.
             os.replace(self.path, self.path.with_name(self.path.name + ".damaged"))
             self.study = self._open()
+        trials = self.study.get_trials(deepcopy=False)  # from here on they are counted, not asked for again
+        self._drawn = [dict(trial.params) for trial in trials if trial.state != TrialState.WAITING]
+        self._running = {trial.number for trial in trials if trial.state == TrialState.RUNNING}
 
     def _open(self) -> Study:
         storage = JournalStorage(JournalFileBackend(str(self.path)))
         study = optuna.create_study(
             storage=storage, study_name=self.cell.name, direction="maximize", load_if_exists=True
         )
-        if not study.trials:
+        if not study.get_trials(deepcopy=False):
             study.enqueue_trial(dict(self.cell.published))
         return study
 
@@ -86,12 +89,9 @@ class CellStudy:
         trials = self.study.get_trials(deepcopy=False)
         return all(trial.params.keys() == names for trial in trials if trial.state != TrialState.WAITING)
 
-    def drawn(self) -> list[dict[str, Any]]:
-        """What has been drawn so far, by trial number."""
-        asked = [
-            trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING
-        ]
-        return [dict(trial.params) for trial in asked[: self.tuning.trials]]
+    def drawn(self, start: int = 0) -> list[dict[str, Any]]:
+        """What has been drawn so far, by trial number, from number `start` on."""
+        return self._drawn[start : self.tuning.trials]
 
     def draw(self) -> None:
         """Draw every trial that may be drawn now.
@@ -99,27 +99,28 @@ class CellStudy:
         Random search needs no results: all at once. TPE draws `at_once` trials, then waits for theirs, so
         that its history, and with it every draw, is the same however many workers there are.
         """
-        while (number := len(self.drawn())) < self.tuning.trials:
+        while (number := len(self._drawn)) < self.tuning.trials:
             if self.tuning.sampler == "random":
                 self.study.sampler = KeyedRandomSampler(self.tuning.seed)
             else:
-                running = any(t.state == TrialState.RUNNING for t in self.study.get_trials(deepcopy=False))
-                if number % self.tuning.at_once == 0 and running:
+                if number % self.tuning.at_once == 0 and self._running:
                     return
                 seed = random_key(self.tuning.seed, number) % 2**32
                 self.study.sampler = TPESampler(seed=seed, n_startup_trials=self.tuning.at_once)
-            self.study.ask(dict(self.cell.space))
+            trial = self.study.ask(dict(self.cell.space))
+            self._drawn.append(dict(trial.params))
+            self._running.add(trial.number)
 
     def tell(self, number: int, value: float | None) -> bool:
         """A trial's score on validation, chance if it diverged, None if it failed; False if not taken."""
-        trials = self.study.get_trials(deepcopy=False)
-        if trials[number].state != TrialState.RUNNING:
+        if number not in self._running:
             return False
         at_once = 1 if self.tuning.sampler == "random" else self.tuning.at_once
-        if len(self.drawn()) < (number // at_once + 1) * at_once:
+        if min(len(self._drawn), self.tuning.trials) < (number // at_once + 1) * at_once:
             return False  # the budget ends within a batch: a larger one must find it as it was drawn
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
         self.study.tell(number, value, state=state)
+        self._running.discard(number)
         return True
 
 

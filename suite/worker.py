@@ -1,53 +1,56 @@
-"""A worker process: warm, trains one trial after another. Losing it loses one trial."""
+"""A worker: warm, trains one trial after another, says how each ended. Losing it loses one trial."""
 
+import errno
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from optimizers import load_plugin
+from suite.data.held import borrow
 from suite.environment import use_device
-from suite.records import DamagedRecord, RunFolder, owned
+from suite.records import DamagedRecord, RunFolder, owned, set_aside
 from suite.train import train
 from suite.trial import Trial
 
 
 class Report(NamedTuple):
-    """What a worker says about its run: `epoch`, and last one of `done`, `failed`, `lost`, `busy`.
+    """What is said of a run: `epoch`, and last one of `done`, `failed`, `lost`, `busy`, `disk`.
 
-    `failed` is the run's own fault, `lost` the machine's: no memory, no disk.
+    `failed` is the run's own fault, `lost` the machine's; after `disk` no run can leave its record.
+    `fault`, `where` and `traceback` are what failure.json says of it.
     """
 
     kind: str
     run_id: str
     text: str = ""
+    result: dict[str, Any] | None = None
+    fault: str = ""
+    where: str = ""
+    traceback: str = ""
 
 
 def work(
     pipe: Connection, device: str, threads: int, plugins: Sequence[str], checkpoint_every: float
 ) -> None:
-    """Train the (folder, trial) pairs that come through the pipe until it is closed."""
+    """Train the (folder, trial, loan of images) that come through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for plugin in plugins:
-        load_plugin(Path(plugin))
-    use_device(torch.device(device), threads)
+    get_ready(device, threads, plugins)
     while True:
         try:
-            folder, trial = pipe.recv()
+            folder, trial, loan = pipe.recv()
         except EOFError:
             return
-        report = run_once(folder, trial, torch.device(device), checkpoint_every, pipe)
-        pipe.send(report)
-        if report.kind in ("failed", "lost") and device != "cpu":
-            return  # what went wrong may have broken the process' GPU context: the next trial gets a new one
+        borrow(loan)
+        pipe.send(run_once(folder, trial, torch.device(device), checkpoint_every, pipe.send))
 
 
 def _end_with_parent() -> None:
@@ -58,39 +61,91 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def get_ready(device: str, threads: int, plugins: Sequence[str]) -> None:
+    """What a process does once, before its first trial."""
+    for plugin in plugins:
+        load_plugin(Path(plugin))
+    use_device(torch.device(device), threads)
+
+
 def run_once(
-    folder: Path, trial: Trial, device: torch.device, checkpoint_every: float, pipe: Connection
+    folder: Path,
+    trial: Trial,
+    device: torch.device,
+    checkpoint_every: float,
+    say: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Train one trial unless it is finished or taken; whatever goes wrong becomes a report."""
     run = RunFolder(folder)
-    with owned(folder) as mine:
-        if not mine:
-            return Report("busy", trial.run_id)
-        try:
-            note = ""
-            try:
-                finished = run.result() is not None
-            except DamagedRecord as error:
-                run.set_aside_damaged_result()
-                finished, note = False, f"{error}; set aside, the run is repeated"
-            if not finished:
-                train(
-                    trial,
-                    run,
-                    device,
-                    checkpoint_every,
-                    on_epoch=lambda line: pipe.send(Report("epoch", trial.run_id, str(line["epoch"]))),
-                )
-            damaged = sorted(path.name for path in folder.glob("checkpoint*.damaged"))
-            if damaged and not note:
-                note = f"damaged and set aside: {', '.join(damaged)}"
-            return Report("done", trial.run_id, note)
-        except (OSError, MemoryError, torch.OutOfMemoryError) as error:
-            return Report("lost", trial.run_id, f"{type(error).__name__}: {error}")
-        except Exception as error:  # a method is a user's code: one bad cell never stops a sweep
-            reason = f"{type(error).__name__}: {error}"
-            try:
-                run.fail(reason, traceback.format_exc())
-            except OSError as unwritable:
-                reason += f" (and {unwritable})"
-            return Report("failed", trial.run_id, reason)
+    try:
+        with owned(folder) as mine:
+            if not mine:
+                return Report("busy", trial.run_id)
+            return _train(trial, run, device, checkpoint_every, say)
+    except Exception as error:  # a method is a user's code: one bad cell never stops a sweep
+        return _explain(error, run, trial)
+
+
+def _train(
+    trial: Trial, run: RunFolder, device: torch.device, every: float, say: Callable[[Report], None]
+) -> Report:
+    note = ""
+    try:
+        result = run.result()
+    except DamagedRecord as error:
+        set_aside(run.path / "result.json")
+        result, note = None, f"{error}; set aside, the run is repeated"
+    if result is None:
+        result = train(
+            trial,
+            run,
+            device,
+            every,
+            on_epoch=lambda line: say(Report("epoch", trial.run_id, str(line["epoch"]))),
+        )
+    damaged = sorted(path.name for path in run.path.glob("checkpoint*.damaged"))
+    if damaged and not note:
+        note = f"damaged and set aside: {', '.join(damaged)}"
+    return Report("done", trial.run_id, note, result)
+
+
+def _explain(error: Exception, run: RunFolder, trial: Trial) -> Report:
+    """Whose fault it is: the run's, which then fails; the machine's; or the disk's."""
+    reason = f"{type(error).__name__}: {error}"
+    if told := disk_trouble(error, run.path):
+        return Report("disk", trial.run_id, told)
+    where = f"in step {run.step + 1}"
+    told = Report("lost", trial.run_id, reason, None, "error", where, traceback.format_exc())
+    if is_out_of_memory(error):
+        return told._replace(fault="out of memory")
+    if isinstance(error, OSError):  # a network's file system has its moods
+        return told
+    try:
+        run.fail("error", reason, where, told.traceback)
+    except OSError as unwritable:
+        if stop := disk_trouble(unwritable, run.path):
+            return Report("disk", trial.run_id, stop)
+        reason += f" (and {unwritable})"
+    return told._replace(kind="failed", text=reason)
+
+
+NO_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+
+
+def disk_trouble(error: Exception, folder: Path) -> str:
+    """What to tell if the disk of this folder takes nothing more, from no run at all; else nothing."""
+    if not isinstance(error, OSError) or error.errno not in NO_DISK:
+        return ""
+    if error.filename is None:  # said by `records`, with the path; or by a write to a file that is open
+        told = str(error)
+        return told if "cannot write" in told else f"cannot write in {folder}: {error.strerror}"
+    here = Path(os.fsdecode(error.filename)).resolve().is_relative_to(folder.resolve())
+    return f"cannot write {error.filename}: {error.strerror}" if here else ""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, the machine's or the GPU's; torch says so in several ways."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)

@@ -14,6 +14,7 @@ from optimizers import METHODS
 from suite import cli
 from suite.data import DATASETS
 from suite.models import MODELS
+from suite.records import read_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -156,7 +157,7 @@ def test_train_leaves_one_record_and_repeats_it_for_free(flipbench: Flipbench):
     first = flipbench(*command)
     run = Path(first.json["run"])
     assert first.code == 0 and "epoch" in first.err and run.parent == Path("results/tiny/runs")
-    trial, result = (json.loads((run / f"{name}.json").read_text()) for name in ("trial", "result"))
+    trial, result = (read_json(run / f"{name}.json") for name in ("trial", "result"))
     assert (trial["seed"], trial["stage"], trial["method"]) == (3, "final", "bop")
     assert {"run": str(run), **result} == first.json and "test_top1" in result["scores"]
     before = (run / "result.json").stat().st_mtime_ns
@@ -215,9 +216,7 @@ def test_a_mistake_is_one_message_and_writes_nothing(flipbench: Flipbench, comma
 def test_a_results_folder_that_is_none(flipbench: Flipbench, command: str):
     Path("results").write_text("a file in its place")
     told = flipbench(*command.split(), "--device", "cpu")
-    assert (
-        told.code == 2 and "error: cannot write in results/tiny" in told.err and "Not a directory" in told.err
-    )
+    assert told.code == 2 and "error: cannot write results/tiny" in told.err and "Not a directory" in told.err
     assert flipbench.files() == ["results"] and Path("results").read_text() == "a file in its place"
 
 

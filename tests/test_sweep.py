@@ -16,8 +16,9 @@ from optimizers import METHODS, PLUGINS
 from suite.errors import UserError
 from suite.ledger import CellProgress
 from suite.plan import Plan
-from suite.records import RunFolder, digest
-from suite.sweep import Machine, Sweep, default_devices, prepare_folder
+from suite.pool import LocalPool, Machine, default_devices
+from suite.records import RunFolder, digest, read_json, write_json
+from suite.sweep import Sweep, prepare_folder
 from suite.trial import Trial
 from suite.worker import Report
 from tests.tiny import SPEC, Json, digests, tiny_plan
@@ -28,7 +29,8 @@ ROOT = Path(__file__).parents[1]
 def sweep(plan: Plan, folder: Path, workers: int = 2, tuning_only: bool = False, on_report=None) -> bool:
     prepare_folder(plan, folder, {})
     watch = on_report or (lambda report, trial: None)
-    return Sweep(plan, folder, Machine(("cpu",) * workers), tuning_only, watch).run()
+    with LocalPool(Machine(("cpu",) * workers), plan.plugins) as pool:
+        return Sweep(plan, folder, pool, tuning_only, watch).run()
 
 
 def ledgers(folder: Path) -> dict[str, Json]:
@@ -45,7 +47,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_is_named_by_a_hash_of_its_trial(unbroken: Path) -> None:
     for path in (unbroken / "runs").glob("*/trial.json"):
-        assert digest(json.loads(path.read_text()))[:16] == path.parent.name
+        assert digest(read_json(path))[:16] == path.parent.name
 
 
 def test_data_that_changed_are_refused(tmp_path: Path) -> None:
@@ -60,9 +62,9 @@ def test_another_version_of_a_methods_file_is_noticed(tmp_path: Path, unbroken: 
     folder = tmp_path / "results"
     shutil.copytree(unbroken, folder)
     for path in (folder / "runs").glob("*/environment.json"):
-        content = json.loads(path.read_text())
+        content = read_json(path)
         content["method_file"]["sha256"] = "another"
-        path.write_text(json.dumps(content))
+        write_json(path, content)
     said: list[str] = []
     assert sweep(tiny_plan(tmp_path), folder, on_report=lambda report, trial: said.append(report.text))
     assert sorted(filter(None, said)) == [
@@ -144,12 +146,12 @@ def test_a_killed_worker_loses_only_its_trial(tmp_path: Path, unbroken: Path) ->
         lost = any(report.kind == "lost" for report in reports)
         if report.kind == "epoch" and not lost and trial.run_id not in killed:
             killed.append(trial.run_id)
-            victim = next(w for w in coordinator.workers if w.trial and w.trial.run_id == trial.run_id)
-            assert victim.process.pid
-            os.kill(victim.process.pid, signal.SIGKILL)
+            for victim in pool.workers:
+                if victim.trial and victim.trial.run_id == trial.run_id and victim.process.pid:
+                    os.kill(victim.process.pid, signal.SIGKILL)
 
-    coordinator = Sweep(plan, folder, Machine(("cpu", "cpu")), on_report=kill_until_one_is_lost)
-    assert coordinator.run()
+    with LocalPool(Machine(("cpu", "cpu"))) as pool:
+        assert Sweep(plan, folder, pool, on_report=kill_until_one_is_lost).run()
     lost = [report.run_id for report in reports if report.kind == "lost"]
     assert lost  # whichever trial the killed worker had
     assert digests(folder / "runs") == digests(unbroken / "runs")

@@ -58,7 +58,7 @@ def test_a_resumed_run_ends_like_an_unbroken_one(tmp_path: Path, method: str) ->
     resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
     assert seen == [2, 3]  # the first epoch came from the checkpoint
     assert resumed["digest"] == unbroken["digest"]
-    without_times = [[{k: v for k, v in line.items() if "seconds" not in k} for line in run.epochs()]
+    without_times = [[{k: v for k, v in line.items() if "seconds" not in k} for line in lines_of(run)]
                      for run in (broken, RunFolder(tmp_path / "a"))]  # fmt: skip
     assert without_times[0] == without_times[1]
     assert not list(broken.path.glob("checkpoint*"))
@@ -83,13 +83,20 @@ def test_the_record_of_a_final_run(tmp_path: Path) -> None:
     trial = tiny_trial(tmp_path, "latent-adam", "final")
     run = RunFolder(tmp_path / "run")
     result = train(trial, run, CPU)
+    assert set(result["files"]) == {
+        "trial.json",
+        "environment.json",
+        "epochs.jsonl",
+        "flips.npz",
+        "test_correct.npy",
+    }
     assert result["status"] == "done" and run.result() == json.loads(json.dumps(result))
     assert result["bytes_per_binary_weight"]["stored"] == 4.0
     assert result["bytes_per_binary_weight"]["optimizer"] == pytest.approx(8.0, abs=0.01)  # two moments
     right = np.unpackbits(np.load(run.path / "test_correct.npy"))
     assert right.sum() / 360 == result["scores"]["test_top1"]
     flips = np.load(run.path / "flips.npz")["flips"]
-    lines = run.epochs()
+    lines = lines_of(run)
     assert flips.shape == (result["steps"], 2) == (lines[-1]["step"], 2)
     assert [line["flips"]["flips"] for line in lines] == flips.reshape(3, -1, 2).sum(1).tolist()
     assert lines[-1]["val_top1"] == result["scores"]["val_top1"]
@@ -103,13 +110,19 @@ def test_tuning_cannot_reach_the_test_set(tmp_path: Path) -> None:
         _ = load_splits("digits", {}, with_test=False).test
 
 
+def lines_of(run: RunFolder) -> list[dict]:
+    result = run.result()
+    assert result is not None
+    return run.epochs(result)
+
+
 def plugged(name: str, rule: WeightRule) -> Method:
     return Method(name, "https://example.org", "For a test.", {}, lambda: rule)
 
 
-def trial_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: WeightRule) -> Trial:
+def trial_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: WeightRule, *changes: str) -> Trial:
     monkeypatch.setitem(METHODS, "plugged", plugged("plugged", rule))
-    return tiny_trial(tmp_path, "plugged", "final", 7, "methods=[plugged]")
+    return tiny_trial(tmp_path, "plugged", "final", 7, "methods=[plugged]", *changes)
 
 
 def test_nan_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,9 +141,51 @@ def test_nan_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     result = train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
     assert result["status"] == "diverged"
     assert 4 < result["diverged_at_step"] <= 8
-    assert result["epochs"] == 1 and len(RunFolder(tmp_path / "run").epochs()) == 1
+    assert result["epochs"] == 1 and len(lines_of(RunFolder(tmp_path / "run"))) == 1
     assert result["scores"]["val_top1"] == result["scores"]["test_top1"] == 0.1
     assert result["scores"]["val_loss"] == pytest.approx(math.log(10))
+
+
+def test_a_run_that_diverges_frees_its_place_within_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is NaN from step 3 of 10 on; with a look every 2 steps the fifth is never made."""
+    steps = 0
+
+    class Explodes(torch.optim.SGD):
+        def step(self, closure=None):  # type: ignore[override]
+            nonlocal steps
+            steps += 1
+            if steps == 2:
+                self.param_groups[0]["params"][-1].data.fill_(math.nan)
+
+    monkeypatch.setattr("suite.train.LOOK_EVERY", 2)
+    rule = WeightRule(lambda w: w, lambda w: w, lambda params: Explodes(params, lr=0.1))
+    trial = trial_with(tmp_path, monkeypatch, rule, "train.batch_size=20")
+    result = train(trial, RunFolder(tmp_path / "run"), CPU)
+    assert steps == 4 and result["diverged_at_step"] == 3 and result["status"] == "diverged"
+
+
+def test_bfloat16_is_another_arithmetic_for_the_same_network(tmp_path: Path) -> None:
+    """Matrix products are rounded; parameters, optimizer state and the loss stay float32."""
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        seen: list[torch.dtype] = []
+
+        def watch(module: nn.Module, inputs: tuple, output: torch.Tensor, seen=seen) -> None:
+            seen.append(output.dtype)
+
+        hook = nn.modules.module.register_module_forward_hook(watch)
+        try:
+            trial = tiny_trial(tmp_path, "latent-adam", "tune", 7, f"train.precision={precision}")
+            results[precision] = train(trial, RunFolder(tmp_path / precision), CPU)
+        finally:
+            hook.remove()
+        assert (torch.bfloat16 in seen) == (precision == "bfloat16")
+    exact, rounded = (results[precision]["scores"]["val_loss"] for precision in results)
+    assert exact != rounded and rounded == pytest.approx(exact, rel=0.2)
+    sizes = [result["bytes_per_binary_weight"] for result in results.values()]
+    assert sizes[0] == sizes[1]
 
 
 def test_an_average_that_is_lost_is_a_result_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +215,7 @@ def test_a_scheduled_hyperparameter_arrives_in_every_step(tmp_path: Path) -> Non
         trial = tiny_trial(tmp_path, "bop", "tune", 7, f"methods.0.decay={decay}", "train.epochs=8")
         run = RunFolder(tmp_path / name)
         train(trial, run, CPU)
-        runs[name] = [sum(line["flips"]["flips"]) for line in run.epochs()]
+        runs[name] = [sum(line["flips"]["flips"]) for line in lines_of(run)]
     assert runs["decayed"][-1] < 0.2 * runs["constant"][-1]
 
 

@@ -6,7 +6,7 @@ from suite.data.digits import DIGITS
 from suite.data.image_folder import IMAGE_FOLDER
 from suite.data.options import resolve_options as _resolve
 from suite.data.source import DataError, Dataset, Images, Options
-from suite.data.splits import Splits, TestSetGuard, make_splits, part_sizes
+from suite.data.splits import Splits, TestSetGuard, make_splits, part_sizes, read_test
 from suite.data.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
 from suite.errors import one_of
 
@@ -19,6 +19,7 @@ __all__ = [
     "TestSetGuard",
     "describe",
     "load_splits",
+    "load_test",
     "resolve_options",
 ]
 
@@ -44,6 +45,11 @@ def load_splits(name: str, options: Options, *, with_test: bool) -> Splits:
     DataError says what is absent, damaged or wrongly asked for.
     """
     return make_splits(_find(name), resolve_options(name, options), with_test=with_test)
+
+
+def load_test(name: str, options: Options) -> Images:
+    """The test images of a data set alone, on the CPU; DataError as in `load_splits`."""
+    return read_test(_find(name), resolve_options(name, options))
 
 
 def describe(name: str, options: Options) -> dict[str, Any]:

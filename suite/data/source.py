@@ -28,6 +28,11 @@ class Images(NamedTuple):
         """The same images on a device."""
         return Images(self.pixels.to(device), self.labels.to(device))
 
+    def share(self) -> None:
+        """Move them into shared memory, in place; RuntimeError if the system has too little of it."""
+        self.pixels.share_memory_()
+        self.labels.share_memory_()
+
 
 @dataclass(frozen=True)
 class Source:

@@ -1,5 +1,6 @@
 """Carve validation out of the training part, and keep the test set out of reach while tuning."""
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,10 @@ class Splits:
         test = None if self._test is None else self._test.to(device)
         return Splits(self.train.to(device), self.val.to(device), self.classes, self.record, test)
 
+    def with_test(self, test: Images) -> "Splits":
+        """The same splits, the test images within reach."""
+        return dataclasses.replace(self, _test=test)
+
 
 def stratified_index(labels: Tensor, count: int, *key: object) -> Tensor:
     """Positions, ascending, of `count` samples with the classes in the same shares as in `labels` (n,).
@@ -77,6 +82,11 @@ def make_splits(dataset: Dataset, options: Options, *, with_test: bool) -> Split
     train, val = _read(source, train_index), _read(source, val_index)
     record = record_of(dataset, options, source, train, val, val_index)
     return Splits(train, val, source.classes, record, _compact(source.read_test()) if with_test else None)
+
+
+def read_test(dataset: Dataset, options: Options) -> Images:
+    """The test images alone."""
+    return _compact(dataset.open(options).read_test())
 
 
 def _carve(dataset: Dataset, source: Source, options: Options) -> tuple[Tensor, Tensor]:
