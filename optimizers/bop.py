@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optimizers.core import WeightRule, log, method, sign
+from optimizers.core import WeightRule, log, method, sign, stored_signs
+
+BLOCK = 1 << 18  # elements, so a megabyte of float32
+# Bytes of a float -> the bit that holds its sign, as an integer of that size.
+SIGN_BITS = {
+    bits.itemsize: torch.tensor(torch.iinfo(bits).min, dtype=bits)
+    for bits in (torch.int16, torch.int32, torch.int64)
+}
 
 
 def bop_update(
@@ -55,22 +62,38 @@ class Bop(torch.optim.Optimizer):
         """Update the averages, then flip. A weight without a gradient is left alone."""
         assert closure is None
         for group in self.param_groups:
-            weights = [weight for weight in group["params"] if weight.grad is not None]
-            if not weights:
-                continue
-            gradients = [weight.grad for weight in weights]
-            averages = [self._average(weight) for weight in weights]
-            torch._foreach_lerp_(averages, gradients, group["gamma"])  # type: ignore[reportPrivateImportUsage]
-            for weight, average in zip(weights, averages, strict=True):
-                # w·m > threshold without a mask: the slack is negative exactly where the weight flips.
-                slack = group["threshold"] - weight * average
-                weight.mul_(sign(slack))
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                threshold = weight.new_full((), abs(group["threshold"]))  # abs: -0.0 is no threshold
+                for w, m, g in _blocks(weight, self._average(weight), weight.grad):
+                    m.lerp_(g, group["gamma"])
+                    _flip(w, m, threshold)
 
     def _average(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
         if not state:
             state["average"] = torch.zeros_like(weight)
         return state["average"]
+
+
+def _blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """The same rows of each tensor; on a CPU so few that each pass finds in the cache what the last left."""
+    weight = tensors[0]
+    if weight.numel() <= BLOCK or weight.device.type != "cpu":
+        return [tensors]
+    rows = max(1, BLOCK * len(weight) // weight.numel())
+    return zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+
+
+def _flip(weight: Tensor, average: Tensor, threshold: Tensor) -> None:
+    """weight = -weight where w·m > threshold, in place: the rule of `bop_update` without a mask.
+
+    threshold - w·m is negative exactly there, and its sign bit turns that of the weight.
+    """
+    slack = torch.addcmul(threshold, weight, average, value=-1)
+    sign_bit = SIGN_BITS[weight.itemsize]
+    weight.view(sign_bit.dtype).bitwise_xor_(slack.view(sign_bit.dtype).bitwise_and_(sign_bit))
 
 
 @method(
@@ -80,8 +103,4 @@ class Bop(torch.optim.Optimizer):
 )
 def bop(gamma: float, threshold: float) -> WeightRule:
     """Flip a weight when a moving average of its gradient argues against it strongly enough."""
-    return WeightRule(start=sign, read=_as_it_is, optimizer=lambda params: Bop(params, gamma, threshold))
-
-
-def _as_it_is(weight: Tensor) -> Tensor:
-    return weight
+    return WeightRule(start=sign, read=stored_signs, optimizer=lambda params: Bop(params, gamma, threshold))

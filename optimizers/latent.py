@@ -37,12 +37,20 @@ class _LatentStep(Optimizer):
         rates = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
             group["lr"] *= group["lr_scale"]
+            for weight in group["params"]:
+                _align_gradient(weight)
         super().step()
         for group, rate in zip(self.param_groups, rates, strict=True):
             group["lr"] = rate
             if group["clip"] is not None:
-                torch._foreach_clamp_max_(group["params"], group["clip"])  # type: ignore[reportPrivateImportUsage]
-                torch._foreach_clamp_min_(group["params"], -group["clip"])  # type: ignore[reportPrivateImportUsage]
+                for weight in group["params"]:
+                    weight.clamp_(-group["clip"], group["clip"])
+
+
+def _align_gradient(weight: Tensor) -> None:
+    """Lay the gradient out as its weight. Autograd does; torch's fused steps take it for granted."""
+    if weight.grad is not None and weight.grad.stride() != weight.stride():
+        weight.grad = torch.empty_like(weight).copy_(weight.grad)
 
 
 class LatentSGD(_LatentStep, torch.optim.SGD):
@@ -74,6 +82,8 @@ def _latent_rule(
         scaled = init_scale * initial
         return scaled if clip is None else scaled.clamp(-clip, clip)
 
+    if pseudo_gradient == "clipped" and clip is not None and clip <= 1.0:
+        pseudo_gradient = "identity"  # the same within [-1, 1], where these weights stay, and a pass less
     return WeightRule(
         start=start,
         read=PSEUDO_GRADIENTS[pseudo_gradient],
@@ -124,7 +134,7 @@ def latent_momentum(
         raise ValueError(f"momentum must lie in [0, 1), not {momentum}")
 
     def optimizer(groups: list[dict[str, Any]]) -> Optimizer:
-        return LatentSGD(groups, lr, momentum=momentum, weight_decay=weight_decay, foreach=True)
+        return LatentSGD(groups, lr, momentum=momentum, weight_decay=weight_decay, fused=True)
 
     return _latent_rule(optimizer, init_scale, clip, pseudo_gradient, glorot_rate)
 
@@ -150,6 +160,6 @@ def latent_adam(
 
     # eps is Keras' 1e-7, as in the paper's own experiments.
     def optimizer(groups: list[dict[str, Any]]) -> Optimizer:
-        return LatentAdam(groups, lr, (beta1, beta2), eps=1e-7, weight_decay=weight_decay, foreach=True)
+        return LatentAdam(groups, lr, (beta1, beta2), eps=1e-7, weight_decay=weight_decay, fused=True)
 
     return _latent_rule(optimizer, init_scale, clip, pseudo_gradient, glorot_rate)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from optimizers import METHODS
 from optimizers.bop import Bop, bop_update
+from optimizers.core import sign
 from suite.schedules import apply_schedules
 from tests.conftest import Training
 
@@ -97,6 +98,24 @@ def test_the_class_equals_the_pure_function_bit_for_bit(gamma: float, threshold:
             assert torch.equal(optimizer.state[weight]["average"], average)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_tensors_in_blocks_equal_the_pure_function_bit_for_bit(
+    dtype: torch.dtype, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizers.bop.BLOCK", 1000)  # several blocks, the last one shorter, ends anywhere
+    random = torch.Generator().manual_seed(0)
+    start = sign(torch.randn(19, 11, 3, 5, generator=random, dtype=dtype))
+    weight = start.contiguous(memory_format=layout).clone().requires_grad_()
+    optimizer, average = Bop([weight], gamma=0.3, threshold=0.2), torch.zeros_like(start)
+    for _ in range(30):
+        weight.grad = torch.randn(start.shape, generator=random, dtype=dtype)
+        optimizer.step()
+        start, average = bop_update(start, average, weight.grad, 0.3, 0.2)
+        assert torch.equal(weight, start)
+        assert torch.equal(optimizer.state[weight]["average"], average)
+
+
 @pytest.mark.parametrize(("scale", "dtype"), [(2.0**10, torch.float32), (100.0, torch.float64)])
 def test_smaller_gradients_are_a_larger_threshold(scale: float, dtype: torch.dtype) -> None:
     start, gradients = random_signs(COUNT).to(dtype), random_gradients(STEPS, COUNT)
@@ -156,10 +175,30 @@ def test_at_equality_the_weight_stays(weight: float) -> None:
     assert one_step(weight, 0.0, -above, gamma=0.5, threshold=0.25) == weight
 
 
+@pytest.mark.parametrize("threshold", [0.0, -0.0])
+@pytest.mark.parametrize("average", [0.0, -0.0])
 @pytest.mark.parametrize("gradient", [0.0, -0.0])
 @pytest.mark.parametrize("weight", [1.0, -1.0])
-def test_a_dead_gradient_flips_nothing_at_threshold_zero(weight: float, gradient: float) -> None:
-    assert one_step(weight, 0.0, gradient, gamma=0.1, threshold=0.0) == weight
+def test_a_dead_gradient_flips_nothing_at_threshold_zero(
+    weight: float, gradient: float, average: float, threshold: float
+) -> None:
+    assert one_step(weight, average, gradient, gamma=0.1, threshold=threshold) == weight
+
+
+@pytest.mark.parametrize("gradient", [1e-45, -1e-45, 1e-39, 3e38])
+@pytest.mark.parametrize("weight", [1.0, -1.0])
+def test_the_smallest_and_the_largest_averages_count(weight: float, gradient: float) -> None:
+    expected = -weight if gradient * weight > 0.0 else weight
+    assert one_step(weight, 0.0, gradient, gamma=1.0, threshold=0.0) == expected
+
+
+def test_a_weight_stays_plus_or_minus_one_whatever_the_gradient() -> None:
+    weight = torch.tensor([1.0, -1.0, 1.0, -1.0], requires_grad=True)
+    optimizer = Bop([weight])
+    weight.grad = torch.tensor([math.nan, math.nan, math.inf, -math.inf])
+    optimizer.step()
+    assert weight.abs().tolist() == [1.0] * 4
+    assert weight.tolist()[2:] == [-1.0, 1.0]  # infinitely strong arguments against them
 
 
 def test_the_average_starts_at_zero_and_counts_before_the_test() -> None:

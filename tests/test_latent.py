@@ -220,6 +220,53 @@ def test_no_latent_weight_is_ever_beyond_the_clip(method: str, clip: float) -> N
         assert weight.abs().max().item() == bound
 
 
+@pytest.mark.parametrize(("clip", "slopes"), [(1.0, [1, 1, 1, 1]), (2.0, [1, 1, 0, 0]), (None, [1, 1, 0, 0])])
+def test_the_clipped_slope_ends_at_one_wherever_a_weight_can_be(
+    clip: float | None, slopes: list[int]
+) -> None:
+    rule = METHODS["latent-sgd"](clip=clip, init_scale=1.0, pseudo_gradient="clipped")
+    weight = rule.start(torch.tensor([0.5, -1.0, 1.5, -7.0])).requires_grad_()
+    rule.read(weight).sum().backward()
+    assert weight.grad is not None and weight.grad.tolist() == slopes
+
+
+def torchs_own(method: str, weights: list[Tensor]) -> torch.optim.Optimizer:
+    """torch's plain loop over tensors with the hyperparameters of `test_the_fast_step_...`."""
+    if method == "latent-adam":
+        return torch.optim.Adam(weights, LR[method], eps=1e-7, weight_decay=1e-4, foreach=False)
+    momentum = 0.9 if method == "latent-momentum" else 0.0
+    return torch.optim.SGD(weights, LR[method], momentum=momentum, weight_decay=1e-4, foreach=False)
+
+
+@pytest.mark.parametrize("method", LATENT)
+def test_the_fast_step_equals_torchs_plain_one(method: str) -> None:
+    """Bit for bit, but for Adam, whose fused form rounds in another order."""
+    random = torch.Generator().manual_seed(0)
+    shapes = [(70, 50), (33, 17, 3, 3)]
+    fast, plain = (
+        [
+            torch.empty(shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(1)).requires_grad_()
+            for shape in shapes
+        ]
+        for _ in range(2)
+    )
+    fast[1].data = fast[1].data.contiguous(memory_format=torch.channels_last)  # as in training
+    step = METHODS[method](lr=LR[method], weight_decay=1e-4, clip=0.5).optimizer(fast).step
+    reference = torchs_own(method, plain)
+    for _ in range(20):
+        for a, b in zip(fast, plain, strict=True):
+            a.grad = torch.randn(a.shape, generator=random)
+            b.grad = a.grad.clone()
+        step()
+        reference.step()
+        for a, b in zip(fast, plain, strict=True):
+            b.data.copy_(b.data.minimum(torch.tensor(0.5)).maximum(torch.tensor(-0.5)))
+            if method == "latent-adam":
+                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+            else:
+                assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize(
     ("method", "setting", "words"),
     [

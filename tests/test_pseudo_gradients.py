@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from optimizers.core import PSEUDO_GRADIENTS, sign
+from optimizers.core import ALWAYS_SIGNS, PSEUDO_GRADIENTS, sign
 
 BELOW_ONE, ABOVE_ONE = (math.nextafter(1.0, to) for to in (0.0, 2.0))
 GRID = [
@@ -82,6 +82,28 @@ def test_sign_of_both_zeros_is_plus_one(dtype: torch.dtype) -> None:
     x = torch.tensor([0.0, -0.0, 1e-7, -1e-7, 3.0, -3.0, math.inf, -math.inf], dtype=dtype)
     assert sign(x).tolist() == [1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0]
     assert sign(x).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sign_of_any_bits_equals_the_plain_choice(dtype: torch.dtype) -> None:
+    bits = torch.randint(-(2**15), 2**15, (20_000,), generator=torch.Generator().manual_seed(0))
+    x = (bits.to(torch.int16).view(torch.float16).double() * 2.0**-5).to(dtype)
+    x = torch.cat([x[~x.isnan()], torch.zeros(7, dtype=dtype), -torch.zeros(7, dtype=dtype)])
+    plain = torch.where(x >= 0, torch.ones_like(x), -torch.ones_like(x))
+    assert torch.equal(sign(x), plain)
+    assert torch.equal(sign(x[::3]), plain[::3])
+    square = x[:10_000].view(2, 50, 10, 10).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(sign(square), plain[:10_000].view(2, 50, 10, 10))
+    assert sign(square).stride() == square.stride()
+
+
+def test_the_ways_to_read_that_always_give_signs() -> None:
+    x = sign(torch.tensor([0.3, -0.0, -7.0]))
+    for read in ALWAYS_SIGNS:
+        assert torch.equal(read(x), x)
+    for name, read in PSEUDO_GRADIENTS.items():
+        assert read in ALWAYS_SIGNS, name
+        assert read(torch.tensor(GRID)).abs().tolist() == [1.0] * len(GRID)
 
 
 @given(st.lists(finite, min_size=1, max_size=20))

@@ -2,9 +2,10 @@
 
 from optimizers.core.hyper import Hyper, HyperValue, choice, log, uniform
 from optimizers.core.method import Method, WeightRule, method
-from optimizers.core.pseudo_gradients import PSEUDO_GRADIENTS, sign
+from optimizers.core.pseudo_gradients import ALWAYS_SIGNS, PSEUDO_GRADIENTS, sign, stored_signs
 
 __all__ = [
+    "ALWAYS_SIGNS",
     "PSEUDO_GRADIENTS",
     "Hyper",
     "HyperValue",
@@ -14,5 +15,6 @@ __all__ = [
     "log",
     "method",
     "sign",
+    "stored_signs",
     "uniform",
 ]

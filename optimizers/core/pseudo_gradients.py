@@ -19,7 +19,9 @@ from torch import Tensor
 def sign(x: Tensor) -> Tensor:
     """-1 where x < 0, else +1; same shape and dtype."""
     # Adding +0.0 turns -0.0 into +0.0; copysign is several times faster than torch.where on a CPU.
-    return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), x + 0.0)
+    without_minus_zero = x.detach() + 0.0
+    one = torch.ones((), dtype=x.dtype, device=x.device)
+    return torch.copysign(one, without_minus_zero, out=without_minus_zero)
 
 
 def clipped_slope(gradient: Tensor, x: Tensor) -> Tensor:
@@ -84,3 +86,12 @@ PSEUDO_GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "approx_sign": _with(approx_sign_slope),
     "swish_sign": _with(swish_sign_slope),
 }
+
+
+def stored_signs(weight: Tensor) -> Tensor:
+    """The stored tensor itself, for methods that store nothing but -1 and +1 at any time."""
+    return weight
+
+
+# Ways to read a tensor that give -1 and +1 whatever the training is at: layers may then count in integers.
+ALWAYS_SIGNS = frozenset({stored_signs, *PSEUDO_GRADIENTS.values()})

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optimizers.core import PSEUDO_GRADIENTS, WeightRule, sign
+from optimizers.core import ALWAYS_SIGNS, PSEUDO_GRADIENTS, WeightRule, sign
+from suite.models.integers import can_use_integers, mark_signs, sign_conv2d
 
 
 class BinaryLayer(nn.Module):
@@ -50,7 +51,10 @@ class BinaryConv2d(BinaryLayer):
         self.padding = padding
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.read(self.weight), padding=self.padding)
+        weight = self.read(self.weight)
+        if self.read in ALWAYS_SIGNS and can_use_integers(x):
+            return sign_conv2d(x, weight, self.padding)
+        return F.conv2d(x, weight, padding=self.padding)
 
 
 class Sign(nn.Module):
@@ -63,7 +67,7 @@ class Sign(nn.Module):
         self.binarize = PSEUDO_GRADIENTS[pseudo_gradient]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.binarize(x)
+        return mark_signs(self.binarize(x))
 
 
 def batch_norm(features: int, dimensions: int, momentum: float) -> nn.Module:
