@@ -39,6 +39,10 @@ class Pool(Protocol):
         """
         ...
 
+    def lend(self, data: Mapping[str, object], splits: Splits) -> str:
+        """Offer the images of a trial's `data` to the workers; what went wrong if they cannot share them."""
+        ...
+
     def close(self) -> None:
         """End all workers, whatever they are doing."""
         ...
@@ -67,11 +71,11 @@ class Worker:
 class LocalPool:
     """Worker processes, started when they are first needed. What is lost with one is its trial.
 
-    `plugins` are files with methods of the user's own; `shelf` holds the images that the workers share.
+    `plugins` are files with methods of the user's own.
     """
 
-    def __init__(self, machine: Machine, plugins: Sequence[str] = (), shelf: "Shelf | None" = None) -> None:
-        self.machine, self.plugins, self.shelf = machine, plugins, shelf or Shelf()
+    def __init__(self, machine: Machine, plugins: Sequence[str] = ()) -> None:
+        self.machine, self.plugins, self.shelf = machine, plugins, Shelf()
         self.workers: list[Worker] = []
         self._context = multiprocessing.get_context("forkserver")
         # Every worker is a fork of a process that has torch loaded. It loads while the coordinator goes on.
@@ -84,9 +88,15 @@ class LocalPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __str__(self) -> str:
+        return f"{len(self.machine.devices)} workers on {', '.join(dict.fromkeys(self.machine.devices))}"
+
     @property
     def free(self) -> int:
         return len(self.machine.devices) - sum(worker.trial is not None for worker in self.workers)
+
+    def lend(self, data: Mapping[str, object], splits: Splits) -> str:
+        return self.shelf.put(data, splits)
 
     def submit(self, folder: Path, trial: Trial) -> None:
         while True:

@@ -52,6 +52,10 @@ class SweepProgress:
     ) -> None:
         self.bar.stop()
 
+    def on_note(self, text: str) -> None:
+        """Say what a person should know of the folder as a whole."""
+        self.console.print(escape(text), soft_wrap=True)
+
     def on_report(self, report: Report, trial: Trial) -> None:
         """Move the bar; say what a person should know."""
         before = self.epochs_of.get(report.run_id, 0)

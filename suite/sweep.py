@@ -17,7 +17,15 @@ from suite.errors import UserError
 from suite.ledger import CellProgress, Scores
 from suite.plan import Plan
 from suite.pool import Pool
-from suite.records import DamagedRecord, RunFolder, read_json, write_json
+from suite.records import (
+    DamagedRecord,
+    RunFolder,
+    clear_torn,
+    make_folder,
+    read_json,
+    set_aside,
+    write_json,
+)
 from suite.trial import Trial
 from suite.worker import Report, disk_trouble
 
@@ -47,13 +55,14 @@ class Run:
 
 @dataclass
 class Sweep:
-    """One walk over a plan. `on_report` sees every report of a run, for progress."""
+    """One walk over a plan. `on_report` sees every report of a run, `on_note` what else is to be said."""
 
     plan: Plan
     folder: Path
     pool: Pool
     tuning_only: bool = False
     on_report: Callable[[Report, Trial], None] = lambda report, trial: None
+    on_note: Callable[[str], None] = lambda text: None
     _runs: dict[str, Run] = field(default_factory=dict)
     _queue: deque[Run] = field(default_factory=deque)
     _given: set[str] = field(default_factory=set)  # what the pool has
@@ -74,7 +83,7 @@ class Sweep:
             raise
 
     def _walk(self) -> bool:
-        (self.folder / "cells").mkdir(exist_ok=True)
+        make_folder(self.folder / "cells")
         unopened = deque(self.plan.cells)
         cells: list[CellProgress] = []
         while unopened or self._queue or self._later or self._given:
@@ -111,6 +120,8 @@ class Sweep:
             for trial in trials:
                 self._ask(trial, cell)
         cell.write_ledger()
+        while cell.notes:
+            self.on_note(cell.notes.pop(0))
 
     def _ask(self, trial: Trial, cell: CellProgress) -> None:
         run = self._runs.get(trial.run_id)
@@ -127,10 +138,14 @@ class Sweep:
         self._tell(run, cell)
 
     def _finished_before(self, trial: Trial) -> dict[str, Any] | None:
+        run = RunFolder(self.folder / "runs" / trial.run_id)
         try:
-            return RunFolder(self.folder / "runs" / trial.run_id).result()
+            result = run.whole()
         except DamagedRecord:
             return None  # the worker sets it aside, says so, and repeats the run
+        if result:
+            run.clear_leftovers()
+        return result
 
     def _take(self, report: Report) -> None:
         """Act on what is said of a run."""
@@ -201,24 +216,40 @@ class Sweep:
         return f"made with another version of {now['name']}; to run it anew, move the results folder away"
 
 
-def prepare_folder(plan: Plan, folder: Path, data_records: dict[str, dict[str, Any]]) -> None:
-    """Write down, before anything runs, what is promised and what it is measured on."""
-    for name in ("runs", "cells", "data"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+def prepare_folder(plan: Plan, folder: Path, data_records: dict[str, dict[str, Any]]) -> list[str]:
+    """Write down, before anything runs, what is promised and what it is measured on.
+
+    Returns what was found damaged and set aside.
+    """
+    for name in ("", "runs", "cells", "data", "studies"):
+        make_folder(folder / name)
+        clear_torn(folder / name)
+    notes: list[str] = []
     for label, record in data_records.items():
-        _check_same_data(folder / "data" / f"{label}.json", record)
+        _check_same_data(folder / "data" / f"{label}.json", record, notes)
+    _read_before(folder / "plan.json", notes)
     for label, record in data_records.items():
         write_json(folder / "data" / f"{label}.json", record)
     write_json(folder / "plan.json", plan.as_dict())
+    return notes
 
 
-def _check_same_data(path: Path, record: dict[str, Any]) -> None:
-    """A run_id says which data set was asked for; what it held must not have changed since."""
+def _read_before(path: Path, notes: list[str]) -> dict[str, Any] | None:
+    """What an earlier sweep wrote; None if there is nothing, or if it is damaged and is set aside."""
     try:
-        before = read_json(path)
-    except (FileNotFoundError, DamagedRecord):
-        return
-    if before["options"] == record["options"] and before["sha256"] != record["sha256"]:
+        return read_json(path)
+    except FileNotFoundError:
+        return None
+    except DamagedRecord as error:
+        set_aside(path)
+        notes.append(f"{error}; set aside, and written anew")
+        return None
+
+
+def _check_same_data(path: Path, record: dict[str, Any], notes: list[str]) -> None:
+    """A run_id says which data set was asked for; what it held must not have changed since."""
+    before = _read_before(path, notes)
+    if before and before["options"] == record["options"] and before["sha256"] != record["sha256"]:
         raise UserError(
             f"{path}: the images of this data set have changed since the runs of this folder were made; "
             "move the folder away, or give the experiment another name"

@@ -16,7 +16,7 @@ import torch
 from optimizers import load_plugin
 from suite.data.held import borrow
 from suite.environment import use_device
-from suite.records import DamagedRecord, RunFolder, owned, set_aside
+from suite.records import DamagedRecord, RunFolder, cannot_write, owned, set_aside
 from suite.train import train
 from suite.trial import Trial
 
@@ -89,12 +89,7 @@ def run_once(
 def _train(
     trial: Trial, run: RunFolder, device: torch.device, every: float, say: Callable[[Report], None]
 ) -> Report:
-    note = ""
-    try:
-        result = run.result()
-    except DamagedRecord as error:
-        set_aside(run.path / "result.json")
-        result, note = None, f"{error}; set aside, the run is repeated"
+    result = _finished_before(run)
     if result is None:
         result = train(
             trial,
@@ -103,10 +98,22 @@ def _train(
             every,
             on_epoch=lambda line: say(Report("epoch", trial.run_id, str(line["epoch"]))),
         )
-    damaged = sorted(path.name for path in run.path.glob("checkpoint*.damaged"))
-    if damaged and not note:
-        note = f"damaged and set aside: {', '.join(damaged)}"
-    return Report("done", trial.run_id, note, result)
+    return Report("done", trial.run_id, "; ".join(run.notes), result)
+
+
+def _finished_before(run: RunFolder) -> dict[str, Any] | None:
+    """The result of a run that needs no training: all that it vouches for is whole."""
+    try:
+        result = run.whole()
+    except DamagedRecord as error:
+        for path in (error.path, run.path / "result.json"):  # the mark of a finished run last
+            if path.exists():
+                set_aside(path)
+        run.notes.append(f"{error}; set aside, the run is repeated")
+        return None
+    if result:
+        run.clear_leftovers()
+    return result
 
 
 def _explain(error: Exception, run: RunFolder, trial: Trial) -> Report:
@@ -129,18 +136,17 @@ def _explain(error: Exception, run: RunFolder, trial: Trial) -> Report:
     return told._replace(kind="failed", text=reason)
 
 
-NO_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+NO_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG}
 
 
 def disk_trouble(error: Exception, folder: Path) -> str:
     """What to tell if the disk of this folder takes nothing more, from no run at all; else nothing."""
     if not isinstance(error, OSError) or error.errno not in NO_DISK:
         return ""
-    if error.filename is None:  # said by `records`, with the path; or by a write to a file that is open
-        told = str(error)
-        return told if "cannot write" in told else f"cannot write in {folder}: {error.strerror}"
-    here = Path(os.fsdecode(error.filename)).resolve().is_relative_to(folder.resolve())
-    return f"cannot write {error.filename}: {error.strerror}" if here else ""
+    if "cannot write" in str(error):  # said by `records`
+        return str(error)
+    path = folder if error.filename is None else Path(os.fsdecode(error.filename))
+    return str(cannot_write(path, error)) if path.resolve().is_relative_to(folder.resolve()) else ""
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -7,18 +7,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from optimizers import METHODS, PLUGINS
+from suite.environment import method_file
 from suite.errors import UserError
 from suite.ledger import CellProgress
-from suite.plan import Plan
+from suite.plan import Cell, Plan
 from suite.pool import LocalPool, Machine, default_devices
-from suite.records import RunFolder, digest, read_json, write_json
-from suite.sweep import Sweep, prepare_folder
+from suite.records import RunFolder, digest, read_json
+from suite.sweep import POLL, DiskFailed, Sweep, prepare_folder
 from suite.trial import Trial
 from suite.worker import Report
 from tests.tiny import SPEC, Json, digests, tiny_plan
@@ -58,13 +60,14 @@ def test_data_that_changed_are_refused(tmp_path: Path) -> None:
         prepare_folder(plan, tmp_path, {"digits": {**record, "sha256": "two"}})
 
 
-def test_another_version_of_a_methods_file_is_noticed(tmp_path: Path, unbroken: Path) -> None:
+def test_another_version_of_a_methods_file_is_noticed(
+    tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "results"
     shutil.copytree(unbroken, folder)
-    for path in (folder / "runs").glob("*/environment.json"):
-        content = read_json(path)
-        content["method_file"]["sha256"] = "another"
-        write_json(path, content)
+    monkeypatch.setattr(
+        "suite.sweep.method_file", lambda method: {**method_file(method), "sha256": "another"}
+    )
     said: list[str] = []
     assert sweep(tiny_plan(tmp_path), folder, on_report=lambda report, trial: said.append(report.text))
     assert sorted(filter(None, said)) == [
@@ -74,16 +77,18 @@ def test_another_version_of_a_methods_file_is_noticed(tmp_path: Path, unbroken: 
 
 
 def test_an_edited_plugin_is_run_anew(tmp_path: Path) -> None:
-    source = PLUGIN.replace("unlucky", "mine").replace("deadly", "other")
+    source = PLUGIN
+    for name in MISBEHAVED:
+        source = source.replace(name, f"my_{name}")
     ids = []
     for edit in ("", "# edited"):
         (tmp_path / "plugin.py").write_text(source + edit)
-        cell = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mine]").cells[0]
+        cell = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[my-unlucky]").cells[0]
         ids.append(cell.trial(cell.published, 0, "tune").run_id)
     assert ids[0] != ids[1]
-    for name in ("mine", "other"):
-        METHODS.pop(name)
-        PLUGINS.pop(name)
+    for name in MISBEHAVED:
+        METHODS.pop(f"my-{name}")
+        PLUGINS.pop(f"my-{name}")
 
 
 def test_every_planned_run_has_a_result(unbroken: Path) -> None:
@@ -113,6 +118,16 @@ def test_what_is_finished_is_not_run_again(tmp_path: Path, unbroken: Path) -> No
     kinds: list[str] = []
     assert sweep(tiny_plan(tmp_path), unbroken, on_report=lambda report, trial: kinds.append(report.kind))
     assert kinds == ["kept"] * 10
+
+
+def test_a_run_that_two_cells_ask_for_is_made_once(tmp_path: Path, unbroken: Path) -> None:
+    plan, folder = tiny_plan(tmp_path, "methods=[bop, {name: bop, label: twin}]"), tmp_path / "results"
+    kinds: list[str] = []
+    assert sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
+    assert kinds.count("done") == kinds.count("kept") == 5  # each of the ten that were planned is heard of
+    assert digests(folder / "runs").items() <= digests(unbroken / "runs").items()
+    one, two = ({**ledger, "cell": "", "study": "", "checksum": ""} for ledger in ledgers(folder).values())
+    assert one == two and len(one["final"]) == 2
 
 
 def test_tuning_stops_before_the_final_runs_and_the_sweep_goes_on(tmp_path: Path, unbroken: Path) -> None:
@@ -160,6 +175,7 @@ def test_a_killed_worker_loses_only_its_trial(tmp_path: Path, unbroken: Path) ->
 PLUGIN = '''
 """Methods that misbehave."""
 import os
+import resource
 from pathlib import Path
 import torch
 from optimizers.core import WeightRule, method, sign
@@ -172,6 +188,14 @@ def broken(params):
 class Deadly(torch.optim.SGD):
     def step(self, closure=None):
         os._exit(9)
+
+class Greedy(torch.optim.SGD):
+    def step(self, closure=None):
+        torch.empty(2**60)
+
+class Hoarder(torch.optim.SGD):
+    def step(self, closure=None):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # from here on no file takes more than that
 
 def as_it_is(weight):
     return weight
@@ -186,14 +210,25 @@ def unlucky() -> WeightRule:
 def deadly() -> WeightRule:
     """Takes its worker along."""
     return WeightRule(sign, as_it_is, lambda params: Deadly(params, lr=0.1))
+
+@method(paper="https://example.org")
+def greedy() -> WeightRule:
+    """Asks for more memory than there is."""
+    return WeightRule(sign, as_it_is, lambda params: Greedy(params, lr=0.1))
+
+@method(paper="https://example.org")
+def hoarder() -> WeightRule:
+    """Leaves no room on the disk."""
+    return WeightRule(sign, as_it_is, lambda params: Hoarder(params, lr=0.1))
 '''
+MISBEHAVED = ("unlucky", "deadly", "greedy", "hoarder")
 
 
 @pytest.fixture
 def plugin(tmp_path: Path):
     (tmp_path / "plugin.py").write_text(PLUGIN)
     yield
-    for name in ("unlucky", "deadly"):
+    for name in MISBEHAVED:
         METHODS.pop(name, None)
         PLUGINS.pop(name, None)
 
@@ -226,7 +261,33 @@ def test_a_run_that_takes_its_worker_along_fails_at_last(tmp_path: Path) -> None
     assert not sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
     assert kinds == ["lost", "lost", "failed"]
     (failed,) = (folder / "runs").glob("*/failure.json")
-    assert "worker died (exit code 9), 3 times" in json.loads(failed.read_text())["error"]
+    failure = read_json(failed)
+    assert failure["kind"] == "worker died" and failure["error"] == "its worker died (exit code 9), 3 times"
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_run_for_which_memory_runs_out_fails_at_last(tmp_path: Path) -> None:
+    changes = ("plugins=[plugin.py]", "methods=[greedy]", "tuning.trials=0", "seeds=1")
+    plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
+    kinds: list[str] = []
+    assert not sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
+    assert kinds == ["lost", "lost", "failed"]
+    (failed,) = (folder / "runs").glob("*/failure.json")
+    failure = read_json(failed)
+    assert failure["kind"] == "out of memory" and failure["where"] == "in step 1"
+    assert "allocate memory" in failure["error"] and "in step" in failure["traceback"]
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_full_disk_stops_the_sweep_at_once(tmp_path: Path, unbroken: Path) -> None:
+    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[hoarder, bop]")
+    folder = tmp_path / "results"
+    with pytest.raises(DiskFailed, match=rf"cannot write {folder}/runs/.*: File too large; raise the limit"):
+        sweep(plan, folder, workers=1)
+    assert not list((folder / "runs").glob("*/failure.json"))  # no run is to blame
+    plan = tiny_plan(tmp_path, "methods=[bop]")
+    assert sweep(plan, folder)
+    assert digests(folder / "runs").items() <= digests(unbroken / "runs").items()
 
 
 def test_a_damaged_result_is_set_aside_and_the_run_repeated(tmp_path: Path, unbroken: Path) -> None:
@@ -255,10 +316,10 @@ def test_a_run_that_another_process_has_is_waited_for(tmp_path: Path) -> None:
         def on_report(report: Report, trial: Trial) -> None:
             kinds.append(report.kind)
             if report.kind == "busy":
-                let_go()
+                threading.Timer(4 * POLL, let_go).start()  # the sweep looks several times, and says it once
 
         assert sweep(plan, folder, on_report=on_report)
-    assert kinds[0] == "busy" and kinds[-1] == "done"
+    assert kinds.count("busy") == 1 and kinds[0] == "busy" and kinds[-1] == "done"
 
 
 HOLD = """
@@ -300,3 +361,51 @@ def test_devices() -> None:
     assert default_devices("cpu", 3) == ("cpu",) * 3
     assert default_devices("cpu", None) == ("cpu",) * len(os.sched_getaffinity(0))
     assert default_devices("mps", None) == ("mps",)
+
+
+class PretendPool:
+    """Runs nothing: every trial is done as soon as one listens."""
+
+    def __init__(self, slots: int) -> None:
+        self.free, self.started = slots, []
+
+    def submit(self, folder: Path, trial: Trial) -> None:
+        self.free -= 1
+        self.started.append(trial)
+
+    def listen(self, timeout: float | None) -> list[Report]:
+        ended, self.started = self.started, []
+        self.free += len(ended)
+        scores = {"val_top1": 0.5, "val_loss": 1.0, "test_top1": 0.5}
+        return [Report("done", trial.run_id, result={"scores": scores}) for trial in ended]
+
+    def lend(self, data: object, splits: object) -> str:
+        return ""
+
+    def close(self) -> None: ...
+
+
+def test_the_next_trials_are_given_out_before_the_bookkeeping(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path, "methods=[bop]", "tuning.trials=7", "seeds=3")
+    pool, busy = PretendPool(2), []
+    prepare_folder(plan, tmp_path / "results", {})
+    assert Sweep(plan, tmp_path / "results", pool, on_report=lambda *_: busy.append(len(pool.started))).run()
+    # 7 tuning trials in pairs: while one pair is booked the next one runs; so with the 3 final runs.
+    assert busy == [2, 2, 2, 2, 1, 1, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_what_a_run_costs_the_coordinator_does_not_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    """Each trial is made once and each ledger is written when it changes, however many trials there are."""
+    made, written = [], []
+    make = Cell.trial
+    monkeypatch.setattr(Cell, "trial", lambda *given: made.append(given) or make(*given))
+    monkeypatch.setattr("suite.ledger.write_json", lambda path, value: written.append(path))
+    plan = tiny_plan(tmp_path, "methods=[bop]", f"tuning={{trials: 30, sampler: {sampler}, at_once: 10}}")
+    prepare_folder(plan, tmp_path / "results", {})
+    made.clear()  # what plan.json shows
+    assert Sweep(plan, tmp_path / "results", PretendPool(4)).run()
+    assert len(made) == 30 + 2
+    assert len(written) == {"random": 2, "tpe": 4}[sampler]  # per batch of draws, and the winner

@@ -60,9 +60,11 @@ class TrainBatches:
         self.batch_size = min(batch_size, self.count)
         self.seed, self.augment = seed, augment
         self.pad = self.height // 8 if pad is None else pad
-        self._canvas = images.pixels.permute(0, 2, 3, 1).contiguous()  # (N, H, W, C)
+        # (N, H, W, C). No copy of images that are channels-last already, so several processes may share them:
+        # the padding is put around one batch at a time.
+        self._pixels = images.pixels.permute(0, 2, 3, 1).contiguous()
+        self._columns = self.width + 2 * self.pad
         if augment != "none":
-            self._canvas = F.pad(self._canvas, (0, 0, self.pad, self.pad, self.pad, self.pad))
             self._windows = self._window_offsets()
 
     def __len__(self) -> int:
@@ -75,30 +77,33 @@ class TrainBatches:
         windows = None if self.augment == "none" else self._place_windows(epoch)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             chosen = order[start : start + self.batch_size]
-            pixels = self._canvas.index_select(0, chosen) if windows is None else self._cut(chosen, *windows)
+            pixels = self._pixels.index_select(0, chosen)
+            if windows is not None:
+                pixels = self._cut(pixels, *(of_sample.index_select(0, chosen) for of_sample in windows))
             yield scale(pixels).permute(0, 3, 1, 2), self.labels.index_select(0, chosen)
 
     def _window_offsets(self) -> Tensor:
         """Pixel positions (2, H*W) of a window relative to its corner: as it is, and mirrored."""
-        row = torch.arange(self.height)[:, None] * self._canvas.shape[2]
+        row = torch.arange(self.height)[:, None] * self._columns
         column = torch.arange(self.width)
         offsets = torch.stack([(row + column).flatten(), (row + column.flip(0)).flatten()])
         return offsets.to(self.labels.device)
 
     def _place_windows(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """For every sample (N,): its window's corner as a pixel position in the canvas, and 1 if mirrored."""
+        """For every sample (N,): its window's corner as a pixel of the padded image, and 1 if mirrored."""
         corners, flips = augmentation_draws(self.count, self.pad, self.seed, epoch)
-        _, rows, columns, _ = self._canvas.shape
-        places = (torch.arange(self.count) * rows + corners[:, 0]) * columns + corners[:, 1]
+        places = corners[:, 0] * self._columns + corners[:, 1]
         mirrored = flips.long() if self.augment == "crop-flip" else torch.zeros_like(places)
         return places.to(self.labels.device), mirrored.to(self.labels.device)
 
-    def _cut(self, chosen: Tensor, corners: Tensor, flips: Tensor) -> Tensor:
-        index = self._windows.index_select(0, flips.index_select(0, chosen))
-        index += corners.index_select(0, chosen)[:, None]
-        channels = self._canvas.shape[3]
-        pixels = self._canvas.view(-1, channels).index_select(0, index.flatten())
-        return pixels.view(len(chosen), self.height, self.width, channels)
+    def _cut(self, pixels: Tensor, corners: Tensor, flips: Tensor) -> Tensor:
+        """Of each image (B, H, W, C) of a batch the window at its corner, mirrored where `flips` is 1."""
+        padded = F.pad(pixels, (0, 0, self.pad, self.pad, self.pad, self.pad))
+        count, rows, columns, channels = padded.shape
+        first = torch.arange(0, count * rows * columns, rows * columns, device=padded.device)
+        index = self._windows.index_select(0, flips)
+        index += (first + corners)[:, None]
+        return padded.view(-1, channels).index_select(0, index.flatten()).view(pixels.shape)
 
 
 def eval_batches(images: Images, batch_size: int) -> Iterator[Batch]:
