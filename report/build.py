@@ -1,23 +1,24 @@
 """Builds the report of an experiment: reads its records, writes its report folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 from rich.table import Table
 
-from report.compare import compare
 from report.gather import Report, gather
 from report.page import markdown_page, page
 from report.read import Records, read_records
 from report.svg import standalone
 from report.texts import accuracy_rows, console, latex
-from report.tidy import curves_frame, layers_frame, runs_frame, tuning_frame
+from report.tidy import runs_frame, tuning_frame
 from suite.records import write_atomically
 
 
-def build_report(experiment_folder: Path) -> Path:
+def build_report(experiment_folder: Path, show: Callable[[Table], object] = lambda table: None) -> Path:
     """Write results/<experiment>/report/ and return the path of its index.html.
 
+    `show` is given the result as a table for the terminal.
     The same records give the same bytes, whenever and wherever. Raises FileNotFoundError without a plan and
     DamagedRecord for a plan that cannot be read; whatever else is damaged is shown in the coverage table.
     """
@@ -38,13 +39,8 @@ def build_report(experiment_folder: Path) -> Path:
     }
     for name, text in texts.items():
         write_atomically(target / name, text.encode())
+    show(console([each.comparison for each in report.tasks]))
     return target / "index.html"
-
-
-def console_table(experiment_folder: Path) -> Table:
-    """The result as a table for the terminal. Raises as `build_report` does."""
-    records = read_records(experiment_folder)
-    return console([compare(records, task) for task in records.tasks])
 
 
 def svgs(report: Report) -> dict[str, str]:
@@ -63,8 +59,8 @@ def data_files(records: Records, report: Report) -> dict[str, str]:
             [row for task in report.tasks for row in accuracy_rows(task.comparison)]
         ),
         "runs.csv": runs_frame(records),
-        "curves.csv": curves_frame(records),
-        "flips.csv": layers_frame(records),
+        "curves.csv": report.curves,
+        "flips.csv": report.layers,
         "tuning.csv": tuning_frame(records),
     }
     return {name: frame.to_csv(index=False, lineterminator="\n") for name, frame in frames.items()}

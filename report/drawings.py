@@ -10,7 +10,7 @@ from report.compare import Comparison
 from report.numbers import percent, spread
 from report.read import Task
 from report.styles import Looks
-from report.tuning import Tuning, tuning_figure
+from report.tuning import MANY_METHODS, MANY_TRIALS, Tuning, tuning_figure
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,12 @@ class Drawing:
     label: str  # what a reader who cannot see it should hear
     caption: str
     data: str  # the CSV files that hold its numbers
+
+    @property
+    def size(self) -> tuple[str, str]:
+        """Width and height in CSS pixels."""
+        _, _, width, height = self.svg.split('viewBox="', 1)[1].split('"', 1)[0].split()
+        return width, height
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,9 @@ FLIPS = (
 
 def accuracy_drawing(comparison: Comparison, looks: Looks) -> Drawing:
     name = f"accuracy-{comparison.task.key}"
-    caption = "Mean (large mark), 95 % t-interval of the mean (bar) and every seed (dots)."
+    many = max(len(each.scores) for each in comparison.standings) > figures.MANY_SEEDS
+    seeds = "all seeds (thin line) and their middle half (thick line)" if many else "every seed (dots)"
+    caption = f"Mean (large mark), 95 % t-interval of the mean (bar) and {seeds}."
     if any(each.diverged for each in comparison.standings):
         caption += " ◂: runs that diverged, far to the left of the panel."
     means = "; ".join(f"{each.method} {spread(each)}, {each.mark}" for each in comparison.standings)
@@ -122,21 +130,23 @@ def tuning_drawing(task: Task, tunings: list[Tuning], looks: Looks, sampler: str
         name,
         tuning_figure(name, tunings, looks, "random trials" if sampler == "random" else "trials so far"),
         f"Tuning curves on {task.title}. Winners in percent: {winners}.",
-        tuning_caption(sampler),
+        tuning_caption(tunings, sampler),
         "tuning.csv",
     )
 
 
-def tuning_caption(sampler: str) -> str:
+def tuning_caption(tunings: list[Tuning], sampler: str) -> str:
+    grey = "the range of all methods" if len(tunings) > MANY_METHODS else "the other methods"
     if sampler == "random":
         return (
             "Median best validation accuracy (%) of n random trials, with an 80 % band that holds for "
             "the whole curve. The bands assume independent draws from one fixed distribution; the published "
             "default (dotted line) was chosen, not drawn, and is no part of the curve. A band that leaves "
-            "the panel is one that so few trials cannot close. Grey: the other methods."
+            f"the panel is one that so few trials cannot close. Grey: {grey}."
         )
+    dots = f"{MANY_TRIALS} of the" if max(len(each.scores) for each in tunings) > MANY_TRIALS else "the"
     return (
-        "Best validation accuracy (%) so far, with the trials as dots; poor ones lie below the panel. "
+        f"Best validation accuracy (%) so far, with {dots} trials as dots; poor ones lie below the panel. "
         f"Trials of the {sampler.upper()} sampler depend on each other, so that no band can be given. "
-        "Dotted line: the published default. Grey: the other methods."
+        f"Dotted line: the published default. Grey: {grey}."
     )

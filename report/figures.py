@@ -11,8 +11,12 @@ from matplotlib.ticker import MaxNLocator
 from report.axes import WIDTH, epoch_axis, fold, label_ends, log_axis, margin
 from report.compare import Comparison, Standing
 from report.numbers import spread
+from report.statistics import evenly
 from report.styles import Look, Looks
 from report.svg import MUTED, RULE, TEXT, draw
+
+MANY_SEEDS = 30  # from here on their dots would run into one another
+POINTS = 300  # of one line: a panel is hardly more pixels wide
 
 
 def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> str:
@@ -58,15 +62,18 @@ def accuracy_row(axes: Axes, row: int, standing: Standing, look: Look, low: floa
     mean, half = 100 * standing.mean, 100 * standing.half_width
     scores = 100 * np.array(standing.scores)
     inside = scores[scores >= low]
-    axes.plot(
-        inside,
-        np.full(len(inside), row + 0.2),
-        "o",
-        color=look.color,
-        markersize=4,
-        alpha=0.6,
-        markeredgewidth=0,
-    )
+    if len(inside) > MANY_SEEDS:
+        seed_strip(axes, row + 0.2, inside, look)
+    else:
+        axes.plot(
+            inside,
+            np.full(len(inside), row + 0.2),
+            "o",
+            color=look.color,
+            markersize=4,
+            alpha=0.6,
+            markeredgewidth=0,
+        )
     if not math.isnan(half):
         axes.plot(
             [mean - half, mean + half], [row, row], color=look.color, linewidth=2.4, solid_capstyle="butt"
@@ -77,6 +84,13 @@ def accuracy_row(axes: Axes, row: int, standing: Standing, look: Look, low: floa
         axes.text(0.015, row - 0.26, outside, transform=right, va="center", color=TEXT, fontsize=10.5)
     axes.text(1.04, row - 0.17, spread(standing), transform=right, va="center", color=TEXT, weight="bold")
     axes.text(1.04, row + 0.21, standing.short_mark, transform=right, va="center", color=MUTED, fontsize=10.5)
+
+
+def seed_strip(axes: Axes, y: float, scores: np.ndarray, look: Look) -> None:
+    """Many seeds as a thin line from the lowest to the highest and a thick one over their middle half."""
+    low, first, third, high = np.quantile(scores, [0, 0.25, 0.75, 1])
+    axes.plot([low, high], [y, y], color=look.color, linewidth=1, alpha=0.6)
+    axes.plot([first, third], [y, y], color=look.color, linewidth=4, alpha=0.6, solid_capstyle="butt")
 
 
 def curve_figure(
@@ -95,7 +109,8 @@ def curve_figure(
 
     `floor` draws a level; `late` lets the first epochs lie below the panel, so that the ends spread out.
     """
-    methods = [method for method in looks if method in set(curves["method"])]
+    curve_of = dict(iter(curves.groupby("method")))
+    methods = [method for method in looks if method in curve_of]
     height = max(300, 90 + 17 * len(methods))
 
     def paint(figure: Figure) -> None:
@@ -103,12 +118,7 @@ def curve_figure(
         axes = figure.add_axes((52 / WIDTH, 44 / height, 1 - (52 + right) / WIDTH, 1 - 72 / height))
         axes.set_title(title, pad=9)
         ends = [
-            (
-                method,
-                curve_line(
-                    axes, curves[curves["method"] == method], column, scale, log, looks[method], place
-                ),
-            )
+            (method, curve_line(axes, curve_of[method], column, scale, log, looks[method], place))
             for place, method in enumerate(methods)
         ]
         epoch_axis(axes, int(curves["epoch"].max()))
@@ -129,6 +139,7 @@ def curve_line(
     """Draw one method's curve; returns where it ends. `place` keeps the marks of different methods apart."""
     values = curve[column].where(curve[column] > 0) if log else curve[column]
     by_epoch = (values * scale).groupby(curve["epoch"]).agg(["mean", "min", "max"])
+    by_epoch = by_epoch.iloc[evenly(len(by_epoch), POINTS)]
     epochs = by_epoch.index.to_numpy()
     axes.fill_between(epochs, by_epoch["min"], by_epoch["max"], color=look.color, alpha=0.14, linewidth=0)
     every = max(1, len(epochs) // 6)
@@ -153,7 +164,9 @@ def late_start(curves: pd.DataFrame, column: str) -> float:
 def layers_figure(name: str, layers: pd.DataFrame, looks: Looks) -> str:
     """Flips per weight per step of every binary layer, one small panel each, on common axes."""
     names = list(dict.fromkeys(layers["layer"]))
-    methods = [method for method in looks if method in set(layers["method"])]
+    present = set(layers["method"])
+    methods = [method for method in looks if method in present]
+    panel_of = dict(iter(layers.groupby("layer")))
     rows = math.ceil(len(names) / 2)
     columns = 1 if any("\n" in fold(method) for method in methods) else 2
     legend = 20 * math.ceil(len(methods) / columns)
@@ -163,7 +176,7 @@ def layers_figure(name: str, layers: pd.DataFrame, looks: Looks) -> str:
         grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
         figure.subplots_adjust(0.125, 42 / height, 0.97, 1 - (26 + legend) / height, wspace=0.1, hspace=0.32)
         for axes, layer in zip(grid.flat, names, strict=False):
-            panel = layers[layers["layer"] == layer]
+            panel = panel_of[layer]
             weights = int(panel["weights"].iloc[0])
             called = f"layer {layer}" if layer.isdigit() else layer
             title = f"{called} · {weights:,} weights".replace(",", "\u202f")

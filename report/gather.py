@@ -8,6 +8,7 @@ import pandas as pd
 
 from report import drawings, tables, verdict
 from report.compare import Comparison, compare
+from report.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
 from report.drawings import Drawing
 from report.figures import glyph
 from report.read import Records, Task
@@ -15,6 +16,8 @@ from report.styles import Looks, looks_of
 from report.tables import Table
 from report.tidy import curves_frame, layers_frame
 from report.tuning import tune_summary
+
+MANY_TASKS = 6
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,24 @@ class Report:
     glyphs: dict[str, str]  # the line and mark of every method, as SVG
     coverage: Table
     incomplete: Table  # the rows of the coverage where runs are not in
+    failures: Table  # by kind
     problems: Table
     planned: int
     scored: int
     environments: list[tuple[int, dict[str, Any]]]  # how many runs, and where
     timing_note: str
+    curves: pd.DataFrame
+    layers: pd.DataFrame
+
+    @property
+    def bulky(self) -> bool:
+        """Whether drawings stay in their files and tables are folded: a browser must open the page."""
+        return len(self.tasks) > MANY_TASKS
+
+    @property
+    def summed(self) -> bool:
+        """Whether the coverage counts methods over all tasks."""
+        return len(self.records.cells) > MANY_ROWS
 
     @property
     def complete(self) -> bool:
@@ -55,26 +71,36 @@ def gather(records: Records) -> Report:
     curves, layers = curves_frame(records), layers_frame(records)
     looks = looks_of(list(records.plan["methods"]))
     places = environments(records)
+    finished_curves, finished_layers = finished(curves), finished(layers)
     return Report(
         records=records,
         tasks=[
-            gather_task(records, task, finished(curves, task), finished(layers, task), looks)
+            gather_task(
+                records,
+                task,
+                finished_curves.get((task.data, task.model), curves[:0]),
+                finished_layers.get((task.data, task.model), layers[:0]),
+                looks,
+            )
             for task in records.tasks
         ],
         glyphs={method: glyph(look) for method, look in looks.items()},
-        coverage=tables.coverage_table(records),
-        incomplete=tables.coverage_table(records, only_incomplete=True),
-        problems=tables.problems_table(records),
+        coverage=coverage_table(records),
+        incomplete=coverage_table(records, only_incomplete=True),
+        failures=failures_table(records),
+        problems=problems_table(records),
         planned=len(records.runs),
         scored=sum(run.scored for run in records.runs),
         environments=places,
         timing_note=timing_note(places),
+        curves=curves,
+        layers=layers,
     )
 
 
-def finished(frame: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """The rows of a task's finished runs: a diverged run is in the tables, but would bend a mean curve."""
-    return frame[(frame["data"] == task.data) & (frame["model"] == task.model) & (frame["status"] == "done")]
+def finished(frame: pd.DataFrame) -> dict[Any, pd.DataFrame]:
+    """The rows of finished runs, by data and model: a diverged run is in the tables, but bends a mean."""
+    return dict(iter(frame[frame["status"] == "done"].groupby(["data", "model"], sort=False)))
 
 
 def gather_task(

@@ -4,15 +4,16 @@ Every planned run becomes one `Run`, whatever became of it, so that nothing can 
 A damaged plan stops the report; any other damaged file makes its runs `damaged`, never numbers.
 """
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from report.curves import Curves
 from report.run_folder import read_run_folder
-from suite.records import FORMAT, DamagedRecord, read_json
+from suite.records import FORMAT, DamagedRecord, canonical, read_json
 
+FAILURES = ("error", "out of memory", "worker died")
 STATUSES = ("done", "diverged", "failed", "damaged", "missing")
 
 
@@ -53,13 +54,13 @@ class Run:
     seed: int | None
     status: str
     reason: str = ""
+    failure: str = ""  # its kind, if the run failed
     run_id: str = ""
     published_default: bool = False
     hypers: dict[str, Any] = field(default_factory=dict)
     result: dict[str, Any] = field(default_factory=dict)  # empty unless done or diverged
-    environment: dict[str, Any] = field(default_factory=dict)
-    epochs: list[dict[str, Any]] = field(default_factory=list)  # final runs only
-    last_layer_flips: np.ndarray | None = None  # int32 (steps,), final runs only
+    environment: dict[str, Any] = field(default_factory=dict)  # runs made in the same one share it
+    curves: Curves | None = None  # final runs that are done or diverged
 
     @property
     def phase(self) -> str:
@@ -82,13 +83,29 @@ class Records:
     data: dict[str, dict[str, Any]]  # what data/<name>.json says; empty where there is no such file
 
     def finals(self, cell: Cell) -> list[Run]:
-        return [run for run in self.runs if run.cell is cell and run.phase == "final"]
+        return self._by_cell[cell.name, "final"]
 
     def trials(self, cell: Cell) -> list[Run]:
-        return [run for run in self.runs if run.cell is cell and run.phase == "tuning"]
+        return self._by_cell[cell.name, "tuning"]
 
     def cells_of(self, task: Task) -> list[Cell]:
-        return [cell for cell in self.cells if cell.task == task]
+        return self._by_task[task]
+
+    @functools.cached_property
+    def _by_cell(self) -> dict[tuple[str, str], list[Run]]:
+        runs: dict[tuple[str, str], list[Run]] = {
+            (cell.name, phase): [] for cell in self.cells for phase in ("tuning", "final")
+        }
+        for run in self.runs:
+            runs[run.cell.name, run.phase].append(run)
+        return runs
+
+    @functools.cached_property
+    def _by_task(self) -> dict[Task, list[Cell]]:
+        cells: dict[Task, list[Cell]] = {task: [] for task in self.tasks}
+        for cell in self.cells:
+            cells[cell.task].append(cell)
+        return cells
 
 
 def read_records(folder: Path) -> Records:
@@ -96,7 +113,8 @@ def read_records(folder: Path) -> Records:
     plan = read_plan(folder / "plan.json")
     tasks = tasks_of(plan)
     cells = [read_cell(folder, tasks[spec["data"], spec["model"]], spec, plan) for spec in plan["cells"]]
-    runs = [run for cell in cells for run in read_runs(folder, cell, plan)]
+    places: dict[str, dict[str, Any]] = {}
+    runs = [run for cell in cells for run in read_runs(folder, cell, plan, places)]
     return Records(
         plan, list(tasks.values()), cells, runs, {name: read_data(folder, name) for name in plan["data"]}
     )
@@ -113,11 +131,12 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 def tasks_of(plan: dict[str, Any]) -> dict[tuple[str, str], Task]:
     tasks: dict[tuple[str, str], Task] = {}
-    for cell in plan["cells"]:
-        label = (cell["data"], cell["model"])
-        safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in ".".join(label))
-        taken = any(task.key == safe for other, task in tasks.items() if other != label)
-        tasks.setdefault(label, Task(*label, key=f"{safe}-{len(tasks)}" if taken else safe))
+    taken: set[str] = set()
+    for data, model in dict.fromkeys((cell["data"], cell["model"]) for cell in plan["cells"]):
+        key = "".join(c if c.isalnum() or c in "._-" else "-" for c in f"{data}.{model}")
+        key = f"{key}-{len(tasks)}" if key in taken else key
+        taken.add(key)
+        tasks[data, model] = Task(data, model, key)
     return tasks
 
 
@@ -134,6 +153,8 @@ def read_cell(folder: Path, task: Task, spec: dict[str, Any], plan: dict[str, An
 
 def checked_ledger(path: Path, plan: dict[str, Any]) -> dict[str, Any]:
     ledger = read_json(path)
+    if f"{ledger['cell']}.json" != path.name:
+        raise DamagedRecord(path, f"it is that of {ledger['cell']}")
     numbers = [entry["number"] for entry in ledger["tuning"]]
     seeds = [entry["seed"] for entry in ledger["final"]]
     if not set(numbers) <= set(range(plan["tuning"]["trials"])) or not set(seeds) <= set(plan["seeds"]):
@@ -145,35 +166,42 @@ def checked_ledger(path: Path, plan: dict[str, Any]) -> dict[str, Any]:
     return ledger
 
 
-def read_runs(folder: Path, cell: Cell, plan: dict[str, Any]) -> list[Run]:
-    """Every planned run of a cell, tuning first."""
+def read_runs(folder: Path, cell: Cell, plan: dict[str, Any], places: dict[str, dict[str, Any]]) -> list[Run]:
+    """Every planned run of a cell, tuning first. `places` collects the environments, each once."""
     trials = {entry["number"]: entry for entry in cell.ledger["tuning"]}
     finals = {entry["seed"]: entry for entry in cell.ledger["final"]}
     planned = [(number, None, trials.get(number)) for number in range(plan["tuning"]["trials"])]
     planned += [(None, seed, finals.get(seed)) for seed in plan["seeds"]]
-    return [read_run(folder, cell, number, seed, entry) for number, seed, entry in planned]
+    return [read_run(folder, cell, number, seed, entry, places) for number, seed, entry in planned]
 
 
 def read_run(
-    folder: Path, cell: Cell, number: int | None, seed: int | None, entry: dict[str, Any] | None
+    folder: Path,
+    cell: Cell,
+    number: int | None,
+    seed: int | None,
+    entry: dict[str, Any] | None,
+    places: dict[str, dict[str, Any]],
 ) -> Run:
     if entry is None:
         status = "damaged" if cell.problem else "missing"
         return Run(cell, number, seed, status, cell.problem or "not started")
-    run_folder = folder / "runs" / entry["run"]
     described = dict(
         run_id=entry["run"],
         published_default=entry.get("published_default", False),
         hypers=entry["hypers"] if seed is None else (cell.winner or {}).get("hypers", {}),
     )
+    content: dict[str, Any]
     try:
-        status, reason, content = read_run_folder(run_folder, final=seed is not None)
+        content = read_run_folder(folder / "runs" / entry["run"], final=seed is not None)
     except DamagedRecord as damaged:
-        status, content = "damaged", {}
         reason = f"{damaged.path.relative_to(folder).as_posix()}: {damaged.problem}"
+        content = {"status": "damaged", "reason": reason}
     except OSError as error:  # its own message would show an absolute path
-        status, reason, content = "damaged", f"runs/{entry['run']} cannot be read: {error.strerror}", {}
-    return Run(cell, number, seed, status, reason, **described, **content)
+        content = {"status": "damaged", "reason": f"runs/{entry['run']} cannot be read: {error.strerror}"}
+    if place := content.get("environment"):
+        content["environment"] = places.setdefault(canonical(place), place)
+    return Run(cell, number, seed, **described, **content)
 
 
 def read_data(folder: Path, name: str) -> dict[str, Any]:

@@ -6,31 +6,33 @@ from typing import Any
 
 import numpy as np
 
-from suite.records import DamagedRecord, RunFolder
+from report.curves import curves_of
+from suite.records import RunFolder, unsealed
+
+UNUSED = ("files", "layers", "digest")  # of a result, once it is read: the most of its memory
 
 
-def read_run_folder(folder: Path, final: bool) -> tuple[str, str, dict[str, Any]]:
-    """Status, reason and content of one run. Raises DamagedRecord; OSError for what cannot be read."""
+def read_run_folder(folder: Path, final: bool) -> dict[str, Any]:
+    """What a `Run` says of its folder. Raises DamagedRecord; OSError for what cannot be read."""
     run = RunFolder(folder)
     result = run.result()
     if result is not None:
-        content: dict[str, Any] = {"result": result, "environment": read_environment(run)}
+        content: dict[str, Any] = {"status": result["status"], "environment": read_environment(run, result)}
         if final:
-            content["epochs"] = run.epochs(result)
-            content["last_layer_flips"] = read_last_layer(run, result)
-        return result["status"], "", content
+            content["curves"] = curves_of(run.epochs(result), result, read_last_layer(run, result))
+        content["result"] = {name: value for name, value in result.items() if name not in UNUSED}
+        return content
     failure = run.failure()
     if failure is not None:
         where = f" {failure['where']}" if failure["where"] else ""
-        return "failed", f"{failure['kind']}{where}: {failure['error']}", {}
-    return "missing", "started, not finished" if folder.exists() else "not started", {}
+        reason = f"{failure['kind']}{where}: {failure['error']}"
+        return {"status": "failed", "failure": failure["kind"], "reason": reason}
+    return {"status": "missing", "reason": "started, not finished" if folder.exists() else "not started"}
 
 
-def read_environment(run: RunFolder) -> dict[str, Any]:
-    try:
-        return run.environment()
-    except FileNotFoundError:
-        raise DamagedRecord(run.path / "environment.json", "it does not exist") from None
+def read_environment(run: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
+    """Where the run was made, if the result vouches for it."""
+    return unsealed(run.content("environment.json", result), run.path / "environment.json")
 
 
 def read_last_layer(run: RunFolder, result: dict[str, Any]) -> np.ndarray:

@@ -69,7 +69,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class TuningCurve(NamedTuple):
-    """Median best score of n random trials, for n = 1 … trials, with a simultaneous band."""
+    """Median best score of n random trials, for n = 1 … trials or some of these, with a simultaneous band."""
 
     trials: np.ndarray
     median: np.ndarray
@@ -77,12 +77,19 @@ class TuningCurve(NamedTuple):
     upper: np.ndarray
 
 
+def evenly(count: int, most: int) -> np.ndarray:
+    """At most so many of the positions 0 … count - 1, the first and the last among them, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
 def best_of_n(scores: Sequence[float], confidence: float = 0.8) -> TuningCurve:
     """The tuning curve of independent draws from one fixed distribution of scores in [0, 1].
 
     The bands hold for the whole curve at once (Lourie et al. 2024, https://arxiv.org/abs/2311.09480). Of
     opda's four bands this is DKW's: it allows ties, which accuracies on a finite set have, and needs no
-    simulation, so that the same scores give the same band. Raises ValueError for fewer than two scores.
+    simulation, so that the same scores give the same band. Of more than 200 scores the curve is worked out at
+    200 numbers of trials: at all of them it would take time with the square. Raises ValueError for fewer than
+    two scores.
     """
     if len(scores) < 2:
         raise ValueError(f"a tuning curve needs at least two random trials, got {len(scores)}")
@@ -90,7 +97,7 @@ def best_of_n(scores: Sequence[float], confidence: float = 0.8) -> TuningCurve:
         np.asarray(scores, float), confidence, 0.0, 1.0, method="dkw"
     )
     low_cdf, point, high_cdf = bands
-    trials = np.arange(1, len(scores) + 1)
+    trials = 1 + evenly(len(scores), most=200)
     # The upper band of the distribution function is the lower band of its quantiles.
     curves = [np.asarray(each.quantile_tuning_curve(trials)) for each in (point, high_cdf, low_cdf)]
     return TuningCurve(trials, *curves)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from report.compare import BEST, Comparison
+from report.curves import UNDONE, Curves
 from report.numbers import NONE, count, duration, hyper, megabytes, p_value, percent, points
 from report.ranges import at_edge
-from report.read import STATUSES, Cell, Records, Run, Task
-from report.tidy import UNDONE
+from report.read import Cell, Records, Task
 from report.tuning import Tuning
 
 
@@ -21,6 +21,7 @@ class Table:
     text: tuple[int, ...] = (0,)
     strong: tuple[int, ...] = ()  # rows to stress
     warn: frozenset[tuple[int, int]] = frozenset()  # cells (row, column) to warn about
+    left_out: int = 0  # rows beyond these; runs.csv has them all
 
 
 def accuracy_table(comparison: Comparison) -> Table:
@@ -60,36 +61,6 @@ def accuracy_table(comparison: Comparison) -> Table:
     return Table(columns, rows, text=(0, 10), strong=strong, warn=frozenset(incomplete | diverged))
 
 
-def coverage_table(records: Records, only_incomplete: bool = False) -> Table:
-    """Planned runs of every cell by what became of them, tuning and final."""
-    rows = []
-    for cell in records.cells:
-        for phase, runs in (("tuning", records.trials(cell)), ("final", records.finals(cell))):
-            counts = [sum(run.status == status for run in runs) for status in STATUSES]
-            if not only_incomplete or not all(run.scored for run in runs):
-                rows.append([cell.task.title, cell.method, phase, str(len(runs)), *map(str, counts)])
-    warn = {(at, column) for at, row in enumerate(rows) for column in range(5, 9) if row[column] != "0"}
-    return Table(
-        ["task", "method", "phase", "planned", *STATUSES], rows, text=(0, 1, 2), warn=frozenset(warn)
-    )
-
-
-def problems_table(records: Records) -> Table:
-    """Every run that failed, is damaged or was begun and not finished, with the reason."""
-    rows = [
-        [run.cell.task.title, run.cell.method, which(run), run.status, run.reason, run.run_id or NONE]
-        for run in records.runs
-        if not run.scored and run.reason != "not started"
-    ]
-    return Table(
-        ["task", "method", "run", "status", "reason", "folder in runs/"], rows, text=(0, 1, 2, 3, 4, 5)
-    )
-
-
-def which(run: Run) -> str:
-    return f"trial {run.number}" if run.phase == "tuning" else f"seed {run.seed}"
-
-
 def flips_table(records: Records, task: Task) -> Table:
     """Where the weights went by the end of training: means over the finished final runs."""
     columns = [
@@ -102,25 +73,32 @@ def flips_table(records: Records, task: Task) -> Table:
     ]
     rows = []
     for cell in records.cells_of(task):
-        runs = [run for run in records.finals(cell) if run.status == "done" and run.epochs]
+        runs = [run for run in records.finals(cell) if run.status == "done"]
+        curves = [run.curves for run in runs if run.curves is not None and run.curves.epochs]
         rows.append(
-            [cell.method, str(len(runs)), *(flip_numbers(runs) if runs else [NONE] * (len(columns) - 2))]
+            [
+                cell.method,
+                str(len(curves)),
+                *(flip_numbers(curves) if curves else [NONE] * (len(columns) - 2)),
+            ]
         )
     return Table(columns, rows)
 
 
-def flip_numbers(runs: list[Run]) -> list[str]:
+def flip_numbers(curves: list[Curves]) -> list[str]:
     """The numbers of one row; shares of the pooled flips and weights of all runs."""
-    weights = sum(run.result["binary_weights"] for run in runs)
-    flips = total(runs, "flips")
-    undone = [percent(total(runs, f"undone_{k}") / flips, 1) if flips else NONE for k in UNDONE]
-    ends = [run.epochs[-1]["flips"] for run in runs]
-    never, distance = (sum(sum(end[name]) for end in ends) / weights for name in ("never", "distance"))
+    weights = sum(int(each.weights.sum()) for each in curves)
+    flips = total(curves, "flips")
+    undone = [percent(total(curves, f"undone_{k}") / flips, 1) if flips else NONE for k in UNDONE]
+    never, distance = (
+        sum(each.columns[name][-1] * each.weights.sum() for each in curves) / weights
+        for name in ("never", "distance")
+    )
     return [f"{flips / weights:.3f}", *undone, percent(never, 1), percent(distance, 1)]
 
 
-def total(runs: list[Run], name: str) -> int:
-    return sum(sum(epoch["flips"][name]) for run in runs for epoch in run.epochs)
+def total(curves: list[Curves], name: str) -> int:
+    return sum(int(each.columns[name].sum()) for each in curves)
 
 
 def tuning_table(tunings: list[Tuning]) -> Table:

@@ -1,19 +1,18 @@
 """The records as tidy tables: one row per planned run, per epoch, per layer and epoch, per tuning trial."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from report.curves import FLIPS, LEARNING, Curves
 from report.read import Cell, Records, Run
 from report.statistics import TuningCurve, best_of_n
 
-UNDONE = (1, 2, 5, 10)  # steps within which a flip back counts as undone
 COUNTS = ("epochs", "steps", "diverged_at_step", "peak_memory_bytes", "binary_weights", "real_parameters")
 RUN = ("cell", "data", "model", "method", "seed", "status", "epoch")
-LEARNING = ("train_loss", "train_top1", "val_loss", "val_top1")
-FLIPS = ("flips", "flip_rate", "pi", *(f"undone_{k}" for k in UNDONE), "undone_share_10", "never", "distance")
 SCORES = ("val_top1", "val_top5", "val_loss", "test_top1", "test_top5", "test_loss")
 
 
@@ -33,6 +32,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "run": run.run_id,
         "status": run.status,
         "reason": run.reason,
+        "failure": run.failure,
         "published_default": run.published_default,
         **{name: scores.get(name) for name in SCORES},
         **{name: run.result.get(name) for name in (*COUNTS, "seconds", "step_milliseconds")},
@@ -48,57 +48,44 @@ def labels(cell: Cell) -> dict[str, str]:
 
 def curves_frame(records: Records) -> pd.DataFrame:
     """One row per finished final run and epoch: learning, flips of the whole network, the paper's Eq. 7."""
-    rows = [
-        labels(run.cell) | {"seed": run.seed, "status": run.status} | row
-        for run in records.runs
-        for row in epoch_rows(run)
-    ]
-    return pd.DataFrame(rows, columns=[*RUN, "step", *LEARNING, *FLIPS])
-
-
-def epoch_rows(run: Run) -> list[dict[str, Any]]:
-    rows, before = [], 0
-    for epoch in run.epochs:
-        counts, steps = epoch["flips"], epoch["step"] - before
-        flips, weights = sum(counts["flips"]), run.result["binary_weights"]
-        rows.append(
-            {
-                **{name: epoch[name] for name in ("epoch", "step", *LEARNING)},
-                "flips": flips,
-                "flip_rate": flips / (weights * steps),
-                "pi": mean_pi(run, before, epoch["step"]),
-                **{f"undone_{k}": sum(counts[f"undone_{k}"]) for k in UNDONE},
-                "undone_share_10": sum(counts["undone_10"]) / flips if flips else float("nan"),
-                "never": sum(counts["never"]) / weights,
-                "distance": sum(counts["distance"]) / weights,
-            }
-        )
-        before = epoch["step"]
-    return rows
-
-
-def mean_pi(run: Run, first: int, last: int) -> float:
-    """The paper's Eq. 7, log(flips / weights + e^-9) of the last binary layer, averaged over these steps."""
-    assert run.last_layer_flips is not None
-    share = run.last_layer_flips[first:last] / run.result["layers"][-1]["weights"]
-    return float(np.mean(np.log(share + np.exp(-9.0)))) if len(share) else float("nan")
+    runs = with_curves(records)
+    names = ("step", *LEARNING, *FLIPS)
+    columns = {name: joined(curves.columns[name] for _, curves in runs) for name in ("epoch", *names)}
+    return pd.DataFrame({**repeated(runs, [each.epochs for _, each in runs]), **columns})[[*RUN, *names]]
 
 
 def layers_frame(records: Records) -> pd.DataFrame:
     """One row per finished final run, epoch and binary layer: its flips per weight per step."""
-    rows = []
-    for run in records.runs:
-        before = 0
-        for epoch in run.epochs:
-            steps, before = epoch["step"] - before, epoch["step"]
-            for layer, flips in zip(run.result["layers"], epoch["flips"]["flips"], strict=True):
-                rate = flips / (layer["weights"] * steps)
-                rows.append(
-                    labels(run.cell)
-                    | {"seed": run.seed, "status": run.status, "epoch": epoch["epoch"]}
-                    | {"layer": layer["name"], "weights": layer["weights"], "flips": flips, "flip_rate": rate}
-                )
-    return pd.DataFrame(rows, columns=[*RUN, "layer", "weights", "flips", "flip_rate"])
+    runs = with_curves(records)
+    columns = {
+        "epoch": joined(np.repeat(each.columns["epoch"], len(each.layers)) for _, each in runs),
+        "layer": joined(np.tile(np.array(each.layers, object), each.epochs) for _, each in runs),
+        "weights": joined(np.tile(each.weights, each.epochs) for _, each in runs),
+        "flips": joined(each.layer_flips.ravel() for _, each in runs),
+        "flip_rate": joined(
+            (each.layer_flips / np.outer(each.steps, each.weights)).ravel() for _, each in runs
+        ),
+    }
+    return pd.DataFrame({**repeated(runs, [each.layer_flips.size for _, each in runs]), **columns})
+
+
+def with_curves(records: Records) -> list[tuple[Run, Curves]]:
+    return [(run, run.curves) for run in records.runs if run.curves is not None]
+
+
+def joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """The parts one after another; empty if there are none."""
+    return np.concatenate([np.empty(0, int), *parts])
+
+
+def repeated(runs: list[tuple[Run, Curves]], rows: list[int]) -> dict[str, np.ndarray]:
+    """The columns that say which run a row belongs to, so many rows for each run."""
+    named = [labels(run.cell) | {"seed": run.seed, "status": run.status} for run, _ in runs]
+    return {
+        name: np.repeat(np.array([each[name] for each in named], object if name != "seed" else int), rows)
+        for name in RUN
+        if name != "epoch"
+    }
 
 
 def tuning_frame(records: Records) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """What tuning cost and what it bought, per cell; and the figure of the tuning curves."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,9 +10,13 @@ from matplotlib.ticker import MaxNLocator
 
 from report.axes import WIDTH, fold
 from report.read import Cell, Records
+from report.statistics import evenly
 from report.styles import Look, Looks
 from report.svg import MUTED, RULE, TEXT, draw
 from report.tidy import best_so_far, published_default, score, tuning_curve
+
+MANY_METHODS = 8  # from here on the others' lines would cover each other: their range is drawn
+MANY_TRIALS = 100  # of one panel: further points and dots are not drawn
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ def tune_summary(records: Records, cell: Cell) -> Tuning:
 
 def tuning_figure(name: str, tunings: list[Tuning], looks: Looks, horizontal: str) -> str:
     """One panel per method on common axes: its curve, the published default, the other methods in grey."""
+    drawn = [thinned(tuning) for tuning in tunings]
+    whole_range = range_of(drawn)
     rows = math.ceil(len(tunings) / 2)
     height = 44 + 165 * rows
 
@@ -79,9 +85,12 @@ def tuning_figure(name: str, tunings: list[Tuning], looks: Looks, horizontal: st
             wspace=0.1,
             hspace=0.34,
         )
-        for axes, tuning in zip(grid.flat, tunings, strict=False):
-            for other in tunings:
-                axes.plot(other.trials, 100 * other.values, color=RULE, linewidth=1.2, zorder=1)
+        for axes, tuning in zip(grid.flat, drawn, strict=False):
+            if len(tunings) > MANY_METHODS:
+                axes.fill_between(*whole_range, color=RULE, linewidth=0, zorder=1)
+            else:
+                for other in drawn:
+                    axes.plot(other.trials, 100 * other.values, color=RULE, linewidth=1.2, zorder=1)
             tuning_panel(axes, tuning, looks[tuning.method])
         for axes in list(grid.flat)[len(tunings) :]:
             axes.set_visible(False)
@@ -89,6 +98,30 @@ def tuning_figure(name: str, tunings: list[Tuning], looks: Looks, horizontal: st
         figure.supxlabel(horizontal, fontsize=12, color=MUTED, y=6 / height)
 
     return draw(name, WIDTH, height, paint)
+
+
+def thinned(tuning: Tuning) -> Tuning:
+    """With no more points and dots than a panel can show."""
+    points, dots = evenly(len(tuning.trials), MANY_TRIALS), evenly(len(tuning.scores), MANY_TRIALS)
+    return replace(
+        tuning,
+        trials=tuning.trials[points],
+        values=tuning.values[points],
+        lower=None if tuning.lower is None else tuning.lower[points],
+        upper=None if tuning.upper is None else tuning.upper[points],
+        scores=tuple(tuning.scores[dot] for dot in dots),
+    )
+
+
+def range_of(tunings: list[Tuning]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Trials, and at each the lowest and the highest of all curves that come so far, in percent."""
+    trials = max((each.trials for each in tunings), key=lambda each: each.max(initial=0))
+    curves = [
+        np.interp(trials, each.trials, each.values, left=np.nan, right=np.nan)
+        for each in tunings
+        if len(each.trials)
+    ]
+    return trials, 100 * np.nanmin(curves, axis=0), 100 * np.nanmax(curves, axis=0)
 
 
 def tuning_panel(axes: Axes, tuning: Tuning, look: Look) -> None:

@@ -85,10 +85,11 @@ def budget(records: Records) -> str:
 
 def caveats(records: Records, comparison: Comparison) -> list[str]:
     """What weakens the verdict of a task: runs that are not in, runs that diverged."""
-    runs = [run for run in records.runs if run.cell.task == comparison.task]
+    cells = records.cells_of(comparison.task)
     notes = []
     for phase in ("final", "tuning"):
-        planned = [run for run in runs if run.phase == phase]
+        of_cell = records.finals if phase == "final" else records.trials
+        planned = [run for cell in cells for run in of_cell(cell)]
         absent = [run for run in planned if not run.scored]
         if absent:
             start = "Provisional: " if comparison.best else ""

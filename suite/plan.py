@@ -1,6 +1,7 @@
 """From an experiment to its cells: everything that will run, resolved and checked before anything does."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,23 +138,22 @@ def make_plan(source: ExperimentFile, plugins: Sequence[str] = ()) -> Plan:
     problems: dict[str, Problem] = {}
     cells: list[Cell] = []
     for number, task in enumerate(experiment.tasks):
-        for data in task.data:
+        for at, data in enumerate(task.data):
+            described = _data(data, ("tasks", number, "data", at))  # once: an image folder is listed for it
             for model in task.model:
                 for entry in experiment.methods:
                     try:
-                        cells.append(_cell(experiment, number, data, model, entry))
+                        cells.append(_cell(experiment, number, data, described, model, entry))
                     except Problem as problem:  # one mistake shows in many cells, but is told once
                         problems.setdefault(f"{problem.location} {problem}", problem)
-    names = [cell.name for cell in cells]
-    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+    for name in _repeated(cell.name for cell in cells):
         what = Problem((), f"two cells are called {name}: give one of their parts a `label`")
         problems[name] = what
     for kind, called in (
         ("data sets", {(cell.data_label, canonical(cell.data)) for cell in cells}),
         ("models", {(cell.model_label, canonical(cell.model)) for cell in cells}),
     ):
-        labels = [label for label, _ in sorted(called)]
-        for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
+        for label in _repeated(label for label, _ in sorted(called)):
             what = Problem(("tasks",), f"two different {kind} are called {label}: give one of them a `label`")
             problems[f"{kind} {label}"] = what
     if experiment.tuning.seed >= FIRST_SEED:
@@ -162,6 +162,10 @@ def make_plan(source: ExperimentFile, plugins: Sequence[str] = ()) -> Plan:
     if problems:
         raise source.error(*problems.values())
     return Plan(source.name, experiment, source.text, plugins, tuple(cells))
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
 
 
 def _load_plugins(source: ExperimentFile, experiment: Experiment) -> tuple[str, ...]:
@@ -207,13 +211,19 @@ def _method(entry: MethodEntry, location: Location) -> dict[str, Hyper]:
     return searched_hypers(look_up(METHODS, entry.name, location), entry, location)
 
 
-def _cell(experiment: Experiment, number: int, data: Named, model: Named, entry: MethodEntry) -> Cell:
+def _cell(
+    experiment: Experiment,
+    number: int,
+    data: Named,
+    described: tuple[dict[str, Any], dict[str, Any], str],
+    model: Named,
+    entry: MethodEntry,
+) -> Cell:
     """One resolved cell; Problem with its location for the first thing wrong in it."""
     task = experiment.tasks[number]
-    data_at = ("tasks", number, "data", task.data.index(data))
     model_at = ("tasks", number, "model", task.model.index(model))
     method_at = ("methods", experiment.methods.index(entry))
-    data_options, sizes, usual_augmentation = _data(data, data_at)
+    data_options, sizes, usual_augmentation = described
     options = _model(model, model_at)
     searched = _method(entry, method_at)
     if experiment.real.lr is None:

@@ -176,7 +176,7 @@ def write_cell(folder: Path, cell: dict[str, Any], seeds: list[int], trials: int
 def write_run(folder: Path, cell: dict[str, Any], value: float | None, seed: int | None) -> None:
     """One finished run: a tuning run with this validation score, or the final run of this seed."""
     data, model, method = cell["data"], cell["model"], cell["method"]
-    layers = LAYERS[model]
+    layers = LAYERS[model.split("-")[0]]  # mlp-2 is another task with the same network
     folder.mkdir(parents=True)
     reached = score(data, method, seed) if seed is not None else value
     assert reached is not None
@@ -282,11 +282,11 @@ def diverge(run: Path, step: int = 117) -> None:
     RunFolder(run).finish(result)
 
 
-def fail(run: Path, error: str = "RuntimeError: no such weight") -> None:
-    """Turn a finished run into a failed one."""
+def fail(run: Path, error: str = "RuntimeError: no such weight", kind: str = "error") -> None:
+    """Turn a finished run into a failed one; `kind` is one of failure.json's."""
     (run / "result.json").unlink()
     traceback = f'Traceback (most recent call last):\n  File "train.py", line 9, in train\n{error}\n'
-    RunFolder(run).fail("error", error, "in step 7", traceback)
+    RunFolder(run).fail(kind, error, "in step 7", traceback)
 
 
 def damage(path: Path) -> None:

@@ -1,6 +1,5 @@
 """The page in a real browser: whole, quiet, self-contained, and no wider than the screen."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,6 @@
 """The report of hand-made records: known numbers, honest denominators, the same bytes every time."""
 
 import csv
-import json
 import os
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from rich.console import Console
 from scipy import stats
 
 from report.axes import apart
-from report.build import build_report, console_table
+from report.build import build_report
 from report.compare import WITHIN, compare
 from report.ranges import at_edge
 from report.read import DamagedRecord, read_records
@@ -24,6 +23,7 @@ from tests.fake_records import (
     TASKS,
     damage,
     diverge,
+    fail,
     final_run,
     run_id,
     score,
@@ -127,6 +127,28 @@ def test_missing_runs_stay_in_the_denominators(spoiled: Path) -> None:
     assert "error in step 7: RuntimeError: no such weight" in text
 
 
+def test_failures_are_counted_by_kind(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=4, trials=2)
+    kinds = ("out of memory", "worker died", "out of memory")
+    for seed, kind in zip((1001, 1002, 1004), kinds, strict=True):
+        fail(final_run(folder, "digits.mlp.bop", seed), kind=kind)
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| task | method | planned | error | out of memory | worker died |" in text
+    assert "| digits × mlp | bop | 6 | 0 | 2 | 1 |" in text  # noqa: RUF001 - as the page writes it
+    assert "| digits × mlp | latent_sgd | 6 |" not in text  # noqa: RUF001
+    assert "worker died in step 7: RuntimeError: no such weight" in text
+    assert [row["failure"] for row in rows(folder, "runs.csv")].count("out of memory") == 2
+
+
+def test_memory_per_binary_weight_is_a_column(whole: Path) -> None:
+    text = (whole / "report" / "report.md").read_text(encoding="utf-8")
+    cost = text.split("## Cost")[1]
+    assert "| method | stored, bytes/weight | optimizer, bytes/weight | together |" in cost
+    for method, row in {"bop": "4 | 4 | 8", "latent_adam": "4 | 8 | 12"}.items():
+        assert f"| {method} | {row} |" in cost
+
+
 def test_a_diverged_run_counts_at_chance_and_is_never_good_news(spoiled: Path) -> None:
     row = accuracy(spoiled, "latent_sgd")
     assert float(row["test_top1"]) == pytest.approx(np.mean([0.1, *scores("latent_sgd")[1:]]))
@@ -138,7 +160,8 @@ def test_a_damaged_result_is_flagged_and_never_used(spoiled: Path) -> None:
     values = [value for seed, value in zip(SEEDS, scores("latent_adam"), strict=True) if seed != 1004]
     assert float(row["test_top1"]) == pytest.approx(np.mean(values))
     name = run_id("digits.mlp.latent_adam", "final", 1004)
-    assert f"runs/{name}/result.json: Unterminated string" in (spoiled / "report" / "report.md").read_text()
+    text = (spoiled / "report" / "report.md").read_text(encoding="utf-8")
+    assert f"| damaged | runs/{name}/result.json: " in text
 
 
 @pytest.mark.parametrize("file", ["result.json", "epochs.jsonl", "flips.npz", "environment.json"])
@@ -322,7 +345,7 @@ def test_edges_are_measured_on_the_scale_of_the_range(value: object, text: str, 
 
 def test_the_terminal_table_fits_80_columns(spoiled: Path) -> None:
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(console_table(spoiled))
+    build_report(spoiled, console.print)
     console.file.close()
     text = console.export_text()
     assert "latent_adam" in text
