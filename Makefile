@@ -17,10 +17,10 @@ RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sweep tune report plan list publish setup test check lock clean
+.PHONY: help demo sweep tune report status verify plan list publish setup test torture check lock clean bench bench-peers
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 demo: $(RUN_READY) ## the whole comparison in small: tunes, trains, writes results/demo/report/index.html
 	@$(FLIPBENCH) sweep demo $(ARGS)
@@ -33,6 +33,12 @@ tune: $(RUN_READY) ## only the tuning of EXP=name
 
 report: $(RUN_READY) ## write the report of EXP=name from the records that are there
 	@$(FLIPBENCH) report $(call needs_exp) $(ARGS)
+
+status: $(RUN_READY) ## how far EXP=name has come, and whether a sweep works there; ARGS=--watch looks again
+	@$(FLIPBENCH) status $(call needs_exp) $(ARGS)
+
+verify: $(RUN_READY) ## check that all records of EXP=name are there and intact; ARGS="--replay 3" repeats runs
+	@$(FLIPBENCH) verify $(call needs_exp) $(ARGS)
 
 plan: $(RUN_READY) ## cells, trials, epochs and disk of EXP=name, before anything runs
 	@$(FLIPBENCH) plan $(call needs_exp) $(ARGS)
@@ -54,6 +60,9 @@ setup: $(RUN_READY) ## create the environment in .venv and nothing else
 test: check ## the full check: format, lint, types, import contracts, tests
 	@$(VENV)/bin/python -m pytest
 
+torture: $(DEV_READY) ## kill sweeps and fail their disk hundreds of times, then compare their records
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.torture $(ARGS)
+
 check: $(DEV_READY) ## the part of the check that runs no test
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: $(VENV)/bin/ruff format ."; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
@@ -64,6 +73,18 @@ lock: $(DEV_READY) ## resolve the pinned versions anew, for every Python and pla
 	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --no-header --no-annotate --upgrade --quiet --output-file constraints.txt
 
+bench: $(RUN_READY) ## measure this machine: training step, optimizers, data, overhead; writes results/bench
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m bench $(ARGS)
+
+bench-peers: $(RUN_READY) bench/peers/.venv/.ready ## compare the training step with larq on TensorFlow and a naive port
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m bench.peers.compare $(ARGS)
+
+bench/peers/.venv/.ready: bench/peers/requirements.txt
+	@echo "installing larq and TensorFlow into bench/peers/.venv (about 2 GB)"
+	@$(PYTHON) -m venv bench/peers/.venv
+	@bench/peers/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 clean: ## remove the environment and caches; results stay
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -71,6 +92,7 @@ needs_exp = $(or $(EXP),$(error name an experiment: make $@ EXP=demo (make list 
 
 $(RUN_READY): pyproject.toml constraints.txt
 	@$(call install,.)
+	@$(FLIPBENCH) list >/dev/null  # it works, and its next start is quick
 	@touch $@
 
 $(DEV_READY): pyproject.toml constraints.txt
