@@ -1,14 +1,16 @@
 """The command `flipbench`: the front door, and the only place that knows both the suite and the report.
 
 Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 what was asked cannot be done,
-and nothing was written; 130 interrupted, the same command goes on.
+and nothing was written; 130 interrupted, the same command goes on. Of `verify`: 0 all there and intact;
+1 something planned is missing, failed, or could not be repeated; 2 something is damaged or contradictory.
 """
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich import box
@@ -21,7 +23,7 @@ from suite.records import DamagedRecord, read_json
 
 if TYPE_CHECKING:
     from suite.plan import Plan
-    from suite.pool import Pool, Shelf
+    from suite.pool import Pool
 
 app = typer.Typer(
     help="The comparative benchmark of optimizers for binarized neural networks.",
@@ -34,6 +36,7 @@ out, err = Console(), Console(stderr=True)
 Exp = Annotated[
     str, typer.Argument(metavar="EXP", help="A name in experiments/, or the path of a YAML file.")
 ]
+Folder = Annotated[str, typer.Argument(metavar="EXP", help="A name in results/, or the path of its folder.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change a value, for example --set train.epochs=5."),
@@ -45,6 +48,10 @@ Plugin = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and print the plan; run and write nothing.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where trials run: this machine, or a Ray cluster (docs/clusters.md)."),
+]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Worker processes. Default: one per core, or one per GPU.")
 ]
@@ -64,42 +71,33 @@ def main() -> None:
 @app.command("list")
 def list_(plugin: Plugin = None, as_json: AsJson = False) -> None:
     """What there is: methods with hyperparameters and ranges, models, data sets, experiments."""
-    from optimizers import METHODS
-    from suite.data import DATASETS
-    from suite.models import MODELS
+    from suite.catalogue_view import tables
 
-    _load_plugins(plugin)
-    methods = {
-        m.name: {
-            "summary": m.summary,
-            "paper": m.paper,
-            "hypers": {n: {"default": h.default, "range": str(h)} for n, h in m.hypers.items()},
-        }
-        for m in METHODS.values()
-    }
-    models = {m.name: {"summary": m.summary, "options": m.options} for m in MODELS.values()}
-    data = {d.name: {"summary": d.summary, "classes": d.classes, "shape": d.shape} for d in DATASETS.values()}
+    cards = _cards(plugin)
     experiments = {name: _headline(path) for name, path in sorted(_experiments().items())}
     if as_json:
-        _print_json({"methods": methods, "models": models, "data": data, "experiments": experiments})
+        _print_json({**cards, "experiments": experiments})
         return
-    table = Table("method", "hyperparameter", "default", "range", title="Methods", title_justify="left")
-    for name, card in methods.items():
-        table.add_section()
-        for row, (hyper, values) in enumerate(card["hypers"].items()):
-            default = "none" if values["default"] is None else f"{values['default']}"
-            table.add_row(name if row == 0 else "", hyper, default, values["range"])
-    out.print(table)
-    for title, rows in (
-        ("Methods in a sentence", {name: card["summary"] for name, card in methods.items()}),
-        ("Models", {name: f"{card['summary']} {_options(card['options'])}" for name, card in models.items()}),
-        ("Data sets", {name: card["summary"] for name, card in data.items()}),
-        ("Experiments", experiments),
-    ):
-        table = Table("name", "", title=title, title_justify="left", show_header=False)
-        for name, text in rows.items():
-            table.add_row(name, escape(text))
+    for table in tables(cards, experiments):
         out.print(table)
+
+
+@app.command()
+def show(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method, as `list` names it.")],
+    plugin: Plugin = None,
+    as_json: AsJson = False,
+) -> None:
+    """All about one method: what it does, its paper, its file, every hyperparameter, the memory it takes."""
+    from suite.catalogue_view import method_card
+
+    methods = _cards(plugin)["methods"]
+    if method not in methods:
+        raise UserError(f"there is no method {method!r}{one_of(method, methods)}")
+    if as_json:
+        _print_json({"name": method, **methods[method]})
+    else:
+        out.print(method_card(method, methods[method]), highlight=False)
 
 
 @app.command()
@@ -122,6 +120,7 @@ def _walk(*, tuning_only: bool) -> Callable[..., None]:
         set_: Set = None,
         plugin: Plugin = None,
         device: Device = "auto",
+        engine: Engine = "local",
         workers: Workers = None,
         threads: Threads = 1,
         results: Results = Path("results"),
@@ -133,7 +132,7 @@ def _walk(*, tuning_only: bool) -> Callable[..., None]:
             _print_plan(planned, results, as_json)
         else:
             folder = results / planned.name
-            _run(planned, folder, device, workers, threads, as_json, tuning_only=tuning_only)
+            _run(planned, folder, engine, device, workers, threads, as_json, tuning_only=tuning_only)
 
     return command
 
@@ -191,6 +190,8 @@ def train(
         if not mine:
             raise SpecError(f"{run.path}: another process trains this run")
         result = run.result() or train_trial(trial, run, where, on_epoch=show)
+    for note in run.notes:
+        err.print(escape(note), soft_wrap=True, highlight=False)
     if as_json:
         _print_json({"run": str(run.path), **result})
         return
@@ -199,25 +200,88 @@ def train(
 
 
 @app.command()
-def report(
-    exp: Annotated[str, typer.Argument(metavar="EXP", help="A name in results/, or the path of its folder.")],
-    results: Results = Path("results"),
-) -> None:
+def report(exp: Folder, results: Results = Path("results")) -> None:
     """Write the report of what is there, finished or not. Reads records only."""
-    from report.build import build_report, console_table
+    from report.build import build_report
 
-    folder = results / exp if (results / exp).is_dir() or not Path(exp).is_dir() else Path(exp)
-    page = build_report(folder)
-    out.print(console_table(folder))
+    page = build_report(_folder(exp, results), out.print)
     out.print(f"report: {page}", highlight=False)
 
 
+@app.command()
+def status(
+    exp: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """How far a sweep has come, seen from any terminal, and whether one works there now."""
+    from suite.status import Observer
+    from suite.status_view import picture, watch_status
+
+    if watch and (as_json or not out.is_terminal):
+        raise UserError("--watch needs a terminal, and goes without --json")
+    observer = Observer(_folder(exp, results))
+    if watch:
+        watch_status(observer, out)
+    elif as_json:
+        _print_json(dataclasses.asdict(observer.look()))
+    else:
+        out.print(picture(observer.look()), highlight=False)
+
+
+@app.command()
+def verify(
+    exp: Folder,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="RUN|N|all", help="Train this run, so many or all again and compare the bits."),
+    ] = None,
+    plugin: Plugin = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Check that all records are there (else exit code 1), intact and free of contradiction (else 2)."""
+    from suite import verify_view
+
+    folder = _folder(exp, results)
+    found = verify_view.verify_with_bar(folder, err)
+    runs = verify_view.chosen_runs(replay, folder, found) if replay else []
+    if runs and plugin:
+        _load_plugins(plugin)
+    same = verify_view.replay_with_bar(folder, found, runs, err) if runs else 0
+    if as_json:
+        _print_json(verify_view.as_json(found, len(runs), same))
+    else:
+        out.print(verify_view.picture(found), soft_wrap=True, highlight=False)
+        if replay:
+            out.print(f"{same} of {len(runs)} replayed runs gave the same bits", highlight=False)
+        out.print(verify_view.verdict(found), highlight=False)
+    raise typer.Exit(found.exit_code)
+
+
+def _folder(exp: str, results: Path) -> Path:
+    """The folder of an experiment's records, named or given."""
+    return results / exp if (results / exp).is_dir() or not Path(exp).is_dir() else Path(exp)
+
+
 def _plan(exp: str, changes: list[str] | None, plugins: list[Path] | None) -> "Plan":
-    from suite.plan import make_plan
     from suite.spec import ExperimentFile
 
     path = Path(exp) if exp.endswith((".yaml", ".yml")) else Path("experiments") / f"{exp}.yaml"
-    return make_plan(ExperimentFile(path, changes or []), _load_plugins(plugins))
+    source = ExperimentFile(path, changes or [])
+    source.experiment()  # most mistakes show here, before anybody has waited for torch
+    from suite.plan import make_plan
+
+    return make_plan(source, _load_plugins(plugins))
+
+
+def _cards(plugins: list[Path] | None) -> dict[str, Any]:
+    from suite.catalogue import catalogue
+
+    if plugins:
+        _load_plugins(plugins)
+    return catalogue(afresh=bool(plugins))
 
 
 def _load_plugins(plugins: list[Path] | None) -> list[str]:
@@ -235,6 +299,7 @@ def _load_plugins(plugins: list[Path] | None) -> list[str]:
 def _run(
     planned: "Plan",
     folder: Path,
+    engine: str,
     device: str,
     workers: int | None,
     threads: int,
@@ -244,21 +309,23 @@ def _run(
 ) -> None:
     from suite.cost import require_space
     from suite.environment import choose_device
-    from suite.pool import LocalPool, Machine, Shelf, default_devices
+    from suite.pool import LocalPool, Machine, default_devices
+    from suite.ray_pool import RayPool
 
-    chosen = choose_device(device)
-    devices = (str(chosen),) * (workers or 1) if ":" in device else default_devices(chosen.type, workers)
-    require_space(planned, folder, len(devices))
-    shelf = Shelf()
-    with LocalPool(Machine(devices, threads), planned.plugins, shelf) as pool:
-        where = f"{len(devices)} workers on {chosen}"
-        complete = _sweep(planned, folder, pool, shelf, where, tuning_only=tuning_only)
+    if engine == "ray":
+        pool = RayPool(folder, device, workers, threads, planned.plugins)
+        count = pool.workers
+    else:
+        chosen = choose_device(device)
+        devices = (str(chosen),) * (workers or 1) if ":" in device else default_devices(chosen.type, workers)
+        pool, count = LocalPool(Machine(devices, threads), planned.plugins), len(devices)
+    with pool:
+        require_space(planned, folder, count)
+        complete = _sweep(planned, folder, pool, tuning_only=tuning_only)
     _conclude(planned, folder, complete, as_json, tuning_only=tuning_only)
 
 
-def _sweep(
-    planned: "Plan", folder: Path, pool: "Pool", shelf: "Shelf", where: str, *, tuning_only: bool
-) -> bool:
+def _sweep(planned: "Plan", folder: Path, pool: "Pool", *, tuning_only: bool) -> bool:
     from suite.data import load_splits
     from suite.progress import SweepProgress
     from suite.records import owned
@@ -269,17 +336,19 @@ def _sweep(
         options = dict(data)
         splits = load_splits(options.pop("name"), options, with_test=False)
         records[label] = splits.record
-        if problem := shelf.put(data, splits):
+        if problem := pool.lend(data, splits):
             err.print(f"{label}: every worker holds its own images, because they cannot be shared: {problem}")
     with owned(folder) as mine:
         if not mine:
             raise Busy(f"{folder}: another sweep works in this folder")
-        prepare_folder(planned, folder, records)
+        notes = prepare_folder(planned, folder, records)
         progress = SweepProgress(planned, tuning_only=tuning_only)
-        err.print(f"{progress.runs} runs, {progress.epochs} epochs, {where} -> {folder}")
+        for note in notes:
+            progress.on_note(note)
+        err.print(f"{progress.runs} runs, {progress.epochs} epochs, {pool} -> {folder}")
         try:
             with progress:
-                return Sweep(planned, folder, pool, tuning_only, progress.on_report).run()
+                return Sweep(planned, folder, pool, tuning_only, progress.on_report, progress.on_note).run()
         except KeyboardInterrupt:
             err.print("interrupted; the same command goes on from here")
             raise typer.Exit(130) from None
@@ -289,14 +358,12 @@ def _sweep(
 
 
 def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, tuning_only: bool) -> None:
-    from report.build import build_report, console_table
+    from report.build import build_report
 
-    page = build_report(folder)
+    page = build_report(folder) if as_json or tuning_only else build_report(folder, out.print)
     if as_json:
         cells = [read_json(folder / "cells" / f"{cell.name}.json") for cell in planned.cells]
         _print_json({"complete": complete, "report": str(page), "cells": cells})
-    elif not tuning_only:
-        out.print(console_table(folder))
     err.print(f"report: {page}", highlight=False)
     if not complete:
         err.print("[bold red]some planned runs have no result:[/] the report says which and why")
@@ -346,10 +413,6 @@ def _headline(path: Path) -> str:
     except UserError as error:  # one broken file must not hide the others
         return str(error)
     return str(values.get("summary", "")) if isinstance(values, dict) else ""
-
-
-def _options(options: dict[str, Any]) -> str:
-    return "(" + ", ".join(f"{name}: {value}" for name, value in options.items()) + ")"
 
 
 def _print_json(value: Any) -> None:

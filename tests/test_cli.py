@@ -1,6 +1,8 @@
 """The command: its surface, its exit codes, and that a mistake writes nothing."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +12,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from optimizers import METHODS
-from suite import cli
+from optimizers import METHODS, PLUGINS
+from suite import catalogue, cli
 from suite.data import DATASETS
 from suite.models import MODELS
-from suite.records import read_json
+from suite.records import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,20 +71,24 @@ def flipbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("FLIPBENCH_DATA", str(tmp_path / "no-data"))
     monkeypatch.setenv("FLIPBENCH_DOWNLOAD", "0")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.with_name(f"{tmp_path.name}-cache")))
     return Flipbench(tmp_path, monkeypatch, capfd)
 
 
 # ---- the surface
 
 EXPERIMENT = {"EXP", "--set", "--plugin"}
-RUNNING = EXPERIMENT | {"--device", "--workers", "--threads", "--results", "--dry-run", "--json"}
+RUNNING = EXPERIMENT | {"--engine", "--device", "--workers", "--threads", "--results", "--dry-run", "--json"}
 SURFACE = {
     "list": {"--plugin", "--json"},
     "plan": EXPERIMENT | {"--results", "--json"},
     "sweep": RUNNING,
     "tune": RUNNING,
-    "train": (RUNNING | {"cell", "--seed", "--final"}) - {"--workers", "--dry-run"},
+    "train": (RUNNING | {"cell", "--seed", "--final"}) - {"--engine", "--workers", "--dry-run"},
     "report": {"EXP", "--results"},
+    "show": {"METHOD", "--plugin", "--json"},
+    "status": {"EXP", "--watch", "--results", "--json"},
+    "verify": {"EXP", "--replay", "--plugin", "--results", "--json"},
 }
 
 
@@ -128,6 +134,113 @@ def test_list_as_json(flipbench: Flipbench):
     assert told.json["experiments"] == {"tiny": "Tiny."} and told.err == ""
 
 
+def test_what_a_method_keeps_is_measured(flipbench: Flipbench):
+    cards = flipbench("list", "--json").json["methods"]
+    kept = {name: (card["latent_free"], card["state_floats"]) for name, card in cards.items()}
+    assert kept["bop"] == (True, 1)  # an average
+    assert kept["latent-sgd"] == (False, 0) and kept["latent-momentum"] == (False, 1)
+    assert kept["latent-adam"] == (False, 2)  # two moments
+
+
+def test_show_tells_all_about_a_method(flipbench: Flipbench):
+    told, card = flipbench("show", "latent-adam"), flipbench("show", "latent-adam", "--json").json
+    method = METHODS["latent-adam"]
+    words = [method.summary, method.paper, "optimizers/latent.py", "BinaryConnect"]
+    words += [*method.hypers, *map(str, method.hypers.values())]
+    assert told.code == 0 and all(word in told.out for word in words)
+    assert card["name"] == "latent-adam" and set(card["hypers"]) == set(method.hypers)
+    assert "straight through" in card["file_description"] and card["description"] == method.summary
+
+
+def listed(folder: Path, *arguments: str) -> list[str]:
+    """What `list` prints in a process of its own, and last whether it has imported torch."""
+    script = (
+        "import sys\nfrom suite import cli\ntry:\n    cli.main()\nfinally:\n    print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script, "list", *arguments]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder), "PYTHONPATH": str(ROOT)}
+    told = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    assert told.stderr == ""
+    return told.stdout.splitlines()
+
+
+def test_the_second_list_imports_no_torch_and_prints_the_same(tmp_path: Path):
+    first, second = listed(tmp_path), listed(tmp_path)
+    assert (first.pop(), second.pop()) == ("True", "False") and first == second and len(first) > 20
+    (kept,) = tmp_path.rglob("*.json")
+    kept.write_text(kept.read_text().replace("bop", "bob"))  # damaged: made again, and mended
+    assert [*first, "True"] == listed(tmp_path)
+    assert [*first, "False"] == listed(tmp_path)
+
+
+def test_an_edit_is_noticed(flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch):
+    source = flipbench.folder / "source"
+    for part in ("optimizers", "suite"):
+        shutil.copytree(ROOT / part, source / part)
+    monkeypatch.setattr(catalogue, "ROOT", source)
+    keys = [catalogue.source_key(source)]
+    for file in (
+        "optimizers/bop.py",
+        "optimizers/core/hyper.py",
+        "suite/models/mlp.py",
+        "suite/data/digits.py",
+    ):
+        assert flipbench("list", "--json").json["methods"]
+        kept = catalogue.cache_file()
+        write_json(kept, {**read_json(kept), "cards": {"methods": {}, "models": {}, "data": {}}})
+        assert not flipbench("list", "--json").json["methods"]  # what is kept is what is printed
+        with open(source / file, "a") as edited:
+            edited.write("\n")
+        keys.append(catalogue.source_key(source))
+    assert flipbench("list", "--json").json["methods"]
+    (source / "optimizers" / "new.py").touch()
+    assert len({*keys, catalogue.source_key(source)}) == 6
+
+
+def test_without_a_place_to_keep_them_the_cards_are_made_again(
+    flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch
+):
+    (flipbench.folder / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(flipbench.folder / "file"))
+    assert "bop" in flipbench("list", "--json").json["methods"]
+    assert flipbench.files() == ["file"]
+
+
+PLUGIN = """
+import torch
+from optimizers.core import WeightRule, method, sign
+
+@method(paper="https://example.org")
+def mine() -> WeightRule:
+    \"\"\"Never flips.\"\"\"
+    return WeightRule(sign, lambda weight: weight, lambda params: torch.optim.SGD(params, lr=0.0))
+"""
+
+
+def test_a_plugins_methods_are_listed_and_never_kept(flipbench: Flipbench):
+    Path("mine.py").write_text(PLUGIN)
+    try:
+        told = flipbench("list", "--plugin", "mine.py")
+        assert told.code == 0 and "Never flips." in told.out and not catalogue.cache_file().exists()
+        card = flipbench("show", "mine", "--plugin", "mine.py", "--json").json
+        assert card["latent_free"] and card["file"] == str(flipbench.folder / "mine.py")
+    finally:
+        METHODS.pop("mine", None)
+        PLUGINS.pop("mine", None)
+    assert "mine" not in flipbench("list", "--json").json["methods"]
+
+
+def test_a_plugin_that_cannot_take_a_step_is_named(flipbench: Flipbench):
+    Path("mine.py").write_text(PLUGIN.replace("lr=0.0", "lr=-1.0"))
+    try:
+        told = flipbench("list", "--plugin", "mine.py")
+        assert told.code == 2 and "Traceback" not in told.err
+        assert "mine.py: mine: ValueError: Invalid learning rate" in told.err
+    finally:
+        METHODS.pop("mine", None)
+        PLUGINS.pop("mine", None)
+
+
 def test_plan_shows_cells_and_costs_and_writes_nothing(flipbench: Flipbench):
     told = flipbench("plan", "tiny")
     assert told.code == 0 and flipbench.files() == []
@@ -159,7 +272,7 @@ def test_train_leaves_one_record_and_repeats_it_for_free(flipbench: Flipbench):
     assert first.code == 0 and "epoch" in first.err and run.parent == Path("results/tiny/runs")
     trial, result = (read_json(run / f"{name}.json") for name in ("trial", "result"))
     assert (trial["seed"], trial["stage"], trial["method"]) == (3, "final", "bop")
-    assert {"run": str(run), **result} == first.json and "test_top1" in result["scores"]
+    assert {**result, "run": str(run)} == first.json and "test_top1" in result["scores"]
     before = (run / "result.json").stat().st_mtime_ns
     again = flipbench(*command)
     assert again.json == first.json and again.err == ""
@@ -196,6 +309,10 @@ MISTAKES = {
     "sweep tiny --set tasks.0.data=mnist --device cpu": "data set 'mnist': 4 of its files are absent",
     "train tiny mnist.mlp.bop --set tasks.0.data=mnist --device cpu": "data set 'mnist': 4 of its files",
     "report tiny": "results/tiny/plan.json does not exist",
+    "show bpo": "there is no method 'bpo'; did you mean 'bop'?",
+    "status tiny": "results/tiny/plan.json does not exist",
+    "status tiny --watch": "--watch needs a terminal",
+    "verify tiny": "results/tiny/plan.json does not exist",
     "train tiny": "Missing argument 'cell'",
     "train tiny digits.mlp.bop --seed -1": "Invalid value for '--seed'",
     "sweep tiny --workers none": "Invalid value for '--workers'",

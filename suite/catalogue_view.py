@@ -1,0 +1,71 @@
+"""The catalogue as a person reads it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+Card = Mapping[str, Any]
+
+
+def tables(cards: Mapping[str, Mapping[str, Card]], experiments: Mapping[str, str]) -> Iterator[Table]:
+    """Everything there is, one table for each kind."""
+    yield _methods(cards["methods"])
+    yield _hypers(cards["methods"])
+    for title, rows in (
+        ("Models", {name: f"{card['summary']} {_options(card)}" for name, card in cards["models"].items()}),
+        ("Data sets", {name: card["summary"] for name, card in cards["data"].items()}),
+        ("Experiments", experiments),
+    ):
+        table = Table("name", "", title=title, title_justify="left", show_header=False)
+        for name, text in rows.items():
+            table.add_row(name, escape(text))
+        yield table
+
+
+def _methods(methods: Mapping[str, Card]) -> Table:
+    table = Table("method", "latent-free", "state", "", title="Methods", title_justify="left")
+    table.caption = "state: floats that the optimizer keeps for each binary weight, measured"
+    for name, card in methods.items():
+        told = f"{escape(card['summary'])}\n[dim]{escape(card['paper'])}[/]"
+        table.add_row(name, _yes(card["latent_free"]), f"{card['state_floats']:g}", told)
+    return table
+
+
+def _hypers(methods: Mapping[str, Card]) -> Table:
+    columns = ("method", "hyperparameter", "default", "range")
+    table = Table(*columns, title="Hyperparameters", title_justify="left")
+    for name, card in methods.items():
+        table.add_section()
+        for row, (hyper, values) in enumerate(card["hypers"].items()):
+            table.add_row(name if row == 0 else "", hyper, _default(values), escape(values["range"]))
+    return table
+
+
+def method_card(name: str, card: Card) -> Group:
+    """All about one method."""
+    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    facts.add_row("paper", escape(card["paper"]))
+    facts.add_row("latent-free", _yes(card["latent_free"]))
+    facts.add_row("floats of state", f"{card['state_floats']:g} for each binary weight, beside the weight")
+    facts.add_row("file", escape(card["file"]))
+    hypers = Table("hyperparameter", "default", "range", box=box.SIMPLE_HEAD)
+    for hyper, values in card["hypers"].items():
+        hypers.add_row(hyper, _default(values), escape(values["range"]))
+    texts = (f"[bold]{name}[/]", escape(card["description"]), "", escape(card["file_description"]), "")
+    return Group(*texts, facts, hypers)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _default(values: Card) -> str:
+    return "none" if values["default"] is None else str(values["default"])
+
+
+def _options(card: Card) -> str:
+    return "(" + ", ".join(f"{name}: {value}" for name, value in card["options"].items()) + ")"
