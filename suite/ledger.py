@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from suite.plan import Cell, Plan
-from suite.records import DamagedRecord, read_json, write_json
+from suite.records import DamagedRecord, read_json, set_aside, write_json
 from suite.trial import Trial
-from suite.tune import CellStudy, winner
+from suite.tune import CellStudy, study_name, winner
 
 Scores = dict[str, float]
 
@@ -22,7 +22,11 @@ class CellProgress:
         self.plan, self.cell, self.tuning_only = plan, cell, tuning_only
         self.runs = folder / "runs"
         self.ledger = folder / "cells" / f"{cell.name}.json"
-        self.study = CellStudy(cell, plan.experiment.tuning, folder / "studies")
+        self.notes: list[str] = []  # what was damaged, and what was done about it
+        remembered = self._remembered()
+        self.study = CellStudy(
+            cell, plan.experiment.tuning, folder / "studies", remembered, self.notes.append
+        )
         self.tuning: list[Trial] = []  # as drawn so far
         self.final: dict[int, Trial] = {}  # by seed, once there is a setting to run
         self.winner: int | None = None  # its number, once every trial is in; None also if all failed
@@ -31,6 +35,22 @@ class CellProgress:
         self._waiting: set[str] = set()  # tuning runs whose outcome is not known
         self._chosen = self._changed = False
 
+    def _remembered(self) -> list[dict[str, Any]]:
+        """The draws that the ledger knows: it is written before any of them is given out."""
+        try:
+            ledger = read_json(self.ledger)
+            if ledger["cell"] != self.cell.name:
+                raise DamagedRecord(self.ledger, f"it is that of {ledger['cell']}")
+        except FileNotFoundError:
+            return []
+        except DamagedRecord as error:
+            set_aside(self.ledger)
+            self.notes.append(f"{error}; set aside, and written anew from the study and the results")
+            return []
+        if ledger.get("study") != study_name(self.cell, self.plan.experiment.tuning):
+            return []  # the cell was defined otherwise then
+        return [{name: entry["hypers"][name] for name in self.cell.space} for entry in ledger["tuning"]]
+
     def ready(self) -> list[Trial]:
         """The trials that can run now and were not given out yet."""
         new = [*self._drawn(), *self._finals()]
@@ -38,7 +58,8 @@ class CellProgress:
         return new
 
     def _drawn(self) -> Iterator[Trial]:
-        self.study.draw()
+        if len(self.tuning) == len(self.study.drawn()):  # else the results of what is drawn come first
+            self.study.draw()
         for number, drawn in enumerate(self.study.drawn(len(self.tuning)), len(self.tuning)):
             trial = self.cell.trial(drawn, self.plan.experiment.tuning.seed, "tune")
             self.tuning.append(trial)
@@ -91,6 +112,7 @@ class CellProgress:
             chosen = {"number": self.winner, "value": scores["val_top1"], "hypers": hypers}
         ledger = {
             "cell": self.cell.name,
+            "study": self.study.path.stem,
             "tuning": [
                 {
                     "number": n,
@@ -103,9 +125,5 @@ class CellProgress:
             "winner": chosen,
             "final": [{"seed": seed, "run": trial.run_id} for seed, trial in self.final.items()],
         }
-        try:
-            if read_json(self.ledger) == ledger:
-                return
-        except (FileNotFoundError, DamagedRecord):
-            pass
-        write_json(self.ledger, ledger)
+        if not self.ledger.exists() or read_json(self.ledger) != ledger:
+            write_json(self.ledger, ledger)

@@ -47,19 +47,27 @@ def digest(value: Any) -> str:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write aside, flush to disk, rename: the file is the old one or the new one, never a part."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            with open(aside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise
+        _flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever error the system has in there names the file, and what to do."""
     try:
-        with open(aside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        if isinstance(error, OSError):
-            raise cannot_write(path, error) from None
-        raise
-    _flush_folder(path.parent)
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from None
 
 
 def cannot_write(path: Path, error: OSError) -> OSError:
@@ -77,6 +85,21 @@ REMEDIES = {
     errno.EIO: "; the disk or its connection is failing: mend it, then the same command goes on from here",
     errno.EFBIG: "; raise the limit on file sizes, then the same command goes on from here",
 }
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, durably, where there are none; OSError as in `writing`."""
+    with writing(folder):
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _flush_folder(folder.parent)
+
+
+def clear_torn(folder: Path) -> None:
+    """Remove the files that a killed owner of this folder was writing aside."""
+    with writing(folder):
+        for torn in folder.glob(".*.tmp"):
+            torn.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -124,7 +147,8 @@ def unsealed(content: bytes, path: Path) -> dict[str, Any]:
 def set_aside(path: Path) -> Path:
     """Move a damaged file out of the way, keeping it for whoever wants to know why."""
     aside = path.with_name(path.name + ".damaged")
-    os.replace(path, aside)
+    with writing(aside):
+        os.replace(path, aside)
     return aside
 
 
@@ -146,13 +170,30 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.step = 0  # how far this process has brought the run, for whoever must say where it failed
+        self.notes: list[str] = []  # what of it was damaged, and what became of that
 
     def result(self) -> dict[str, Any] | None:
         """The result of a finished run, else None; DamagedRecord if it cannot be trusted."""
+        return self._own("result.json")
+
+    def whole(self) -> dict[str, Any] | None:
+        """The result, if all that it vouches for is there and as it was; DamagedRecord names what is not."""
+        result = self.result()
+        if result is not None:
+            for name in result["files"]:
+                self.content(name, result)
+        return result
+
+    def _own(self, name: str) -> dict[str, Any] | None:
+        """A file that names the run it belongs to; None if it is absent."""
+        path = self.path / name
         try:
-            return read_json(self.path / "result.json")
+            value = read_json(path)
         except FileNotFoundError:
             return None
+        if (run := value.pop("run", None)) != self.path.name:
+            raise DamagedRecord(path, f"it is that of run {run}")
+        return value
 
     def content(self, name: str, result: dict[str, Any]) -> bytes:
         """A file of a finished run; DamagedRecord unless it is the one that the result vouches for."""
@@ -175,26 +216,21 @@ class RunFolder:
 
     def failure(self) -> dict[str, Any] | None:
         """Why the last attempt failed, if it did."""
-        try:
-            return read_json(self.path / "failure.json")
-        except FileNotFoundError:
-            return None
+        return self._own("failure.json")
 
     def begin(self, trial: dict[str, Any], environment: dict[str, Any]) -> None:
         """Write down what is going to run, and where."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "failure.json").unlink(missing_ok=True)
+        make_folder(self.path)
+        with writing(failure := self.path / "failure.json"):
+            failure.unlink(missing_ok=True)
         write_json(self.path / "trial.json", trial)
         write_json(self.path / "environment.json", environment)
 
     def append_epoch(self, line: dict[str, Any]) -> None:
         """Add one line to epochs.jsonl."""
         path = self.path / "epochs.jsonl"
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(canonical(line) + "\n")
-        except OSError as error:
-            raise cannot_write(path, error) from None
+        with writing(path), open(path, "a", encoding="utf-8") as file:
+            file.write(canonical(line) + "\n")
 
     def keep_epochs(self, lines: list[dict[str, Any]]) -> None:
         """Let epochs.jsonl hold exactly these lines: what a resumed run starts from."""
@@ -210,21 +246,22 @@ class RunFolder:
         present = [path for name in self.VOUCHED if (path := self.path / name).exists()]
         files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in present}
         whole = {**result, "files": files}
-        write_json(self.path / "result.json", whole)
+        write_json(self.path / "result.json", {"run": self.path.name, **whole})
         self.clear_leftovers()
         return whole
 
     def clear_leftovers(self) -> None:
         """Remove what a finished run needs no more, also after a kill between its result and this."""
-        torn = self.path.glob(".*.tmp")  # of an owner that was killed while it wrote
-        for leftover in (*self.path.glob("checkpoint*.pt"), *torn, self.path / "failure.json"):
-            leftover.unlink(missing_ok=True)
+        clear_torn(self.path)
+        for leftover in (*self.path.glob("checkpoint*.pt"), self.path / "failure.json"):
+            with writing(leftover):
+                leftover.unlink(missing_ok=True)
 
     def fail(self, kind: str, error: str, where: str = "", traceback: str = "") -> None:
         """Say why there is no result: what kind of failure, its message, and how far the run had come."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         failure = {"status": "failed", "kind": kind, "error": error, "where": where, "traceback": traceback}
-        write_json(self.path / "failure.json", failure)
+        write_json(self.path / "failure.json", {"run": self.path.name, **failure})
 
 
 @contextlib.contextmanager
@@ -233,11 +270,9 @@ def owned(folder: Path) -> Iterator[bool]:
 
     OSError names the folder if it cannot be made or written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    with writing(folder):
         lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below; here only its errors are caught
-    except OSError as error:
-        raise cannot_write(folder, error) from None
     with lock:
         try:
             try:
@@ -258,7 +293,7 @@ def owned(folder: Path) -> Iterator[bool]:
 def is_owned(folder: Path) -> bool:
     """Whether a process, on this machine or another, is inside `owned(folder)` now; nothing is written.
 
-    Nothing but trying can tell on every system: the lock is taken, shared, for an instant. `owned` tries twice,
+    Only trying can tell on every system: the lock is taken, shared, for an instant. `owned` tries twice,
     further apart than that, so that looking keeps nobody out.
     """
     try:

@@ -65,8 +65,9 @@ def train(
     lines: list[dict[str, Any]] = []
     flips_per_step: list[Tensor] = []
     here = environment(device, METHODS[trial.method])
-    state = load_checkpoint(run.path)
-    run.begin(trial.as_dict(), here if state is None else went_on(json.loads(state["environment"]), here))
+    state = load_checkpoint(run.path, run.notes.append)
+    where = here if state is None else went_on(json.loads(state["environment"]), here)
+    run.begin(trial.as_dict(), where)
     seconds_before = 0.0
     if state is not None:
         model.load_state_dict(state["model"])
@@ -140,7 +141,7 @@ def train(
                 "flips": flips.state_dict(),
                 "flips_per_step": flips_per_step,
                 "lines": json.dumps(lines),
-                "environment": (run.path / "environment.json").read_text(),
+                "environment": json.dumps(where),
                 "seconds": seconds_before + time.perf_counter() - started,
             }
             save_checkpoint(run.path, state)

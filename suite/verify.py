@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from suite.journal import Journal
 from suite.ledger_check import differing, not_drawn, read_ledger, wrong_winner
 from suite.records import DamagedRecord, read_json
 from suite.run_check import SEVERITY, Checked, Finding, check_run
@@ -56,6 +57,7 @@ class Verification:
         """Check everything; DamagedRecord only for a plan that cannot be read."""
         self._set_aside()
         self._data()
+        self._studies()
         for spec in self.plan["cells"]:
             self._cell(spec)
         self._strays()
@@ -84,6 +86,13 @@ class Verification:
                 self.found.say("contradictory", file, "the validation index does not match its hash")
             if differ := [name for name in sizes.keys() & record.keys() if sizes[name] != record[name]]:
                 self.found.say("contradictory", file, f"not as planned: {', '.join(sorted(differ))}")
+
+    def _studies(self) -> None:
+        for path in sorted((self.folder / "studies").glob("*.log")):
+            try:
+                Journal(path)
+            except DamagedRecord as error:
+                self.found.say("damaged", f"studies/{path.name}", error.problem)
 
     def _cell(self, spec: Json) -> None:
         file, trials = f"cells/{spec['cell']}.json", self.plan["tuning"]["trials"]

@@ -62,7 +62,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         write_json(path, {"new": list(range(1000))})
     if isinstance(error, OSError):
         told = f"cannot write {path}: No space left on device; free some space, then the same command goes on"
-        assert str(raised.value).startswith(told) and raised.value.errno == errno.ENOSPC
+        assert str(raised.value).startswith(told)
+        assert isinstance(raised.value, OSError) and raised.value.errno == errno.ENOSPC
     assert read_json(path) == {"old": 1} and os.listdir(tmp_path) == ["result.json"]
 
 
@@ -187,9 +188,8 @@ def damaged_or(read: Any, right: Any) -> str:
 
 
 def test_a_result_that_is_cut_anywhere_is_damaged(tmp_path: Path):
-    run = finished_run(tmp_path)
-    path, right = run.path / "result.json", run.result()
-    whole = path.read_bytes()
+    path = finished_run(tmp_path).path / "result.json"
+    whole, right = path.read_bytes(), read_json(path)
     for length in range(len(whole)):
         expected = "right" if whole[:length] == whole.rstrip() else "damaged"
         assert damaged_or(lambda length=length: unsealed(whole[:length], path), right) == expected

@@ -189,6 +189,12 @@ def test_damaged_ledgers_and_data(folder: Path) -> None:
     assert found.counts["tuning", "damaged"] == 3 and found.counts["final", "damaged"] == 2
 
 
+def test_a_damaged_study_is_found(folder: Path) -> None:
+    (journal, _) = sorted((folder / "studies").glob("*.log"))
+    journal.write_text(journal.read_text().replace("0.", "1.", 1))
+    assert said(verify(folder)) == [("damaged", f"studies/{journal.name}")]
+
+
 def test_what_was_set_aside_is_told(folder: Path) -> None:
     names = ["cells/x.json.damaged", f"runs/{run_of(folder).name}/checkpoint.pt.damaged"]
     for name in names:
