@@ -26,7 +26,7 @@ def short_trials(folder: Path, *, quick: bool) -> Plan:
     """Two methods on the digits with trials of a few seconds."""
     path = folder / "short.yaml"
     sizes = (
-        {"channels": 4, "epochs": 1, "trials": 1} if quick else {"channels": 32, "epochs": 15, "trials": 8}
+        {"channels": 4, "epochs": 1, "trials": 1} if quick else {"channels": 32, "epochs": 15, "trials": 18}
     )
     path.write_text(SPEC.format(**sizes))
     return make_plan(ExperimentFile(path))
