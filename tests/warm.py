@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from optimizers import METHODS
 from suite.data.held import splits_on
 from suite.environment import environment
@@ -48,6 +50,7 @@ class Warm:
 
 def _serve(pipe: Connection, place: Path) -> None:
     """Read the images and look at the machine, once for all forks; then fork."""
+    torch.set_num_threads(1)  # threads do not survive a fork, and OpenMP would wait for them for ever
     splits_on(CPU, canonical(dict(tiny_plan(place).cells[0].data)), True)
     environment(CPU, METHODS["bop"])
     while True:
@@ -73,9 +76,7 @@ def _forked(function: Callable[..., Any], arguments: tuple[Any, ...], seconds: f
     os.close(writer)
     if seconds:
         time.sleep(seconds)
-        os.kill(
-            child, signal.SIGKILL
-        )  # it has ended, or does so now: its number is taken until it is waited for
+        os.kill(child, signal.SIGKILL)  # perhaps it has ended: its number is taken until it is waited for
         os.close(reader)
         return Ended(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), None)
     with os.fdopen(reader, "rb") as answer:
