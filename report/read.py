@@ -11,7 +11,8 @@ from typing import Any
 
 from report.curves import Curves
 from report.run_folder import read_run_folder
-from suite.records import FORMAT, DamagedRecord, canonical, read_json
+from suite.experiment_folder import read_ledger, read_plan
+from suite.records import DamagedRecord, canonical, read_json
 
 FAILURES = ("error", "out of memory", "worker died")
 STATUSES = ("done", "diverged", "failed", "damaged", "missing")
@@ -110,7 +111,7 @@ class Records:
 
 def read_records(folder: Path) -> Records:
     """Read results/<experiment>/. Raises FileNotFoundError without a plan, DamagedRecord for a bad one."""
-    plan = read_plan(folder / "plan.json")
+    plan = read_plan(folder)
     tasks = tasks_of(plan)
     cells = [read_cell(folder, tasks[spec["data"], spec["model"]], spec, plan) for spec in plan["cells"]]
     places: dict[str, dict[str, Any]] = {}
@@ -118,15 +119,6 @@ def read_records(folder: Path) -> Records:
     return Records(
         plan, list(tasks.values()), cells, runs, {name: read_data(folder, name) for name in plan["data"]}
     )
-
-
-def read_plan(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: a report needs an experiment that was planned")
-    plan = read_json(path)
-    if plan.get("format") != FORMAT:
-        raise DamagedRecord(path, f"its format is {plan.get('format')!r}; this report reads format {FORMAT}")
-    return plan
 
 
 def tasks_of(plan: dict[str, Any]) -> dict[tuple[str, str], Task]:
@@ -141,29 +133,13 @@ def tasks_of(plan: dict[str, Any]) -> dict[tuple[str, str], Task]:
 
 
 def read_cell(folder: Path, task: Task, spec: dict[str, Any], plan: dict[str, Any]) -> Cell:
-    ledger: dict[str, Any] = {"tuning": [], "winner": None, "final": []}
     path = folder / "cells" / f"{spec['cell']}.json"
-    if not path.exists():
-        return Cell(spec["cell"], task, spec["method"], ledger)
     try:
-        return Cell(spec["cell"], task, spec["method"], checked_ledger(path, plan))
-    except DamagedRecord as damaged:
-        return Cell(spec["cell"], task, spec["method"], ledger, f"cells/{path.name}: {damaged.problem}")
-
-
-def checked_ledger(path: Path, plan: dict[str, Any]) -> dict[str, Any]:
-    ledger = read_json(path)
-    if f"{ledger['cell']}.json" != path.name:
-        raise DamagedRecord(path, f"it is that of {ledger['cell']}")
-    numbers = [entry["number"] for entry in ledger["tuning"]]
-    seeds = [entry["seed"] for entry in ledger["final"]]
-    if not set(numbers) <= set(range(plan["tuning"]["trials"])) or not set(seeds) <= set(plan["seeds"]):
-        raise DamagedRecord(path, "it names a trial or a seed that was not planned")
-    # Two trials may draw the same setting and so share a run; the runs of two seeds are never the same.
-    runs = [entry["run"] for entry in ledger["final"]]
-    if any(len(set(each)) < len(each) for each in (numbers, seeds, runs)):
-        raise DamagedRecord(path, "it names the same trial, seed or final run twice")
-    return ledger
+        return Cell(spec["cell"], task, spec["method"], read_ledger(path, plan))
+    except (ValueError, LookupError, TypeError) as error:
+        problem = f"cells/{path.name}: {error.problem if isinstance(error, DamagedRecord) else error}"
+        unknown: dict[str, Any] = {"tuning": [], "winner": None, "final": []}
+        return Cell(spec["cell"], task, spec["method"], unknown, problem)
 
 
 def read_runs(folder: Path, cell: Cell, plan: dict[str, Any], places: dict[str, dict[str, Any]]) -> list[Run]:

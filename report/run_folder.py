@@ -1,12 +1,10 @@
 """Reads the folder of one run for the report; anything that cannot be trusted raises `DamagedRecord`."""
 
-import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from report.curves import curves_of
+from suite.experiment_folder import failure_reason
 from suite.records import RunFolder, unsealed
 
 UNUSED = ("files", "layers", "digest")  # of a result, once it is read: the most of its memory
@@ -19,22 +17,15 @@ def read_run_folder(folder: Path, final: bool) -> dict[str, Any]:
     if result is not None:
         content: dict[str, Any] = {"status": result["status"], "environment": read_environment(run, result)}
         if final:
-            content["curves"] = curves_of(run.epochs(result), result, read_last_layer(run, result))
+            content["curves"] = curves_of(run.epochs(result), result, run.flips(result)[:, -1])
         content["result"] = {name: value for name, value in result.items() if name not in UNUSED}
         return content
     failure = run.failure()
     if failure is not None:
-        where = f" {failure['where']}" if failure["where"] else ""
-        reason = f"{failure['kind']}{where}: {failure['error']}"
-        return {"status": "failed", "failure": failure["kind"], "reason": reason}
+        return {"status": "failed", "failure": failure["kind"], "reason": failure_reason(failure)}
     return {"status": "missing", "reason": "started, not finished" if folder.exists() else "not started"}
 
 
 def read_environment(run: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
     """Where the run was made, if the result vouches for it."""
     return unsealed(run.content("environment.json", result), run.path / "environment.json")
-
-
-def read_last_layer(run: RunFolder, result: dict[str, Any]) -> np.ndarray:
-    """The flips of the last binary layer, int32 (steps,)."""
-    return np.load(io.BytesIO(run.content("flips.npz", result)))["flips"][:, -1]

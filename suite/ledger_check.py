@@ -1,38 +1,9 @@
 """Does the ledger of a cell agree with the plan and with its runs? Each function names what does not."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from suite.records import read_json
-
 Json = Mapping[str, Any]
-
-
-def read_ledger(path: Path, plan: Json) -> dict[str, Any]:
-    """A cell's ledger, empty if there is none yet.
-
-    DamagedRecord as in `read_json`; ValueError, LookupError or TypeError unless it names each planned trial
-    and seed at most once, and no other.
-    """
-    try:
-        ledger = read_json(path)
-    except FileNotFoundError:
-        return {"tuning": [], "winner": None, "final": []}
-    if f"{ledger['cell']}.json" != path.name:
-        raise ValueError(f"it is that of {ledger['cell']}")
-    names = [(entry["number"], entry["run"], entry["hypers"].keys()) for entry in ledger["tuning"]]
-    numbers = [number for number, _, _ in names]
-    seeds = [entry["seed"] for entry in ledger["final"]]
-    runs = [entry["run"] for entry in ledger["final"]]
-    if not set(numbers) <= set(range(plan["tuning"]["trials"])) or not set(seeds) <= set(plan["seeds"]):
-        raise ValueError("it names a trial or a seed that was not planned")
-    # Two trials may draw the same setting and so share a run; the runs of two seeds are never the same.
-    if any(len(set(each)) < len(each) for each in (numbers, seeds, runs)):
-        raise ValueError("it names the same trial, seed or final run twice")
-    if (winner := ledger["winner"]) is not None and winner["number"] not in numbers:
-        raise ValueError(f"its winner is trial {winner['number']}, which it does not name")
-    return ledger
 
 
 def wrong_winner(ledger: Json, scores: Mapping[int, Json], trials: int) -> Iterator[str]:

@@ -210,6 +210,10 @@ class RunFolder:
         """The lines of a finished run's epochs.jsonl; DamagedRecord as in `content`."""
         return [json.loads(line) for line in self.content("epochs.jsonl", result).splitlines()]
 
+    def flips(self, result: dict[str, Any]) -> np.ndarray:
+        """The flips of a finished run, int32 (steps, layers); DamagedRecord as in `content`."""
+        return np.load(io.BytesIO(self.content("flips.npz", result)), allow_pickle=False)["flips"]
+
     def environment(self) -> dict[str, Any]:
         """Where the run was made."""
         return read_json(self.path / "environment.json")

@@ -1,6 +1,5 @@
 """Train a recorded trial again, elsewhere, and compare bit for bit. Nothing from a record is executed."""
 
-import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -75,7 +74,7 @@ def different_results(
     recorded: RunFolder, before: dict[str, Any], again: RunFolder, now: dict[str, Any]
 ) -> Iterator[str]:
     """What two results of one trial do not share, the earliest sign of it first."""
-    flips = [_flips(run, result) for run, result in ((recorded, before), (again, now))]
+    flips = [run.flips(result) for run, result in ((recorded, before), (again, now))]
     steps = min(len(each) for each in flips)
     if flips[0].shape[1:] == flips[1].shape[1:] and (flips[0][:steps] != flips[1][:steps]).any():
         step, layer = np.argwhere(flips[0][:steps] != flips[1][:steps])[0].tolist()
@@ -89,11 +88,6 @@ def different_results(
     keys = [key for key in now if key not in MEASURED and before.get(key) != now[key]]
     for key in keys:
         yield f"{key}: {before.get(key)} recorded, {now[key]} now"
-
-
-def _flips(run: RunFolder, result: dict[str, Any]) -> np.ndarray:
-    content = io.BytesIO(run.content("flips.npz", result))
-    return np.load(content, allow_pickle=False)["flips"]
 
 
 def different_environments(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

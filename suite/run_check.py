@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from suite.experiment_folder import failure_reason
 from suite.records import DamagedRecord, RunFolder, digest, is_owned, read_json
 
 SEVERITY = {
@@ -112,8 +113,7 @@ def _status(checked: Checked, sealed: Mapping[str, Any], folder: Path) -> str:
     if checked.result is not None:
         return checked.result["status"]
     if failure := sealed.get("failure.json"):
-        where = f" {failure['where']}" if failure["where"] else ""
-        checked.say("failed", folder / "failure.json", f"{failure['kind']}{where}: {failure['error']}")
+        checked.say("failed", folder / "failure.json", failure_reason(failure))
         return "failed"
     return "unfinished"
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suite.records import FORMAT, DamagedRecord, RunFolder, is_owned, read_json
+from suite.experiment_folder import read_plan
+from suite.records import DamagedRecord, RunFolder, is_owned, read_json
 
 
 class Finished(NamedTuple):
@@ -66,17 +67,6 @@ class Status:
     def settled(self) -> bool:
         """Whether every planned run has a result or has failed."""
         return all(c.tuning + c.final + c.failed == c.tuning_planned + c.final_planned for c in self.cells)
-
-
-def read_plan(folder: Path) -> dict[str, Any]:
-    """The plan of an experiment; FileNotFoundError without one, DamagedRecord for one of another format."""
-    path = folder / "plan.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: no sweep was started there")
-    plan = read_json(path)
-    if plan.get("format") != FORMAT:
-        raise DamagedRecord(path, f"its format is {plan.get('format')!r}; this flipbench reads {FORMAT}")
-    return plan
 
 
 class Observer:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from suite.experiment_folder import read_ledger, read_plan
 from suite.journal import Journal
-from suite.ledger_check import differing, not_drawn, read_ledger, wrong_winner
+from suite.ledger_check import differing, not_drawn, wrong_winner
 from suite.records import DamagedRecord, read_json
 from suite.run_check import SEVERITY, Checked, Finding, check_run
-from suite.status import read_plan
 
 STATUSES = ("done", "diverged", "failed", "unfinished", "missing", "damaged")
 Json = Mapping[str, Any]

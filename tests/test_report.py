@@ -201,7 +201,7 @@ def test_a_plan_that_cannot_be_used_stops_the_report(tmp_path: Path) -> None:
     plan = read_json(folder / "plan.json")
     write_json(folder / "plan.json", plan | {"format": 1})
     with pytest.raises(
-        DamagedRecord, match=r"plan\.json is damaged: its format is 1; this report reads format 2"
+        DamagedRecord, match=r"plan\.json is damaged: its format is 1; this flipbench reads format 2"
     ):
         build_report(folder)
     damage(folder / "plan.json")
