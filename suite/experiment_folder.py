@@ -15,7 +15,11 @@ def read_plan(folder: Path) -> dict[str, Any]:
     path = folder / "plan.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: no sweep was started there")
-    plan = read_json(path)
+    try:
+        plan = read_json(path)
+    except DamagedRecord as error:
+        told = f"{error.problem}; the next sweep sets it aside and writes it anew"
+        raise DamagedRecord(path, told) from None
     if plan.get("format") != FORMAT:
         raise DamagedRecord(
             path, f"its format is {plan.get('format')!r}; this flipbench reads format {FORMAT}"
