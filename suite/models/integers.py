@@ -1,4 +1,4 @@
-"""Convolutions of signs in 8-bit integers on a CPU: the same bits, in a fraction of the time.
+"""Convolutions of signs in 8-bit integers on a CPU: the same bits, in less time.
 
 A sum of fewer than 2^24 terms of -1, 0 and +1 is exact in float32 and in int32 alike, so nothing depends on
 which of them adds it up. The backward pass has real gradients and stays in floating point.
@@ -59,7 +59,7 @@ def _in_integers(x: Tensor, weight: Tensor, padding: int, dtype: torch.dtype) ->
     from_zero_to_two = x.to(torch.int8).add_(1).view(torch.uint8)
     scale, zero = torch.ones(1), torch.zeros(1, dtype=torch.int32)
     window = ([1, 1], [padding] * 2, [1, 1], 1)  # stride, padding, dilation, groups
-    # Packed for a zero of 0, which is several times faster; the convolution then adds what a zero of 1 needs.
+    # Packed for a zero of 0, which is faster; the convolution then adds what a zero of 1 needs.
     packed = torch.ops.onednn.qconv_prepack(weight.to(torch.int8), scale, 1.0, 0, *window, list(x.shape))
     return torch.ops.onednn.qconv2d_pointwise(
         from_zero_to_two, 1.0, 1, packed, scale, zero, None, *window, 1.0, 0, dtype, "none", [], ""
