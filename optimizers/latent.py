@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimizers.core import PSEUDO_GRADIENTS, Hyper, WeightRule, choice, log, method, uniform
+from optimizers.core import PSEUDO_GRADIENTS, Hyper, WeightRule, choice, log, method, sign, uniform
 
 BINARY_NET = "Courbariaux et al., BinaryNet, 2016, https://arxiv.org/abs/1602.02830"
 
@@ -86,7 +86,8 @@ def _latent_rule(
         pseudo_gradient = "identity"  # the same within [-1, 1], where these weights stay, and a pass less
     return WeightRule(
         start=start,
-        read=PSEUDO_GRADIENTS[pseudo_gradient],
+        read=PSEUDO_GRADIENTS[pseudo_gradient](),
+        deploy=sign,
         optimizer=lambda params: optimizer(_groups(params, clip, glorot_rate)),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from optimizers.core import PSEUDO_GRADIENTS
+from optimizers.core import reads_the_sign
 from suite.models.layers import BinaryLayer, binary_layers
 
 WITHIN = (1, 2, 5, 10)  # a flip is undone within k steps if the same weight flips back at most k steps later
@@ -140,9 +140,8 @@ class FlipCounter:
 
 def _values(layer: BinaryLayer) -> Tensor:
     """One number per weight, flat, whose sign is the effective weight; no copy where that can be."""
-    # A pseudo-gradient reads the sign of what is stored, so that will do.
-    binarized = layer.read in PSEUDO_GRADIENTS.values()
-    values = layer.weight.detach() if binarized else layer.read(layer.weight).detach()
+    stored = layer.weight.detach()
+    values = stored if reads_the_sign(layer.deploy) else layer.deploy(stored)
     # Training holds convolutions channels-last: in this order their numbers lie side by side.
     return (values.permute(0, 2, 3, 1) if values.dim() == 4 else values).reshape(-1)
 

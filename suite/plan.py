@@ -304,9 +304,14 @@ def _check_network(cell: Cell, location: Location) -> None:
 
 
 def is_latent_free(rule: WeightRule) -> bool:
-    """Whether the stored tensor already is the binary weight: measured, not declared."""
-    stored = rule.start(torch.linspace(-1.0, 1.0, 8).reshape(2, 4))
-    return bool(torch.equal(rule.read(stored), stored) and (stored.abs() == 1).all())
+    """Whether nothing keeps a latent weight, neither the layer nor the optimizer: measured, not declared."""
+    stored = rule.start(torch.linspace(-1.0, 1.0, 8).reshape(2, 4)).requires_grad_()
+    if not (torch.equal(rule.read(stored), stored) and bool((stored.abs() == 1).all())):
+        return False
+    optimizer = rule.optimizer([stored])
+    stored.grad = torch.zeros_like(stored)
+    optimizer.step()
+    return not any("latent" in state for state in optimizer.state.values())
 
 
 def _card(entry: MethodEntry, real: RealEntry) -> dict[str, Any]:
@@ -318,6 +323,7 @@ def _card(entry: MethodEntry, real: RealEntry) -> dict[str, Any]:
         "paper": method.paper,
         "summary": method.summary,
         "latent_free": is_latent_free(method()),
+        "control": method.control,
         "hypers": {
             name: {"default": hyper.default, "range": str(hyper) if name in searched else None}
             for name, hyper in {**method.hypers, "real.lr": REAL_LR}.items()

@@ -19,3 +19,10 @@ def random_key(*parts: object) -> int:
 def generator(*parts: object) -> torch.Generator:
     """A fresh CPU generator for the stream that these parts name."""
     return torch.Generator().manual_seed(random_key(*parts))
+
+
+def seed_draws(device: torch.device, *parts: object) -> None:
+    """Begin the device's global stream anew as the one that these parts name."""
+    # torch.manual_seed looks at every kind of device there is, which takes longer than a small layer.
+    of_device = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
+    of_device(random_key(*parts))

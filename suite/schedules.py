@@ -10,10 +10,12 @@ Progress runs from 0 at the first optimizer step to 1 just after the last. A sch
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch.optim import Optimizer
+
+from optimizers.core import Timed
 
 Schedule = Mapping[str, Any]
 SHAPES = ("linear", "cosine", "exponential", "step")
@@ -56,3 +58,13 @@ def apply_schedules(optimizer: Optimizer, values: Mapping[str, Any], progress: f
                 names = sorted(key for key in group if key != "params")
                 raise ValueError(f"{name} cannot follow a schedule: the optimizer's groups have {names}")
             group[name] = value_at(value, progress)
+
+
+def tell_time(optimizer: Optimizer, modules: Iterable[Timed], epoch: int, progress: float) -> None:
+    """Tell those who ask for it, by an entry in their groups or by being `Timed`, where the training is."""
+    for group in optimizer.param_groups:
+        for name, value in (("epoch", epoch), ("progress", progress)):
+            if name in group:
+                group[name] = value
+    for module in modules:
+        module.progress = progress

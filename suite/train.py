@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from optimizers import METHODS
-from optimizers.core import WeightRule
+from optimizers.core import Timed, WeightRule
 from suite.checkpoint import load_checkpoint, save_checkpoint
 from suite.data.batches import TrainBatches
 from suite.data.held import splits_on
@@ -24,8 +24,9 @@ from suite.evaluate import chance, evaluate, reestimate_batch_norm
 from suite.flips import FlipCounter
 from suite.models.layers import binary_layers
 from suite.precision import autocast
+from suite.random_keys import seed_draws
 from suite.records import RunFolder, canonical, digest, write_array
-from suite.schedules import apply_schedules, value_at
+from suite.schedules import apply_schedules, tell_time, value_at
 from suite.trial import Trial, build_network, rule_at
 
 OnEpoch = Callable[[dict[str, Any]], None]
@@ -42,7 +43,7 @@ def train(
     """Train as the trial says, leave the record in `run`, return the result.
 
     A run that was interrupted goes on from its last checkpoint and ends with the same bits as an
-    unbroken one: every random draw is keyed by (seed, epoch, sample), so there is no generator state to lose.
+    unbroken one: every random draw is keyed by (seed, epoch, sample) or (seed, step), so there is no generator state to lose.
     `checkpoint_every` is in seconds; `on_epoch` is shown every finished epoch.
     """
     started = time.perf_counter()
@@ -60,6 +61,7 @@ def train(
     steps_per_epoch, epochs, precision = len(batches), settings["epochs"], settings["precision"]
     steps = steps_per_epoch * epochs
     flips = FlipCounter(model, device)
+    timed = [module for module in model.modules() if isinstance(module, Timed)]
 
     # Where the run stands
     lines: list[dict[str, Any]] = []
@@ -90,6 +92,8 @@ def train(
         for x, labels in batches.epoch(epoch):
             apply_schedules(weights, schedules, step / steps)
             apply_schedules(real, real_schedules, step / steps)
+            tell_time(weights, timed, epoch, step / steps)
+            seed_draws(device, trial.seed, "step", step)
             with autocast(device, precision):
                 logits = model(x)
                 loss = F.cross_entropy(logits, labels)

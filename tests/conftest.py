@@ -6,16 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from optimizers.core import WeightRule
+from optimizers.core import Timed, WeightRule
 from suite.models import MODELS
 from suite.models.layers import binary_layers
 from suite.models.model import Shape
-from suite.random_keys import generator
+from suite.random_keys import generator, seed_draws
+from suite.schedules import tell_time
 from suite.train import optimizers_of
 
 torch.set_num_threads(1)
 
 CLASSES = 4
+EPOCH, PLANNED = 20, 100  # steps: methods that ask for the time are told that it passes so
 
 # The smallest useful form of each architecture: image shape and options.
 SMALL: dict[str, tuple[Shape, dict[str, Any]]] = {
@@ -41,6 +43,7 @@ class Training:
         self.model = MODELS[model](shape, CLASSES, rule, seed, **options)
         self.weights, self.real = optimizers_of(self.model, rule, real_lr=0.01)
         self.shape, self.steps = shape, 0
+        self.timed = [module for module in self.model.modules() if isinstance(module, Timed)]
 
     def loss(self, number: int) -> Tensor:
         x, labels = noisy_prototypes(self.shape, number)
@@ -49,6 +52,9 @@ class Training:
     def step(self, loss_scale: float = 1.0) -> float:
         """One step of both optimizers; the loss before it."""
         self.steps += 1
+        progress = min(1.0, self.steps / PLANNED)
+        tell_time(self.weights, self.timed, epoch=1 + self.steps // EPOCH, progress=progress)
+        seed_draws(torch.device("cpu"), "step", self.steps)
         loss = self.loss(self.steps)
         self.model.zero_grad()
         (loss * loss_scale).backward()

@@ -1,19 +1,32 @@
 """What a method is made of: the rule's type, hyperparameters with ranges, and pseudo-gradients."""
 
-from optimizers.core.hyper import Hyper, HyperValue, choice, log, uniform
-from optimizers.core.method import Method, WeightRule, method
-from optimizers.core.pseudo_gradients import ALWAYS_SIGNS, PSEUDO_GRADIENTS, sign, stored_signs
+from optimizers.core.flipper import Flipper
+from optimizers.core.hyper import Hyper, HyperValue, choice, log, optional, uniform
+from optimizers.core.method import Method, Timed, WeightRule, method
+from optimizers.core.pseudo_gradients import (
+    PSEUDO_GRADIENTS,
+    always_signs,
+    pseudo_gradient,
+    reads_the_sign,
+    sign,
+    stored_signs,
+)
 
 __all__ = [
-    "ALWAYS_SIGNS",
     "PSEUDO_GRADIENTS",
+    "Flipper",
     "Hyper",
     "HyperValue",
     "Method",
+    "Timed",
     "WeightRule",
+    "always_signs",
     "choice",
     "log",
     "method",
+    "optional",
+    "pseudo_gradient",
+    "reads_the_sign",
     "sign",
     "stored_signs",
     "uniform",

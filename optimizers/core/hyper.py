@@ -8,10 +8,20 @@ HyperValue = float | int | str | bool | None
 
 
 class Hyper(NamedTuple):
-    """Default (trial 0 of every study) and search range; by hand, a value outside the range may be set."""
+    """Default (trial 0 of every study) and search range; by hand, a value outside the range may be set.
+
+    What is `optional` is off (None) and not searched, unless an experiment sets it or names it in `tune`;
+    then `default` is the published value.
+    """
 
     default: HyperValue
     range: BaseDistribution
+    optional: bool = False
+
+    @property
+    def unless_set(self) -> HyperValue:
+        """The value of an experiment that says nothing of it."""
+        return None if self.optional else self.default
 
     def __str__(self) -> str:
         """The range in words, as every table prints it."""
@@ -36,6 +46,11 @@ def uniform(default: float, low: float, high: float) -> Hyper:
 def choice(default: HyperValue, *others: HyperValue) -> Hyper:
     """One of a few values; the default is the first of them."""
     return Hyper(default, CategoricalDistribution((default, *others)))
+
+
+def optional(hyper: Hyper) -> Hyper:
+    """Something that a method can do besides: off, and not searched, unless an experiment asks for it."""
+    return hyper._replace(optional=True)
 
 
 def _checked(hyper: Hyper) -> Hyper:

@@ -1,14 +1,15 @@
 """The one interface: a method is a torch optimizer plus a way to read its tensors.
 
 Every binary layer stores one real tensor. A method decides three things about it and nothing else: how it
-starts, how the forward pass reads -1/+1 from it, and which optimizer moves it.
+starts, how the forward pass reads a weight from it, and which optimizer moves it.
 """
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from optimizers.core.hyper import Hyper, HyperValue
@@ -19,15 +20,29 @@ class WeightRule:
     """What one method does with the tensors of the binary layers.
 
     start: the freshly initialised real tensor (Glorot uniform) -> the tensor that the layer stores.
-    read: the stored tensor -> the weight of the forward pass, -1 or +1 in evaluation; its autograd is the
-        pseudo-gradient. A torch Module if it must know training from evaluation.
+    read: the stored tensor -> the weight of the forward pass in training; its autograd is the
+        pseudo-gradient. It may draw from torch's global generator: the training loop seeds it in every step.
     optimizer: the stored tensors -> their torch optimizer. Hyperparameters that may follow a schedule are
-        entries of its parameter groups.
+        entries of its parameter groups. Groups with an entry `progress` or `epoch` are told it in every step.
+    deploy: the stored tensor -> the weight that evaluation and the flip counter see, where that is not what
+        `read` gives: -1 or +1, times at most one positive scale for each output.
+    binary: False only for a control that does not binarize at all.
     """
 
     start: Callable[[Tensor], Tensor]
     read: Callable[[Tensor], Tensor]
     optimizer: Callable[[Iterable[Tensor]], Optimizer]
+    deploy: Callable[[Tensor], Tensor] | None = None
+    binary: bool = True
+
+
+class Timed(nn.Module):
+    """A module whose function changes in the course of the training.
+
+    The training loop sets `progress` before every step: 0 at the first, just below 1 at the last.
+    """
+
+    progress: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,11 +54,13 @@ class Method:
     summary: str
     hypers: Mapping[str, Hyper]
     rule: Callable[..., WeightRule]
+    control: bool = False  # it competes with nobody: a floor or a ceiling to read the others by
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # published settings by name
 
     @property
     def defaults(self) -> dict[str, HyperValue]:
-        """The published setting."""
-        return {name: hyper.default for name, hyper in self.hypers.items()}
+        """The published setting; what is optional is off."""
+        return {name: hyper.unless_set for name, hyper in self.hypers.items()}
 
     def __call__(self, **overrides: HyperValue) -> WeightRule:
         """The rule at the defaults, changed by `overrides`; TypeError for a name that the method has not."""
@@ -53,22 +70,35 @@ class Method:
         return self.rule(**{**self.defaults, **overrides})
 
 
-def method(paper: str, **hypers: Hyper) -> Callable[[Callable[..., WeightRule]], Method]:
+def method(
+    paper: str,
+    *,
+    control: bool = False,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    **hypers: Hyper,
+) -> Callable[[Callable[..., WeightRule]], Method]:
     """Register a function from hyperparameters to a WeightRule as a method.
 
     The function's name, with dashes, is the method's name; the first line of its docstring is the caption in
-    every table. `hypers` gives each of its parameters a default and a range.
+    every table. `hypers` gives each of its parameters a default and a range; those that a family shares may
+    arrive in a **parameter. `presets` are settings of a paper or of released code: values and schedules.
     """
 
     def register(rule: Callable[..., WeightRule]) -> Method:
-        parameters = list(inspect.signature(rule).parameters)
-        if parameters != list(hypers):
-            raise TypeError(f"{rule.__name__} takes {parameters}, but @method describes {list(hypers)}")
+        parameters = inspect.signature(rule).parameters.values()
+        named = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        takes_more = len(named) < len(parameters)
+        if named != list(hypers)[: len(named)] or (len(hypers) > len(named) and not takes_more):
+            raise TypeError(f"{rule.__name__} takes {named}, but @method describes {list(hypers)}")
         summary = (inspect.getdoc(rule) or "").split("\n", 1)[0]
         if not summary:
             raise TypeError(
                 f"{rule.__name__} needs a docstring: its first line is the caption in every table"
             )
-        return Method(rule.__name__.replace("_", "-"), paper, summary, hypers, rule)
+        name = rule.__name__.replace("_", "-")
+        for preset, values in (presets or {}).items():
+            if unknown := [hyper for hyper in values if hyper not in hypers]:
+                raise TypeError(f"{name}: the preset {preset!r} sets {unknown}; there are {list(hypers)}")
+        return Method(name, paper, summary, hypers, rule, control, presets or {})
 
     return register

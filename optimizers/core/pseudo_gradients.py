@@ -7,13 +7,24 @@ them (https://docs.larq.dev/larq/api/quantizers/):
 * clipped: 1 where |x| <= 1, inclusive (hard tanh; Hubara et al. 2016)
 * approx_sign: 2 - 2|x| where |x| <= 1 (Bi-Real Net, Liu et al. 2018)
 * swish_sign: b(2 - b x tanh(b x / 2)) / (1 + cosh(b x)) with b = 5 (BNN+, Darabi et al. 2018)
+
+Two that sharpen in the course of the training:
+
+* ede: k t (1 - tanh(t x)^2), t from 0.01 to 10, k = max(1/t, 1) (IR-Net, Qin et al. 2020, Eq. 11-13)
+* reste: |x|^((1-o)/o) / o, o from 1 to 3 (ReSTE, Wu et al. 2023)
+
+And two that are more than a slope: `dsq` learns how sharp it is, `stochastic` draws the sign while training.
 """
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from optimizers.core.method import Timed
 
 
 def sign(x: Tensor) -> Tensor:
@@ -80,12 +91,109 @@ def _identity(x: Tensor) -> Tensor:
     return _IdentitySign.apply(x)  # type: ignore[return-value]
 
 
-PSEUDO_GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": _identity,
-    "clipped": _with(clipped_slope),
-    "approx_sign": _with(approx_sign_slope),
-    "swish_sign": _with(swish_sign_slope),
+def ede_slope(gradient: Tensor, x: Tensor, t: float) -> Tensor:
+    """gradient times k t (1 - tanh(t x)^2) with k = max(1/t, 1)."""
+    return gradient * (max(1.0, t) * (1.0 - torch.tanh(t * x) ** 2))
+
+
+def ede_sharpness(progress: float) -> float:
+    """IR-Net's t at this share of the training, 0.01 to 10 along a straight line of its logarithm (Eq. 12).
+
+    The paper gives 0.1 and 10 as ends; 0.01 is what its code reaches from, `t_min * 10^(4 i/N)` with 1e-3.
+    """
+    return 1e-3 * 10.0 ** (4.0 * progress)
+
+
+def reste_slope(gradient: Tensor, x: Tensor, o: float) -> Tensor:
+    """gradient times |x|^((1-o)/o) / o within 1.5; within 0.1, where that has a pole, its mean slope."""
+    size = x.abs()
+    inner = 0.1 ** (1.0 / o) / 0.1
+    slope = torch.where(size > 0.1, size.clamp(min=0.1) ** ((1.0 - o) / o) / o, inner)
+    return gradient * torch.where(size <= 1.5, slope, 0.0)
+
+
+def reste_power(progress: float) -> float:
+    """ReSTE's o at this share of the training: from 1, the identity, to 3."""
+    return 1.0 + 2.0 * (1.0 - math.cos(math.pi / 2 * progress))
+
+
+class Ede(Timed):
+    """The error decay estimator of IR-Net."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        slope = functools.partial(ede_slope, t=ede_sharpness(self.progress))
+        return _Sign.apply(x, slope)  # type: ignore[return-value]
+
+
+class ReSTE(Timed):
+    """The rectified straight-through estimator."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        slope = functools.partial(reste_slope, o=reste_power(self.progress))
+        return _Sign.apply(x, slope)  # type: ignore[return-value]
+
+
+class DSQ(nn.Module):
+    """Differentiable soft quantization at one bit, with borders -1 and 1: a tanh whose sharpness is learned.
+
+    Forward sign(x), backward through s tanh(k x) where |x| <= 1, s = 1/(1 - a), k = log(2/a - 1)/2
+    (Gong et al. 2019, Eq. 4-7). a in (0, 0.5] is a real parameter; at 0 the curve is the sign.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(0.2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a.clamp(1e-3, 0.5)
+        k = torch.log(2.0 / a - 1.0) / 2.0
+        soft = torch.tanh(k * x.clamp(-1.0, 1.0)) / (1.0 - a)
+        return _identity(soft)
+
+
+class StochasticSign(nn.Module):
+    """While training +1 with probability (1 + x)/2, clipped to [0, 1]; else the sign (BinaryConnect, Eq. 2).
+
+    The slope is that of the mean, 1 where |x| <= 1. Draws come from torch's global generator.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return sign(x)
+        return _StochasticSign.apply(x, torch.rand_like(x))  # type: ignore[return-value]
+
+
+class _StochasticSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, uniform: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return sign((x + 1.0) / 2.0 - uniform)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return clipped_slope(gradients[0], *ctx.saved_tensors), None
+
+
+_CLIPPED, _APPROX_SIGN, _SWISH_SIGN = _with(clipped_slope), _with(approx_sign_slope), _with(swish_sign_slope)
+
+# Name -> what makes one: those that change, learn or draw are modules of their own in every place.
+PSEUDO_GRADIENTS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+    "identity": lambda: _identity,
+    "clipped": lambda: _CLIPPED,
+    "approx_sign": lambda: _APPROX_SIGN,
+    "swish_sign": lambda: _SWISH_SIGN,
+    "ede": Ede,
+    "reste": ReSTE,
+    "dsq": DSQ,
+    "stochastic": StochasticSign,
 }
+
+
+def pseudo_gradient(name: str) -> Callable[[Tensor], Tensor]:
+    """The binarization of this name: a function, or a module if it changes, learns or draws."""
+    if name not in PSEUDO_GRADIENTS:
+        raise ValueError(f"there is no pseudo-gradient {name!r}; there are {list(PSEUDO_GRADIENTS)}")
+    return PSEUDO_GRADIENTS[name]()
 
 
 def stored_signs(weight: Tensor) -> Tensor:
@@ -93,5 +201,14 @@ def stored_signs(weight: Tensor) -> Tensor:
     return weight
 
 
-# Ways to read a tensor that give -1 and +1 whatever the training is at: layers may then count in integers.
-ALWAYS_SIGNS = frozenset({stored_signs, *PSEUDO_GRADIENTS.values()})
+_SIGNS_OF_STORED = frozenset({sign, stored_signs, _identity, _CLIPPED, _APPROX_SIGN, _SWISH_SIGN})
+
+
+def reads_the_sign(read: Callable[[Tensor], Tensor]) -> bool:
+    """Whether `read` is known to give the sign of what is stored: then nobody has to call it to know."""
+    return read in _SIGNS_OF_STORED or isinstance(read, Ede | ReSTE)
+
+
+def always_signs(read: Callable[[Tensor], Tensor]) -> bool:
+    """Whether `read` is known to give -1 and +1 whatever the training is at: layers may count in integers."""
+    return reads_the_sign(read) or isinstance(read, DSQ | StochasticSign)

@@ -4,13 +4,13 @@ Whether a weight is binary is decided by the type of its layer, never by a name.
 belongs to the method (`WeightRule.read`); the activations' belongs to the architecture (`Sign`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optimizers.core import ALWAYS_SIGNS, PSEUDO_GRADIENTS, WeightRule, sign
+from optimizers.core import PSEUDO_GRADIENTS, WeightRule, always_signs, sign
 from suite.models.integers import can_use_integers, mark_signs, sign_conv2d
 
 
@@ -26,33 +26,40 @@ class BinaryLayer(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(rule.start(nn.init.xavier_uniform_(torch.empty(shape))))
         self.read = rule.read
+        self.deploy = rule.deploy or rule.read
+        self.binary = rule.binary
+
+    def reading(self) -> Callable[[Tensor], Tensor]:
+        """How the forward pass reads the stored tensor, in training or in evaluation."""
+        return self.read if self.training else self.deploy
 
     @torch.no_grad()
     def binary_weight(self) -> Tensor:
         """The effective binary weight, -1 or +1, of the stored tensor's shape."""
-        return sign(self.read(self.weight))
+        return sign(self.deploy(self.weight))
 
 
 class BinaryLinear(BinaryLayer):
-    """y = x · read(weight)^T, without a bias. x: (N, inputs)."""
+    """y = x · w^T with the weight w as the method reads it, without a bias. x: (N, inputs)."""
 
     def __init__(self, rule: WeightRule, inputs: int, outputs: int) -> None:
         super().__init__(rule, outputs, inputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.read(self.weight))
+        return F.linear(x, self.reading()(self.weight))
 
 
 class BinaryConv2d(BinaryLayer):
-    """Convolution of x (N, C, H, W) with read(weight), without a bias; zero padding, so borders see 0."""
+    """Convolution of x (N, C, H, W) with the weight as read, without a bias; zero padding: borders see 0."""
 
     def __init__(self, rule: WeightRule, inputs: int, outputs: int, kernel: int, padding: int = 0) -> None:
         super().__init__(rule, outputs, inputs, kernel, kernel)
         self.padding = padding
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.read(self.weight)
-        if self.read in ALWAYS_SIGNS and can_use_integers(x):
+        reading = self.reading()
+        weight = reading(self.weight)
+        if always_signs(reading) and can_use_integers(x):
             return sign_conv2d(x, weight, self.padding)
         return F.conv2d(x, weight, padding=self.padding)
 
@@ -64,7 +71,7 @@ class Sign(nn.Module):
         super().__init__()
         if pseudo_gradient not in PSEUDO_GRADIENTS:
             raise ValueError(f"activation must be one of {list(PSEUDO_GRADIENTS)}, not {pseudo_gradient!r}")
-        self.binarize = PSEUDO_GRADIENTS[pseudo_gradient]
+        self.binarize = PSEUDO_GRADIENTS[pseudo_gradient]()
 
     def forward(self, x: Tensor) -> Tensor:
         return mark_signs(self.binarize(x))
