@@ -96,10 +96,26 @@ def _flip(weight: Tensor, average: Tensor, threshold: Tensor) -> None:
     weight.view(sign_bit.dtype).bitwise_xor_(slack.view(sign_bit.dtype).bitwise_and_(sign_bit))
 
 
+# Values and schedules as published, each over the whole of a training. "arxiv-v1" and "section-5-3" are the
+# ImageNet runs of the first and the final version of the paper (the released code has the latter's); the
+# rebuttal lies between them and is the only one that lowers the threshold.
+PRESETS = {
+    "section-5-1": {"gamma": 1e-3, "threshold": 1e-6},
+    "section-5-2": {
+        "gamma": {"step": {"start": 1e-4, "factor": 0.1, "at": [0.2, 0.4, 0.6, 0.8]}},
+        "threshold": 1e-8,
+    },
+    "section-5-3": {"gamma": {"linear": [1e-4, 1e-6]}, "threshold": 1e-8},
+    "arxiv-v1": {"gamma": {"linear": [5e-4, 2.5e-6]}, "threshold": 1e-7},
+    "rebuttal": {"gamma": {"linear": [5e-4, 5e-7]}, "threshold": {"linear": [1e-7, 1e-8]}},
+}
+
+
 @method(
     paper="Helwegen et al., Latent Weights Do Not Exist, NeurIPS 2019, https://arxiv.org/abs/1906.02107",
     gamma=log(1e-4, 1e-6, 1e-1),
     threshold=log(1e-8, 1e-10, 1e-4),
+    presets=PRESETS,
 )
 def bop(gamma: float, threshold: float) -> WeightRule:
     """Flip a weight when a moving average of its gradient argues against it strongly enough."""

@@ -1,10 +1,10 @@
 """Latent weights: keep a real weight, use its sign, send the gradient straight through to the real one.
 
 The family of BinaryConnect (https://arxiv.org/abs/1511.00363) and BinaryNet (https://arxiv.org/abs/1602.02830)
-with the three optimizers that people use for it. What the field treats as fixed habits are hyperparameters
-here, because the reply to the reviewers of "Latent Weights Do Not Exist" says that they are part of what must
-be tuned: the scale of the start, the clip, the pseudo-gradient, weight decay, BinaryNet's Glorot scaling of
-the learning rate.
+with the optimizers that people use for it, and some that nobody has published on it: for AdamW and Lion on latent
+weights no study is known. Each is torch's own or the paper's; what they share, and everything that can be put
+around them, is optimizers.core.latent_rule. The sign is scale-free, so with weight decay the latent weight is an
+average of the gradients over some 0.7/(lr weight_decay) steps (half-life), and without it their sum.
 """
 
 from collections.abc import Iterable
@@ -12,132 +12,91 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from optimizers.core import PSEUDO_GRADIENTS, Hyper, WeightRule, choice, log, method, sign, uniform
+from optimizers.core import Flipper, WeightRule, choice, log, method, uniform
+from optimizers.core.latent_rule import LATENT, LatentStep, latent_rule
 
 BINARY_NET = "Courbariaux et al., BinaryNet, 2016, https://arxiv.org/abs/1602.02830"
 
 
-def glorot_rate_scale(weight: Tensor) -> float:
-    """BinaryNet's W_LR_scale, sqrt((fan in + fan out) / 1.5), for a weight of shape (out, in, *kernel)."""
-    kernel = weight[0, 0].numel()
-    return ((weight.shape[0] + weight.shape[1]) * kernel / 1.5) ** 0.5
+def lion_update(
+    weight: Tensor,
+    average: Tensor,
+    gradient: Tensor,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    weight_decay: float,
+) -> tuple[Tensor, Tensor]:
+    """One step of Lion (Chen et al. 2023, Algorithm 2): the new latent weight and the new average.
 
-
-class _LatentStep(Optimizer):
-    """Mixed into a torch optimizer: scales the learning rate per tensor before its step, and clips after it.
-
-    Every parameter group carries `clip` (the largest latent magnitude, or None) and `lr_scale`.
+    The step is the sign of the average after a short look ahead (beta1), the average that is kept is longer
+    (beta2); it starts at zero. This sign is 0 at 0, as published: a gradient that was always zero moves nothing
+    but through weight_decay, which is decoupled.
     """
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        assert closure is None
-        rates = [group["lr"] for group in self.param_groups]
-        for group in self.param_groups:
-            group["lr"] *= group["lr_scale"]
-            for weight in group["params"]:
-                _align_gradient(weight)
-        super().step()
-        for group, rate in zip(self.param_groups, rates, strict=True):
-            group["lr"] = rate
-            if group["clip"] is not None:
-                for weight in group["params"]:
-                    weight.clamp_(-group["clip"], group["clip"])
+    ahead = beta1 * average + (1.0 - beta1) * gradient
+    weight = weight - lr * (torch.sign(ahead) + weight_decay * weight)
+    return weight, beta2 * average + (1.0 - beta2) * gradient
 
 
-def _align_gradient(weight: Tensor) -> None:
-    """Lay the gradient out as its weight. Autograd does; torch's fused steps take it for granted."""
-    if weight.grad is not None and weight.grad.stride() != weight.stride():
-        weight.grad = torch.empty_like(weight).copy_(weight.grad)
-
-
-class LatentSGD(_LatentStep, torch.optim.SGD):
+class LatentSGD(LatentStep, torch.optim.SGD):
     """torch.optim.SGD on latent weights."""
 
 
-class LatentAdam(_LatentStep, torch.optim.Adam):
+class LatentAdam(LatentStep, torch.optim.Adam):
     """torch.optim.Adam on latent weights."""
 
 
-def _groups(params: Iterable[Tensor], clip: float | None, glorot_rate: bool) -> list[dict[str, Any]]:
-    """One parameter group, or one for each tensor if each has its own rate."""
-    if clip is not None and not clip > 0.0:
-        raise ValueError(f"clip must be > 0 or null, not {clip}")
-    if glorot_rate:
-        return [dict(params=[w], clip=clip, lr_scale=glorot_rate_scale(w)) for w in params]
-    return [dict(params=list(params), clip=clip, lr_scale=1.0)]
+class LatentAdamW(LatentStep, torch.optim.AdamW):
+    """torch.optim.AdamW on latent weights."""
 
 
-def _latent_rule(
-    optimizer: Any, init_scale: float, clip: float | None, pseudo_gradient: str, glorot_rate: bool
-) -> WeightRule:
-    if not init_scale > 0.0:
-        raise ValueError(f"init_scale must be > 0, not {init_scale}")
-    if pseudo_gradient not in PSEUDO_GRADIENTS:
-        raise ValueError(f"pseudo_gradient must be one of {list(PSEUDO_GRADIENTS)}, not {pseudo_gradient!r}")
-
-    def start(initial: Tensor) -> Tensor:
-        scaled = init_scale * initial
-        return scaled if clip is None else scaled.clamp(-clip, clip)
-
-    if pseudo_gradient == "clipped" and clip is not None and clip <= 1.0:
-        pseudo_gradient = "identity"  # the same within [-1, 1], where these weights stay, and a pass less
-    return WeightRule(
-        start=start,
-        read=PSEUDO_GRADIENTS[pseudo_gradient](),
-        deploy=sign,
-        optimizer=lambda params: optimizer(_groups(params, clip, glorot_rate)),
-    )
+class LatentAdamax(LatentStep, torch.optim.Adamax):
+    """torch.optim.Adamax on latent weights."""
 
 
-# What every latent method shares. The defaults are larq's: ste_sign with weight_clip, Glorot uniform start.
-_LATENT: dict[str, Hyper] = dict(
-    init_scale=log(1.0, 0.1, 10.0),
-    clip=choice(1.0, None),
-    weight_decay=choice(0.0, 1e-6, 1e-5, 1e-4),
-    pseudo_gradient=choice("clipped", "identity", "approx_sign", "swish_sign"),
-    glorot_rate=choice(False, True),
-)
+class LatentLion(LatentStep, Flipper):
+    """Lion on latent weights."""
+
+    def __init__(
+        self, params: Iterable[Any], lr: float, beta1: float, beta2: float, weight_decay: float
+    ) -> None:
+        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+            if not value >= 0.0:
+                raise ValueError(f"{name} must be >= 0, not {value}")
+        for name, value in (("beta1", beta1), ("beta2", beta2)):
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"{name} must lie in [0, 1), not {value}")
+        hypers = dict(lr=lr, beta1=beta1, beta2=beta2, weight_decay=weight_decay)
+        super().__init__(params, lion_update, {"average": torch.zeros_like}, **hypers)
 
 
-@method(paper=BINARY_NET, lr=log(1.0, 1e-2, 1e2), **_LATENT)
-def latent_sgd(
-    lr: float,
-    init_scale: float,
-    clip: float | None,
-    weight_decay: float,
-    pseudo_gradient: str,
-    glorot_rate: bool,
-) -> WeightRule:
+@method(paper=BINARY_NET, lr=log(1.0, 1e-2, 1e2), **LATENT)
+def latent_sgd(lr: float, **habits: Any) -> WeightRule:
     """Plain SGD on latent weights; their sign is the weight."""
-
     # The default rate is the one that section 3 of Helwegen et al. finds good with a Glorot start.
-    def optimizer(groups: list[dict[str, Any]]) -> Optimizer:
-        return LatentSGD(groups, lr, weight_decay=weight_decay, foreach=True)
-
-    return _latent_rule(optimizer, init_scale, clip, pseudo_gradient, glorot_rate)
+    return latent_rule(LatentSGD, habits, lr=lr, foreach=True)
 
 
-@method(paper=BINARY_NET, lr=log(0.1, 1e-3, 1e1), momentum=uniform(0.9, 0.0, 0.99), **_LATENT)
-def latent_momentum(
-    lr: float,
-    momentum: float,
-    init_scale: float,
-    clip: float | None,
-    weight_decay: float,
-    pseudo_gradient: str,
-    glorot_rate: bool,
-) -> WeightRule:
+@method(paper=BINARY_NET, lr=log(0.1, 1e-3, 1e1), momentum=uniform(0.9, 0.0, 0.99), **LATENT)
+def latent_momentum(lr: float, momentum: float, **habits: Any) -> WeightRule:
     """SGD with heavy-ball momentum on latent weights; their sign is the weight."""
     if not 0.0 <= momentum < 1.0:
         raise ValueError(f"momentum must lie in [0, 1), not {momentum}")
+    return latent_rule(LatentSGD, habits, lr=lr, momentum=momentum, fused=True)
 
-    def optimizer(groups: list[dict[str, Any]]) -> Optimizer:
-        return LatentSGD(groups, lr, momentum=momentum, weight_decay=weight_decay, fused=True)
 
-    return _latent_rule(optimizer, init_scale, clip, pseudo_gradient, glorot_rate)
+@method(
+    paper="Courbariaux et al., BinaryConnect, NeurIPS 2015, https://arxiv.org/abs/1511.00363",
+    lr=log(0.1, 1e-3, 1e1),
+    momentum=uniform(0.9, 0.1, 0.99),
+    **LATENT,
+)
+def latent_nesterov(lr: float, momentum: float, **habits: Any) -> WeightRule:
+    """SGD with Nesterov's momentum on latent weights; their sign is the weight."""
+    if not 0.0 < momentum < 1.0:
+        raise ValueError(f"momentum must lie in (0, 1), not {momentum}")
+    return latent_rule(LatentSGD, habits, lr=lr, momentum=momentum, nesterov=True, foreach=True)
 
 
 @method(
@@ -145,22 +104,70 @@ def latent_momentum(
     lr=log(1e-3, 1e-5, 1e-1),
     beta1=uniform(0.9, 0.0, 0.99),
     beta2=choice(0.999, 0.99, 0.9999),
-    **_LATENT,
+    **LATENT,
 )
-def latent_adam(
-    lr: float,
-    beta1: float,
-    beta2: float,
-    init_scale: float,
-    clip: float | None,
-    weight_decay: float,
-    pseudo_gradient: str,
-    glorot_rate: bool,
-) -> WeightRule:
+def latent_adam(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
     """Adam on latent weights, the field's usual choice; their sign is the weight."""
-
     # eps is Keras' 1e-7, as in the paper's own experiments.
-    def optimizer(groups: list[dict[str, Any]]) -> Optimizer:
-        return LatentAdam(groups, lr, (beta1, beta2), eps=1e-7, weight_decay=weight_decay, fused=True)
+    return latent_rule(LatentAdam, habits, lr=lr, betas=(beta1, beta2), eps=1e-7, fused=True)
 
-    return _latent_rule(optimizer, init_scale, clip, pseudo_gradient, glorot_rate)
+
+@method(
+    paper="Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, "
+    "https://arxiv.org/abs/1711.05101",
+    lr=log(1e-3, 1e-5, 1e-1),
+    beta1=uniform(0.9, 0.0, 0.99),
+    beta2=choice(0.999, 0.99, 0.9999),
+    **(LATENT | {"weight_decay": choice(0.01, 0.0, 0.1, 1.0)}),
+)
+def latent_adamw(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
+    """Adam with decoupled weight decay on latent weights; their sign is the weight."""
+    return latent_rule(LatentAdamW, habits, lr=lr, betas=(beta1, beta2), eps=1e-7, foreach=True)
+
+
+@method(
+    paper="Kingma and Ba, Adam, ICLR 2015, https://arxiv.org/abs/1412.6980",
+    lr=log(2e-3, 1e-5, 1e-1),
+    beta1=uniform(0.9, 0.0, 0.99),
+    beta2=choice(0.999, 0.99, 0.9999),
+    **LATENT,
+)
+def latent_adamax(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
+    """Adamax on latent weights, Adam with a maximum in place of its second moment; their sign is the weight.
+
+    BinaryNet's Torch7 code has a variant of it whose rates are powers of two; this one is Kingma and Ba's.
+    """
+    return latent_rule(LatentAdamax, habits, lr=lr, betas=(beta1, beta2), eps=1e-7, foreach=True)
+
+
+@method(
+    paper="Chen et al., Symbolic Discovery of Optimization Algorithms, NeurIPS 2023, "
+    "https://arxiv.org/abs/2302.06675",
+    lr=log(1e-4, 1e-5, 1e-1),
+    beta1=uniform(0.9, 0.0, 0.99),
+    beta2=choice(0.99, 0.9, 0.999),
+    **(LATENT | {"weight_decay": choice(0.0, 0.01, 0.1, 1.0)}),
+)
+def latent_lion(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
+    """Lion on latent weights, steps of one size by the sign of an average; their sign is the weight."""
+    return latent_rule(LatentLion, habits, lr=lr, beta1=beta1, beta2=beta2)
+
+
+@method(
+    paper=BINARY_NET,
+    lr=log(1e-3, 1e-5, 1e-1),
+    beta1=uniform(0.9, 0.0, 0.99),
+    beta2=choice(0.999, 0.99, 0.9999),
+    **(LATENT | {"glorot_rate": choice(True, False)}),
+)
+def binarynet_adam(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
+    """BinaryNet's recipe, Adam from a start in U(-1, 1) with Glorot scaling of the learning rate.
+
+    As in the released Theano code: H = 1, clip at H, slope 1 within it, and a learning rate times
+    sqrt((fan in + fan out) / 1.5) for each layer. What differs: Lasagne's Adam adds eps = 1e-8 before it corrects
+    the second moment's bias, torch's after it; the rate's decay to 3e-7, one factor per epoch, the squared hinge
+    loss and the batch size are for the experiment to say.
+    """
+    return latent_rule(
+        LatentAdam, habits, start_at_one=True, lr=lr, betas=(beta1, beta2), eps=1e-8, fused=True
+    )

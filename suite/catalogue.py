@@ -88,7 +88,12 @@ def _method_card(method: "Method") -> dict[str, Any]:
     return {
         "summary": method.summary,
         "paper": method.paper,
-        "hypers": {n: {"default": h.default, "range": str(h)} for n, h in method.hypers.items()},
+        "control": method.control,
+        "hypers": {
+            n: {"default": h.default, "range": str(h), "optional": h.optional}
+            for n, h in method.hypers.items()
+        },
+        "presets": method.presets,
         **measured,
         "file": str(source.relative_to(ROOT) if source.is_relative_to(ROOT) else source),
         "description": inspect.getdoc(method.rule) or "",

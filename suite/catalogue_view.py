@@ -1,5 +1,6 @@
 """The catalogue as a person reads it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,8 @@ def _methods(methods: Mapping[str, Card]) -> Table:
     table = Table("method", "latent-free", "state", "", title="Methods", title_justify="left")
     table.caption = "state: floats that the optimizer keeps for each binary weight, measured"
     for name, card in methods.items():
-        told = f"{escape(card['summary'])}\n[dim]{escape(card['paper'])}[/]"
+        control = "Control: " if card["control"] else ""
+        told = f"{control}{escape(card['summary'])}\n[dim]{escape(card['paper'])}[/]"
         table.add_row(name, _yes(card["latent_free"]), f"{card['state_floats']:g}", told)
     return table
 
@@ -41,7 +43,7 @@ def _hypers(methods: Mapping[str, Card]) -> Table:
     for name, card in methods.items():
         table.add_section()
         for row, (hyper, values) in enumerate(card["hypers"].items()):
-            table.add_row(name if row == 0 else "", hyper, _default(values), escape(values["range"]))
+            table.add_row(name if row == 0 else "", hyper, _default(values), escape(_range(values)))
     return table
 
 
@@ -54,9 +56,18 @@ def method_card(name: str, card: Card) -> Group:
     facts.add_row("file", escape(card["file"]))
     hypers = Table("hyperparameter", "default", "range", box=box.SIMPLE_HEAD)
     for hyper, values in card["hypers"].items():
-        hypers.add_row(hyper, _default(values), escape(values["range"]))
+        hypers.add_row(hyper, _default(values), escape(_range(values)))
     texts = (f"[bold]{name}[/]", escape(card["description"]), "", escape(card["file_description"]), "")
-    return Group(*texts, facts, hypers)
+    return Group(*texts, facts, hypers, *([_presets(card["presets"])] if card["presets"] else []))
+
+
+def _presets(presets: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Published settings, as an experiment may name them or write them out."""
+    table = Table("preset", "hyperparameter", "value", box=box.SIMPLE_HEAD)
+    for name, values in presets.items():
+        for row, (hyper, value) in enumerate(values.items()):
+            table.add_row(name if row == 0 else "", hyper, escape(json.dumps(value).replace('"', "")))
+    return table
 
 
 def _yes(value: bool) -> str:
@@ -64,7 +75,14 @@ def _yes(value: bool) -> str:
 
 
 def _default(values: Card) -> str:
+    if values["optional"]:
+        return "off"
     return "none" if values["default"] is None else str(values["default"])
+
+
+def _range(values: Card) -> str:
+    """The range; of what is off unless asked for also the published value."""
+    return f"{values['range']}, published {values['default']}" if values["optional"] else values["range"]
 
 
 def _options(card: Card) -> str:

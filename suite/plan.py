@@ -21,6 +21,7 @@ from suite.resolve import (
     look_up,
     model_options,
     searched_hypers,
+    settings,
 )
 from suite.schedules import apply_schedules, decayed, value_at
 from suite.spec import Experiment, ExperimentFile, MethodEntry, Named, Problem, RealEntry, Task
@@ -251,9 +252,10 @@ def _fixed(
     entry: MethodEntry, real: RealEntry, searched: Mapping[str, Any], location: Location
 ) -> dict[str, Any]:
     """Every hyperparameter that is not searched: as set in the experiment, else its default."""
-    hypers = METHODS[entry.name].hypers
-    fixed = {name: hyper.default for name, hyper in hypers.items() if name not in searched}
-    for name, value in entry.options.items():
+    method = METHODS[entry.name]
+    hypers = method.hypers
+    fixed = {name: hyper.unless_set for name, hyper in hypers.items() if name not in searched}
+    for name, value in settings(method, entry, location).items():
         fixed[name] = checked_value(hypers[name], value, (*location, name), name)
     if real.lr is not None:
         fixed["real.lr"] = checked_value(REAL_LR, real.lr, ("real", "lr"), "lr")
@@ -318,6 +320,8 @@ def _card(entry: MethodEntry, real: RealEntry) -> dict[str, Any]:
     """What the report says about a method: a range of null marks what the experiment does not search."""
     method = METHODS[entry.name]
     searched = {**searched_hypers(method, entry, ()), **({"real.lr": REAL_LR} if real.lr is None else {})}
+    told = {name for name, hyper in method.hypers.items() if not hyper.optional}
+    told |= {*searched, *settings(method, entry, ()), "real.lr"}
     return {
         "method": method.name,
         "paper": method.paper,
@@ -327,5 +331,6 @@ def _card(entry: MethodEntry, real: RealEntry) -> dict[str, Any]:
         "hypers": {
             name: {"default": hyper.default, "range": str(hyper) if name in searched else None}
             for name, hyper in {**method.hypers, "real.lr": REAL_LR}.items()
+            if name in told
         },
     }

@@ -59,9 +59,19 @@ def _like(default: Any, value: Any, location: Location) -> Any:
     return value
 
 
+def settings(method: Method, entry: MethodEntry, location: Location) -> dict[str, Any]:
+    """What an experiment sets of a method: its options, and its preset where they say nothing."""
+    if entry.preset is None:
+        return entry.options
+    if entry.preset not in method.presets:
+        has = one_of(entry.preset, method.presets) if method.presets else ", nor any other"
+        raise Problem((*location, "preset"), f"{method.name} has no preset {entry.preset!r}{has}")
+    return {**method.presets[entry.preset], **entry.options}
+
+
 def searched_hypers(method: Method, entry: MethodEntry, location: Location) -> dict[str, Hyper]:
-    """What a study searches of a method: all that is not set, or what `tune` names."""
-    tune = entry.tune or []
+    """What a study searches of a method: all that is neither set nor optional, or what `tune` names."""
+    tune, given = entry.tune or [], settings(method, entry, location)
     named = {(name,): name for name in entry.options}
     named |= {("decay", name): name for name in entry.decay}
     named |= {("tune", number): name for number, name in enumerate(tune)}
@@ -70,25 +80,29 @@ def searched_hypers(method: Method, entry: MethodEntry, location: Location) -> d
             choices = one_of(name, method.hypers)
             raise Problem((*location, *at), f"{method.name} has no hyperparameter {name!r}{choices}")
     for number, name in enumerate(tune):
-        if name in entry.options:
+        if name in given:
             raise Problem(
                 (*location, "tune", number), f"{name!r} is set to a value and cannot be tuned as well"
             )
-    free = {name: hyper for name, hyper in method.hypers.items() if name not in entry.options}
-    searched = free if entry.tune is None else {name: free[name] for name in free if name in tune}
+    free = {name: hyper for name, hyper in method.hypers.items() if name not in given}
+    if entry.tune is None:
+        searched = {name: hyper for name, hyper in free.items() if not hyper.optional}
+    else:
+        searched = {name: hyper for name, hyper in free.items() if name in tune}
     for name in entry.decay:
-        _check_can_decay(name, _possible_values(method, entry, name, searched), (*location, "decay", name))
+        values = _possible_values(method.hypers[name], given, name, searched)
+        _check_can_decay(name, values, (*location, "decay", name))
     return searched
 
 
 def _possible_values(
-    method: Method, entry: MethodEntry, name: str, searched: Mapping[str, Hyper]
+    hyper: Hyper, given: Mapping[str, Any], name: str, searched: Mapping[str, Hyper]
 ) -> Sequence[Any]:
     """What a hyperparameter can be in some trial; of a range its default will do."""
-    hyper = method.hypers[name]
-    if name in searched and isinstance(hyper.range, CategoricalDistribution):
-        return hyper.range.choices
-    return [entry.options.get(name, hyper.default)]
+    if name in searched:
+        is_choice = isinstance(hyper.range, CategoricalDistribution)
+        return hyper.range.choices if is_choice else [hyper.default]
+    return [given.get(name, hyper.unless_set)]
 
 
 def _check_can_decay(name: str, values: Iterable[Any], location: Location) -> None:
@@ -101,6 +115,8 @@ def _check_can_decay(name: str, values: Iterable[Any], location: Location) -> No
 
 def checked_value(hyper: Hyper, value: Any, location: Location, name: str) -> Any:
     """A hyperparameter set by hand: of the right type, or a well-formed schedule of numbers."""
+    if hyper.optional and value is None:
+        return None
     kinds = hyper.range.choices if isinstance(hyper.range, CategoricalDistribution) else (hyper.default,)
     numeric = any(is_number(kind) for kind in kinds)
     if numeric and isinstance(value, dict):

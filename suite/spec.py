@@ -72,8 +72,12 @@ class Named(_Strict):
 
 
 class MethodEntry(Named):
-    """A method. Its options set hyperparameters; `tune` names those to search, by default all others."""
+    """A method. Its options set hyperparameters; `tune` names those to search, by default all others.
 
+    `preset` is a published setting of the method: hyperparameters that it sets and the options do not.
+    """
+
+    preset: str | None = None
     tune: list[str] | None = None
     decay: dict[str, dict[str, Any]] = {}
 

@@ -232,7 +232,7 @@ def test_an_imported_method_is_not_one_of_the_module() -> None:
 
 PLUGIN = '''
 import torch
-from optimizers.core import PSEUDO_GRADIENTS, WeightRule, log, method
+from optimizers.core import WeightRule, log, method, pseudo_gradient
 
 
 @method(paper="An example, https://example.org", lr=log(0.1, 0.01, 1.0))
@@ -240,7 +240,7 @@ def {name}(lr):
     """Signs of plain SGD."""
     return WeightRule(
         start=lambda initial: initial,
-        read=PSEUDO_GRADIENTS["identity"],
+        read=pseudo_gradient("identity"),
         optimizer=lambda params: torch.optim.SGD(params, lr),
     )
 '''

@@ -1,0 +1,122 @@
+"""Bop with a threshold that adapts to the layer or to the weight: three answers to an open question.
+
+Section 6 of Helwegen et al. (arXiv version 1) proposes to normalise the average by layer or by a second
+moment, because one global threshold means something else in every layer. Nobody has published these rules:
+they are this suite's own, and so are their defaults.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from optimizers.core import Flipper, WeightRule, log, method, sign, stored_signs
+
+IDEA = (
+    "The suite's own; idea: Helwegen et al., Latent Weights Do Not Exist, 2019, "
+    "https://arxiv.org/abs/1906.02107v1, section 6"
+)
+
+
+def layer_update(
+    weight: Tensor, average: Tensor, gradient: Tensor, gamma: float, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """Bop with threshold · rms(m), the root mean square over the whole tensor; strict, so ties stay."""
+    average = torch.lerp(average, gradient, gamma)
+    limit = threshold * average.square().mean().sqrt()
+    return torch.where(weight * average > limit, -weight, weight), average
+
+
+def quantile_update(
+    weight: Tensor, average: Tensor, allowance: Tensor, gradient: Tensor, gamma: float, flip_rate: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Flip the weights with the largest w·m > 0, at most the share `flip_rate` of the tensor in a step.
+
+    The threshold is thereby a quantile. `allowance` (a scalar, from zero) carries the fraction of a flip that
+    is left over, so that a layer of 100 weights at rate 1e-3 may flip one weight in every tenth step. What
+    a step may flip and does not is lost. A weight with w·m = 0 stays.
+    """
+    average = torch.lerp(average, gradient, gamma)
+    allowance = allowance + flip_rate * weight.numel()
+    number = min(int(allowance), weight.numel())
+    against, where = (weight * average).flatten().topk(number, sorted=False)
+    signs = torch.ones_like(weight).flatten()
+    signs[where] = torch.where(against > 0.0, -1.0, 1.0).to(weight.dtype)
+    return weight * signs.view_as(weight), average, allowance - allowance.floor()
+
+
+def weight_update(
+    weight: Tensor,
+    average: Tensor,
+    square: Tensor,
+    gradient: Tensor,
+    gamma: float,
+    sigma: float,
+    threshold: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Bop with threshold · sqrt(v), v an average of the squared gradient with rate sigma, from zero.
+
+    This is Bop2ndOrder, m / (sqrt(v) + eps) > threshold, at eps = 0 and without the division: with the
+    release's eps = 1e-10 the two part only where sqrt(v) is not far above it.
+    """
+    average = torch.lerp(average, gradient, gamma)
+    square = torch.lerp(square, gradient * gradient, sigma)
+    return torch.where(weight * average > threshold * square.sqrt(), -weight, weight), average, square
+
+
+def _check(threshold: float, **rates: float) -> None:
+    for name, rate in rates.items():
+        if not 0.0 < rate <= 1.0:
+            raise ValueError(f"{name} must lie in (0, 1], not {rate}")
+    if not threshold >= 0.0:
+        raise ValueError(f"threshold must be >= 0, not {threshold}")
+
+
+@method(paper=IDEA, gamma=log(1e-2, 1e-5, 1e-1), threshold=log(1.0, 0.1, 10.0))
+def bop_layer(gamma: float, threshold: float) -> WeightRule:
+    """Bop with a threshold in units of the layer's average gradient signal."""
+    _check(threshold, gamma=gamma)
+    optimizer = partial(
+        Flipper,
+        update=layer_update,
+        state=dict(average=torch.zeros_like),
+        elementwise=False,
+        gamma=gamma,
+        threshold=threshold,
+    )
+    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)
+
+
+@method(paper=IDEA, gamma=log(1e-2, 1e-5, 1e-1), flip_rate=log(1e-3, 1e-6, 1e-1))
+def bop_quantile(gamma: float, flip_rate: float) -> WeightRule:
+    """Bop in which every layer may flip the same share of its weights in a step."""
+    _check(0.0, gamma=gamma, flip_rate=flip_rate)
+    optimizer = partial(
+        Flipper,
+        update=quantile_update,
+        state=dict(average=torch.zeros_like, allowance=lambda weight: weight.new_zeros(())),
+        elementwise=False,
+        gamma=gamma,
+        flip_rate=flip_rate,
+    )
+    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)
+
+
+@method(
+    paper=IDEA,
+    gamma=log(1e-2, 1e-5, 1e-1),
+    sigma=log(1e-3, 1e-5, 1e-1),
+    threshold=log(0.1, 1e-4, 1.0),
+)
+def bop_weight(gamma: float, sigma: float, threshold: float) -> WeightRule:
+    """Bop with a threshold for each weight in units of the size of its own gradient."""
+    _check(threshold, gamma=gamma, sigma=sigma)
+    optimizer = partial(
+        Flipper,
+        update=weight_update,
+        state=dict(average=torch.zeros_like, square=torch.zeros_like),
+        gamma=gamma,
+        sigma=sigma,
+        threshold=threshold,
+    )
+    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)

@@ -1,0 +1,49 @@
+"""CEMA, cascaded moving averages: latent SGD with momentum and decay, read as a filter on the gradient.
+
+Quist, Li and van Gemert, ICLR 2023, from the released optimizer. The release decays alpha linearly to zero
+and keeps gamma, uses no scale of the weights, and covers ImageNet only. UNCERTAIN: the defaults; the release
+names none, and alpha 1e-3 with gamma 0.1 is of the order that the paper is remembered to use.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from optimizers.core import Flipper, WeightRule, log, method, sign, stored_signs
+
+
+def cema_update(
+    weight: Tensor, momentum: Tensor, inertia: Tensor, gradient: Tensor, alpha: float, gamma: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step: m averages the gradient with rate gamma, r averages m with rate alpha, both from zero.
+
+    The weight flips where w·r > 0, with no threshold; at r = 0, a dead gradient, it stays. m plays the role
+    of momentum (gamma = 1 - mu), r that of the latent weight, with alpha = lr · weight decay.
+    """
+    momentum = torch.lerp(momentum, gradient, gamma)
+    inertia = torch.lerp(inertia, momentum, alpha)
+    return torch.where(weight * inertia > 0.0, -weight, weight), momentum, inertia
+
+
+@method(
+    paper=(
+        "Quist et al., Understanding weight-magnitude hyperparameters in training binary networks, ICLR 2023, "
+        "https://arxiv.org/abs/2303.02452"
+    ),
+    alpha=log(1e-3, 1e-5, 1e-1),
+    gamma=log(0.1, 1e-3, 1.0),
+)
+def cema(alpha: float, gamma: float) -> WeightRule:
+    """Flip a weight against the sign of a moving average of a moving average of its gradient."""
+    for name, rate in (("alpha", alpha), ("gamma", gamma)):
+        if not 0.0 < rate <= 1.0:
+            raise ValueError(f"{name} must lie in (0, 1], not {rate}")
+    optimizer = partial(
+        Flipper,
+        update=cema_update,
+        state=dict(momentum=torch.zeros_like, inertia=torch.zeros_like),
+        alpha=alpha,
+        gamma=gamma,
+    )
+    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)

@@ -1,0 +1,153 @@
+"""What keeps latent weights from flipping too often, or wakes those that never do, around any optimizer's step.
+
+Four additions, each off unless a parameter group has an entry of its name, with its strength:
+
+* dampening, freeze: M. Nagel et al., Overcoming Oscillations in Quantization-Aware Training, ICML 2022,
+  https://arxiv.org/abs/2203.11086, Eq. 5 and Algorithm 1, and its released code.
+* ags, sad: J. Xiang et al., OvSW: Overcoming Silent Weights for Accurate Binary Neural Networks, ECCV 2024,
+  https://arxiv.org/abs/2407.05257, and its released code.
+
+Nagel et al. have several bits. At one bit, where a weight has two values, the direction of a flip is always the
+opposite of its last one: every flip of a weight but its first is an oscillation. Their EMA of the integer weight
+becomes that of the sign, which decides where a weight is frozen; a frozen latent weight keeps its magnitude.
+
+A flip is one of the deployed sign. Where a transform centres the weights of an output or ranks them
+(standardise, recu, bi_half), a frozen latent weight stands still, but its deployed sign still depends on the
+others. The state lies beside that of the optimizer, one float for each weight and name.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optimizers.core.hyper import Hyper, log, optional
+from optimizers.core.pseudo_gradients import sign
+
+SILENT = 1e-4  # OvSW's threshold, in flips per step
+SLOW, FAST = 0.001, 0.01  # what one step adds to OvSW's tracker, and to the averages of Nagel et al.
+
+FLIP_CONTROL: dict[str, Hyper] = dict(
+    ags=optional(log(0.01, 1e-3, 1e-1)),
+    sad=optional(log(2e-5, 1e-6, 1e-2)),
+    dampening=optional(log(0.1, 1e-6, 1.0)),
+    freeze=optional(log(0.1, 0.02, 0.5)),
+)
+
+
+def dampening_strength(largest: float, progress: float) -> float:
+    """Nagel's lambda at this share of the training: from 0 to `largest` along half a cosine wave."""
+    return largest * 0.5 * (1.0 - math.cos(math.pi * progress))
+
+
+def dampening_gradient(weight: Tensor, strength: float) -> Tensor:
+    """The gradient of strength * (sign(w) - clip(w, -1, 1))^2, the sign being constant; 0 from |w| = 1 on."""
+    return 2.0 * strength * (weight.clamp(-1.0, 1.0) - sign(weight))
+
+
+def scaled_gradient(gradient: Tensor, weight: Tensor, delta: float) -> Tensor:
+    """OvSW's adaptive gradient scaling: for each output, a gradient of at least delta times its weights' norm.
+
+    Where |g|/|w| < delta, g is multiplied by delta |w|/|g|; at equality it stays. As in the released code |g|
+    counts as 1e-6 at least and |w| as 1e-3: a gradient of zero stays zero.
+    """
+    dimensions = tuple(range(1, weight.dim()))
+    of_gradient = torch.linalg.vector_norm(gradient, dim=dimensions, keepdim=True).clamp(min=1e-6)
+    of_weight = torch.linalg.vector_norm(weight, dim=dimensions, keepdim=True).clamp(min=1e-3)
+    too_small = of_gradient / of_weight < delta
+    return torch.where(too_small, gradient * (delta * of_weight / of_gradient), gradient)
+
+
+def awakened_gradient(gradient: Tensor, weight: Tensor, tracker: Tensor, strength: float) -> Tensor:
+    """OvSW's silence awareness: g + strength w where the tracker of flips is below 1e-4; at equality g."""
+    return torch.where(tracker < SILENT, gradient + strength * weight, gradient)
+
+
+def tracked_flips(tracker: Tensor, flipped: Tensor) -> Tensor:
+    """OvSW's tracker after one more step: 0.999 tracker + 0.001 where a weight flipped. It starts at zero."""
+    return (1.0 - SLOW) * tracker + SLOW * flipped
+
+
+def freezing_threshold(first: float, progress: float) -> float:
+    """Nagel's threshold at this share of the training: from `first` to a tenth along half a cosine wave."""
+    return first * (0.1 + 0.9 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+def freezing_update(
+    oscillations: Tensor,
+    has_flipped: Tensor,
+    average: Tensor,
+    frozen: Tensor,
+    flipped: Tensor,
+    positive: Tensor,
+    threshold: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One step of Nagel's Algorithm 1 at one bit: the four states after it.
+
+    oscillations: f, the average of 1 where a flip reverses another; starts at zero.
+    has_flipped: 1 from a weight's first flip on, which reverses none.
+    average: of the signs, from the sign at the start.
+    frozen: 0, or for ever the sign of `average` in the step in which f exceeded the threshold; the average does
+        not yet know the sign of that step, as in the released code. At f = threshold a weight is free.
+    flipped, positive: whether the deployed sign changed in this step, and whether it is +1 now.
+    """
+    oscillations = (1.0 - FAST) * oscillations + FAST * (has_flipped * flipped)
+    frozen = torch.where((frozen == 0.0) & (oscillations > threshold), sign(average), frozen)
+    average = (1.0 - FAST) * average + FAST * (2.0 * positive - 1.0)
+    return oscillations, torch.maximum(has_flipped, flipped.to(has_flipped)), average, frozen
+
+
+def watches_flips(group: Mapping[str, Any]) -> bool:
+    """Whether one of the controls of a parameter group has to know which weights flip."""
+    return "sad" in group or "freeze" in group
+
+
+def before_step(weight: Tensor, state: Mapping[str, Tensor], group: Mapping[str, Any]) -> None:
+    """Replace the weight's gradient by the one that the group's controls want, in the order of the papers' code."""
+    gradient = weight.grad
+    assert gradient is not None
+    if "dampening" in group:
+        strength = dampening_strength(group["dampening"], group["progress"])
+        gradient = gradient + dampening_gradient(weight, strength)
+    if "ags" in group:
+        gradient = scaled_gradient(gradient, weight, group["ags"])
+    if "sad" in group:
+        tracker = state["tracker"] if "tracker" in state else torch.zeros_like(weight)
+        gradient = awakened_gradient(gradient, weight, tracker, group["sad"])
+    weight.grad = gradient
+
+
+def after_step(
+    weight: Tensor,
+    before: Tensor,
+    state: dict[str, Tensor],
+    group: Mapping[str, Any],
+    deployed: Callable[[Tensor], Tensor],
+) -> None:
+    """Keep frozen weights where they were before the step, then look at who has flipped.
+
+    The state begins here and not before the step: torch's optimizers begin theirs only where there is none.
+    """
+    if "frozen" in state:
+        weight.copy_(torch.where(state["frozen"] == 0.0, weight, before))
+    was_positive, positive = deployed(before) >= 0.0, deployed(weight) >= 0.0
+    flipped = was_positive != positive
+    if "sad" in group:
+        tracker = state.setdefault("tracker", torch.zeros_like(weight))
+        tracker.copy_(tracked_flips(tracker, flipped))
+    if "freeze" in group:
+        if "frozen" not in state:
+            names = ("oscillations", "has_flipped", "average", "frozen")
+            state.update({name: torch.zeros_like(weight) for name in names})
+            state["average"].copy_(2.0 * was_positive - 1.0)
+        kept = [state[name] for name in ("oscillations", "has_flipped", "average", "frozen")]
+        threshold = freezing_threshold(group["freeze"], group["progress"])
+        was_free = kept[3] == 0.0
+        for old, new in zip(kept, freezing_update(*kept, flipped, positive, threshold), strict=True):
+            old.copy_(new)
+        now_frozen = was_free & (kept[3] != 0.0)
+        # A weight of exactly zero would keep the sign +1 whatever it is frozen at.
+        size = weight.abs().clamp(min=torch.finfo(weight.dtype).tiny)
+        weight.copy_(torch.where(now_frozen, torch.copysign(size, kept[3]), weight))

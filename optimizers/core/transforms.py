@@ -1,0 +1,149 @@
+"""What stands between a latent weight and its sign: scales, standardisation, balance.
+
+Everything is per output: the mean, the deviation and the scale are those of one row of a dense layer's weight,
+or of one filter. Each transform has two readings, one for the training, whose autograd is its gradient, and one
+to deploy: -1 and +1, times at most one positive scale for each output.
+
+* xnor: alpha sign(w) with alpha = mean|w|, the gradient through alpha too (XNOR-Net, Rastegari et al., ECCV
+  2016, https://arxiv.org/abs/1603.05279, Eq. 6 and 11). The released code also subtracts the mean over the input
+  channels from the stored weight and clamps it before every step, and multiplies the gradient by
+  n (1 - 1/channels): none of that is in the paper, and none of it is here; the clamp is the hyperparameter clip.
+* magnitude_aware: the same forward with alpha as a constant in the backward (Bi-Real Net, Liu et al., ECCV 2018,
+  https://arxiv.org/abs/1808.00278; ReActNet, AdamBNN).
+* standardise: the sign of (w - mean)/std, the gradient through both (IR-Net's Libra, Qin et al., CVPR 2020,
+  https://arxiv.org/abs/1909.10788, Eq. 7). IR-Net's shift scale 2^s is left out: it is a positive number for each
+  output, constant in the backward, that the batch norm behind the layer takes out again.
+* recu: ReCU (Xu et al., ICCV 2021, https://arxiv.org/abs/2103.12369): standardised, clamped to the quantiles
+  tau and 1 - tau of a Laplace distribution, sign with slope 1. The clamp changes no sign: what it does is to stop
+  the gradient of what lies beyond it. The learned scale of the released code is left to batch norm.
+* bi_half: the upper half of each filter is +1 and the rest -1, slope 1 (Li et al., Equal Bits, AAAI 2022,
+  https://arxiv.org/abs/2112.03837). UNCERTAIN: whether its code does anything else to the weights; of an odd
+  number, the smaller half is +1 here, and equal weights count in their order in memory.
+
+xnor, magnitude_aware and standardise binarize with the pseudo-gradient of the method, standardise at the
+standardised weight; recu and bi_half bring their own slope and leave the method's unused.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from optimizers.core.method import Timed
+from optimizers.core.pseudo_gradients import pseudo_gradient, sign
+
+Reading = Callable[[Tensor], Tensor]
+
+
+def per_output(weight: Tensor) -> tuple[int, ...]:
+    """The dimensions that one output sums over: all but the first."""
+    return tuple(range(1, weight.dim()))
+
+
+def magnitude(weight: Tensor) -> Tensor:
+    """alpha, the mean |w| of each output, ready to be multiplied; positive even where all weights are zero."""
+    return weight.abs().mean(per_output(weight), keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
+
+
+def standardised(weight: Tensor) -> Tensor:
+    """(w - mean)/std of each output, the std that of a sample (n - 1); 0 where all weights are equal."""
+    std, mean = torch.std_mean(weight, per_output(weight), keepdim=True)
+    return (weight - mean) / torch.where(std > 0.0, std, 1.0)
+
+
+def recu_tau(progress: float) -> float:
+    """ReCU's tau at this share of the training: from 0.85 to 0.99, growing like e^progress."""
+    return 0.85 + 0.14 * (math.exp(progress) - 1.0) / (math.e - 1.0)
+
+
+def recu_weight(weight: Tensor, tau: float) -> Tensor:
+    """The released code's standardised weight, 2 sqrt(2) (w - mean)/sqrt(var + 1e-5), within -Q and Q.
+
+    Q = -mean|.| log(2 - 2 tau), the tau quantile of the Laplace distribution that has this mean magnitude: one
+    number for the whole layer, constant in the backward.
+    """
+    variance, mean = torch.var_mean(weight, per_output(weight), keepdim=True)
+    normal = (weight - mean) / (torch.sqrt(variance + 1e-5) / (2.0 * math.sqrt(2.0)))
+    quantile = -normal.detach().abs().mean() * math.log(2.0 - 2.0 * tau)
+    return normal.clamp(-quantile, quantile)
+
+
+def balanced_signs(weight: Tensor) -> Tensor:
+    """+1 for the floor(n/2) largest of the n weights of each output, -1 for the rest."""
+    rows = weight.detach().flatten(1)
+    order = rows.argsort(dim=1, descending=True, stable=True)
+    signs = torch.full_like(rows, -1.0).scatter_(1, order[:, : rows.shape[1] // 2], 1.0)
+    return torch.empty_like(weight).copy_(signs.view(weight.shape))
+
+
+class _BalancedSigns(torch.autograd.Function):
+    """Forward `balanced_signs`, backward identity."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        return balanced_signs(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+class Scaled(nn.Module):
+    """alpha times what `binarize` gives; `learn_scale`: whether the gradient passes through alpha."""
+
+    def __init__(self, binarize: Reading, learn_scale: bool) -> None:
+        super().__init__()
+        self.binarize, self.learn_scale = binarize, learn_scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        alpha = magnitude(weight if self.learn_scale else weight.detach())
+        return alpha * self.binarize(weight)
+
+
+class Standardised(nn.Module):
+    """Binarizes the standardised weight."""
+
+    def __init__(self, binarize: Reading) -> None:
+        super().__init__()
+        self.binarize = binarize
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return self.binarize(standardised(weight))
+
+
+class ReCU(Timed):
+    """The sign of ReCU's weight; its clamp widens in the course of the training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.binarize = pseudo_gradient("identity")
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return self.binarize(recu_weight(weight, recu_tau(self.progress)))
+
+
+def bi_half(weight: Tensor) -> Tensor:
+    """The balanced signs, with slope 1."""
+    return _BalancedSigns.apply(weight)  # type: ignore[return-value]
+
+
+def scaled_sign(weight: Tensor) -> Tensor:
+    """alpha sign(w)."""
+    return magnitude(weight) * sign(weight)
+
+
+def standardised_sign(weight: Tensor) -> Tensor:
+    """The sign of what exceeds the mean of its output."""
+    return sign(standardised(weight))
+
+
+# Name -> the reading in training, made from the method's binarization, and the one to deploy.
+TRANSFORMS: dict[str, tuple[Callable[[Reading], Reading], Reading]] = {
+    "xnor": (lambda binarize: Scaled(binarize, learn_scale=True), scaled_sign),
+    "magnitude_aware": (lambda binarize: Scaled(binarize, learn_scale=False), scaled_sign),
+    "standardise": (Standardised, standardised_sign),
+    "recu": (lambda binarize: ReCU(), standardised_sign),
+    "bi_half": (lambda binarize: bi_half, balanced_signs),
+}

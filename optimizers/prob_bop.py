@@ -1,0 +1,148 @@
+"""ProbBop: Bop that flips by chance where the average is near the threshold; the band narrows by the epoch.
+
+He et al., Neurocomputing 648, 2025, from the released code; the paper's text was not at hand, so the numbers
+11 and 14 of its formulas are those that the release's commands use (there, 0 means 11).
+
+The release counts the epochs e in the optimizer: e grows in the step whose number, counted since the
+optimizer was made, equals the number of steps in an epoch. Its CIFAR script makes a new optimizer in every
+epoch, so e is the epoch ("mended" here); its ImageNet script makes one, so e goes from 1 to 2 after the first
+epoch and stays ("released"). UNCERTAIN: which of them a published figure used beyond what the scripts say.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs, uniform
+
+PAPER = (
+    "He et al., A probabilistic optimizer for binary neural networks, Neurocomputing 648, 2025, "
+    "https://doi.org/10.1016/j.neucom.2025.130297"
+)
+EPS = 1e-10  # as released
+
+
+def probabilistic_flip(
+    weight: Tensor,
+    score: Tensor,
+    count: Tensor,
+    threshold: float,
+    alpha: float,
+    epoch: int,
+    formula: int,
+    annealing: str,
+) -> tuple[Tensor, Tensor]:
+    """The new weight and the new count of flips, from a score that argues against w where w·score > 0.
+
+    With d = |score| / threshold, low = 1 - alpha^e / 2 and high = 1 / low, where the score argues against w:
+
+        formula 11:  flip if d > high;      by chance 1 - exp(-d) if low < d < high
+        formula 14:  flip if d / n > high;  by chance 1 - exp(-d / (e n)) if low < d / n < high
+
+    n is one more than the flips of the weight so far. All comparisons are strict: at d = high nothing flips.
+    """
+    if annealing == "released":
+        epoch = min(epoch, 2)
+    low = 1.0 - alpha**epoch / 2.0
+    high = 1.0 / low
+    strength = weight * score / threshold  # d where the score argues against w, else <= 0
+    if formula == 14:
+        strength = strength / count
+    chance = -torch.expm1(-strength / (epoch if formula == 14 else 1))
+    by_chance = (strength > low) & (strength < high) & (torch.rand_like(weight) < chance)
+    flips = (strength > high) | by_chance
+    return torch.where(flips, -weight, weight), count + flips.to(count.dtype)
+
+
+def prob_bop_update(
+    weight: Tensor, average: Tensor, count: Tensor, gradient: Tensor, gamma: float, **band: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of ProbBop: the score is Bop's average, from zero; `band` as in `probabilistic_flip`."""
+    average = torch.lerp(average, gradient, gamma)
+    weight, count = probabilistic_flip(weight, average, count, **band)  # type: ignore[arg-type]
+    return weight, average, count
+
+
+def prob_bop_second_order_update(
+    weight: Tensor,
+    average: Tensor,
+    square: Tensor,
+    count: Tensor,
+    gradient: Tensor,
+    gamma: float,
+    sigma: float,
+    **band: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One step of ProbBop2ndOrder: the score is Bop2ndOrder's, m / (sqrt(v) + 1e-10), both from zero."""
+    average = torch.lerp(average, gradient, gamma)
+    square = torch.lerp(square, gradient * gradient, sigma)
+    score = average / (square.sqrt() + EPS)
+    weight, count = probabilistic_flip(weight, score, count, **band)  # type: ignore[arg-type]
+    return weight, average, square, count
+
+
+def _check(threshold: float, alpha: float, formula: int, annealing: str, **rates: float) -> None:
+    for name, rate in rates.items():
+        if not 0.0 < rate <= 1.0:
+            raise ValueError(f"{name} must lie in (0, 1], not {rate}")
+    if not threshold > 0.0:
+        raise ValueError(f"threshold must be > 0, not {threshold}")
+    if not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha must lie in [0, 1], not {alpha}")
+    if formula not in (11, 14):
+        raise ValueError(f"formula must be 11 or 14, not {formula}")
+    if annealing not in ("mended", "released"):
+        raise ValueError(f"annealing must be 'mended' or 'released', not {annealing!r}")
+
+
+@method(
+    paper=PAPER,
+    gamma=log(1e-4, 1e-6, 1e-1),
+    threshold=log(1e-8, 1e-10, 1e-4),
+    alpha=uniform(0.5, 0.1, 0.99),
+    formula=choice(11, 14),
+    annealing=choice("mended", "released"),
+)
+def prob_bop(gamma: float, threshold: float, alpha: float, formula: int, annealing: str) -> WeightRule:
+    """Bop that draws whether to flip where the average is near the threshold."""
+    _check(threshold, alpha, formula, annealing, gamma=gamma)
+    optimizer = partial(
+        Flipper,
+        update=partial(prob_bop_update, formula=formula, annealing=annealing),  # type: ignore[arg-type]
+        state=dict(average=torch.zeros_like, count=torch.ones_like),
+        elementwise=False,
+        gamma=gamma,
+        threshold=threshold,
+        alpha=alpha,
+        epoch=1,
+    )
+    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)
+
+
+@method(
+    paper=PAPER,
+    gamma=log(1e-8, 1e-8, 1e-1),
+    sigma=log(1e-3, 1e-5, 1e-1),
+    threshold=log(1e-8, 1e-8, 1.0),
+    alpha=uniform(0.6, 0.1, 0.99),
+    formula=choice(11, 14),
+    annealing=choice("mended", "released"),
+)
+def prob_bop_second_order(
+    gamma: float, sigma: float, threshold: float, alpha: float, formula: int, annealing: str
+) -> WeightRule:
+    """Bop with a second moment that draws whether to flip near the threshold."""
+    _check(threshold, alpha, formula, annealing, gamma=gamma, sigma=sigma)
+    optimizer = partial(
+        Flipper,
+        update=partial(prob_bop_second_order_update, formula=formula, annealing=annealing),  # type: ignore[arg-type]
+        state=dict(average=torch.zeros_like, square=torch.zeros_like, count=torch.ones_like),
+        elementwise=False,
+        gamma=gamma,
+        sigma=sigma,
+        threshold=threshold,
+        alpha=alpha,
+        epoch=1,
+    )
+    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)

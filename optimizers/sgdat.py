@@ -1,0 +1,103 @@
+"""SGDT and SGDAT: latent SGD whose weight follows the sign of the latent only beyond a threshold.
+
+Gu et al., Neurocomputing 555, 2023, from the released code; the paper's text was not at hand. Both latents
+start at ZERO there, beside random first signs. Of SGDT the latent is clipped to [-1, 1], of SGDAT it is not.
+
+In SGDAT the threshold grows with the flips of the weight. The release keeps that count (and the momentum) in
+an optimizer that its training script makes anew in every epoch, so what the script counts are the flips of
+the epoch: `counted="epoch"`. The optimizer by itself counts those of the whole run, which is an annealing
+that depends on the run's length: `counted="run"`. UNCERTAIN: which of them the paper means; and the default
+threshold, 1e-6 in some versions of the README and 1e-7 in others. The momentum here is not reset.
+
+Without a clip only threshold / lr matters, not each of them, unless lr follows a schedule.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs
+
+PAPER = (
+    "Gu et al., SGDAT, an optimization method for binary neural networks, Neurocomputing 555, 2023, "
+    "https://doi.org/10.1016/j.neucom.2023.126431"
+)
+
+
+def sgdt_update(
+    weight: Tensor, latent: Tensor, gradient: Tensor, lr: float, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """One step of SGDT: w becomes the sign of the latent where |latent| > threshold, else it stays."""
+    latent = (latent - lr * gradient).clamp(-1.0, 1.0)
+    return torch.where(latent.abs() > threshold, sign(latent), weight), latent
+
+
+def sgdat_update(
+    weight: Tensor,
+    latent: Tensor,
+    velocity: Tensor,
+    count: Tensor,
+    epoch_of_count: Tensor,
+    gradient: Tensor,
+    lr: float,
+    threshold: float,
+    momentum: float,
+    epoch: int,
+    counted: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """One step of SGDAT: w becomes the sign of the latent where |latent| > threshold · n, else it stays.
+
+    n, from zero, counts the flips of the weight before this step, in the run or in the epoch; so the first is
+    free of a threshold, and only a latent of exactly zero, a dead gradient, leaves the weight as it is.
+    """
+    if counted == "epoch":
+        count = torch.where(epoch_of_count == epoch, count, 0.0)
+    velocity = momentum * velocity + gradient
+    latent = latent - lr * velocity
+    after = torch.where(latent.abs() > threshold * count, sign(latent), weight)
+    return after, latent, velocity, count + (after != weight), torch.full_like(epoch_of_count, epoch)
+
+
+def _check(lr: float, threshold: float) -> None:
+    if not lr > 0.0:
+        raise ValueError(f"lr must be > 0, not {lr}")
+    if not threshold >= 0.0:
+        raise ValueError(f"threshold must be >= 0, not {threshold}")
+
+
+@method(paper=PAPER, lr=log(1e-4, 1e-5, 1.0), threshold=log(1e-8, 1e-9, 1e-3))
+def sgdt(lr: float, threshold: float) -> WeightRule:
+    """Latent SGD from zero whose weight changes only beyond a threshold."""
+    _check(lr, threshold)
+    optimizer = partial(
+        Flipper, update=sgdt_update, state=dict(latent=torch.zeros_like), lr=lr, threshold=threshold
+    )
+    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)
+
+
+@method(
+    paper=PAPER,
+    lr=log(1e-4, 1e-5, 1e-3),
+    threshold=log(1e-7, 1e-9, 1e-4),
+    momentum=choice(0.0, 0.9),
+    counted=choice("run", "epoch"),
+)
+def sgdat(lr: float, threshold: float, momentum: float, counted: str) -> WeightRule:
+    """Latent SGD from zero with a threshold that grows with the flips of the weight."""
+    _check(lr, threshold)
+    if not 0.0 <= momentum < 1.0:
+        raise ValueError(f"momentum must lie in [0, 1), not {momentum}")
+    if counted not in ("run", "epoch"):
+        raise ValueError(f"counted must be 'run' or 'epoch', not {counted!r}")
+    state = {name: torch.zeros_like for name in ("latent", "velocity", "count")}
+    optimizer = partial(
+        Flipper,
+        update=partial(sgdat_update, counted=counted),
+        state={**state, "epoch_of_count": lambda weight: weight.new_zeros(())},
+        lr=lr,
+        threshold=threshold,
+        momentum=momentum,
+        epoch=1,
+    )
+    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)
