@@ -16,11 +16,12 @@ from report.statistics import (
     standard_deviation,
     t_interval,
 )
+from report.styles import MANY_METHODS
 from report.tidy import score
 
 LEVEL = 0.05
 BEST, WITHIN, WORSE, UNTOLD = "best", "within noise of best", "worse", "cannot tell"
-ABSENT, ALONE = "no score", "only method"
+ABSENT, ALONE, CONTROL = "no score", "only method", "control"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All methods of a task, in the order of the plan."""
+    """All methods of a task: in the order of the plan, or if they are many the best first, controls last."""
 
     task: Task
     standings: list[Standing]
@@ -63,6 +64,7 @@ class Comparison:
 def compare(records: Records, task: Task) -> Comparison:
     """Mean, interval and paired comparison of every method of a task.
 
+    Controls get their mean and interval, and their difference to the best, but compete with nobody.
     The best method is chosen by looking at the same scores, so Holm's correction covers all pairs of methods:
     testing only the others against the best would call equal methods different too often.
     Seeds say how a method varies, not how the test set does: a difference that seeds repeat faithfully is
@@ -73,11 +75,14 @@ def compare(records: Records, task: Task) -> Comparison:
         cell.method: {run.seed: score(run) for run in records.finals(cell) if run.scored} for cell in cells
     }
     means = {method: float(np.mean(list(scores.values()))) for method, scores in finals.items() if scores}
-    best = max(means, key=lambda method: means[method], default=None)
-    pairs = list(itertools.combinations(means, 2))
+    competing = [method for method in means if method not in records.controls]
+    best = max(competing, key=lambda method: means[method], default=None)
+    pairs = list(itertools.combinations(competing, 2))
     corrected = holm([paired_p(*common(finals[a], finals[b])) for a, b in pairs])
     p_values = {frozenset(pair): p for pair, p in zip(pairs, corrected, strict=True)}
     standings = [stand(records, cell, finals, means, best, p_values) for cell in cells]
+    if len(standings) > MANY_METHODS:
+        standings.sort(key=lambda each: (each.method in records.controls, -np.nan_to_num(each.mean)))
     return Comparison(task, standings, best, sum(not math.isnan(p) for p in corrected))
 
 
@@ -103,7 +108,7 @@ def stand(
     if scores and best is not None and best != cell.method:
         mine, theirs = common(finals[cell.method], finals[best])
         difference = float(np.mean(np.subtract(mine, theirs))) if mine else math.nan
-        p = p_values[frozenset((cell.method, best))]
+        p = p_values.get(frozenset((cell.method, best)), math.nan)
         resolution = smallest_difference(mean, means[best], images)
     standing = Standing(
         method=cell.method,
@@ -121,7 +126,9 @@ def stand(
         p=p,
         mark="",
     )
-    return replace(standing, mark=mark(standing, best, alone=len(means) == 1))
+    if cell.method in records.controls and scores:
+        return replace(standing, mark=CONTROL)
+    return replace(standing, mark=mark(standing, best, alone=len(means.keys() - records.controls) == 1))
 
 
 def mark(standing: Standing, best: str | None, alone: bool) -> str:

@@ -9,8 +9,8 @@ from report import figures
 from report.compare import Comparison
 from report.numbers import percent, spread
 from report.read import Task
-from report.styles import Looks
-from report.tuning import MANY_METHODS, MANY_TRIALS, Tuning, tuning_figure
+from report.styles import MANY_METHODS, Looks
+from report.tuning import MANY_TRIALS, Tuning, tuning_figure
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,13 @@ def curve_drawing(curve: Curve, task: Task, curves: pd.DataFrame, looks: Looks) 
     last = curves[curves["epoch"] == curves["epoch"].max()].groupby("method", sort=False)[curve.column].mean()
     scale = curve.options.get("scale", 1.0)
     ends = "; ".join(f"{method} {scale * value:.4g}" for method, value in last.items())
+    many = curves["method"].nunique() > MANY_METHODS
+    figure = figures.curve_panels if many else figures.curve_figure
     return Drawing(
         name,
-        figures.curve_figure(name, curves, curve.column, curve.title, looks, **curve.options),
+        figure(name, curves, curve.column, curve.title, looks, **curve.options),
         f"{curve.title} against the epoch on {task.title}. At the last epoch: {ends}.",
-        curve.caption,
+        f"{curve.caption} Grey: the range of all methods' means." if many else curve.caption,
         "curves.csv",
     )
 
@@ -111,6 +113,15 @@ def curve_drawing(curve: Curve, task: Task, curves: pd.DataFrame, looks: Looks) 
 def layers_drawing(task: Task, layers: pd.DataFrame, looks: Looks) -> Drawing:
     name = f"layers-{task.key}"
     panels = layers["layer"].nunique()
+    if layers["method"].nunique() > MANY_METHODS:
+        return Drawing(
+            name,
+            figures.layers_map(name, layers, looks),
+            f"Flips per weight and step of every method in every binary layer on {task.title}.",
+            "Log10 of the flips per weight and step, mean over the whole training and all seeds, for every "
+            "binary layer. A dash: no flip at all.",
+            "flips.csv",
+        )
     return Drawing(
         name,
         figures.layers_figure(name, layers, looks),

@@ -155,6 +155,51 @@ def curve_line(
     return float(last.iloc[-1]) if len(last) else math.nan
 
 
+def curve_panels(
+    name: str,
+    curves: pd.DataFrame,
+    column: str,
+    title: str,
+    looks: Looks,
+    *,
+    scale: float = 1.0,
+    log: bool = False,
+    floor: float | None = None,
+    late: bool = False,
+) -> str:
+    """`curve_figure` for more methods than a panel can hold: one panel each, the range of all in grey."""
+    curve_of = dict(iter(curves.groupby("method")))
+    methods = [method for method in looks if method in curve_of]
+    means = (curves.groupby(["method", "epoch"])[column].mean() * scale).unstack()
+    if log:
+        means = means.where(means > 0)
+    rows = math.ceil(len(methods) / 3)
+    height = 70 + 96 * rows
+
+    def paint(figure: Figure) -> None:
+        grid = figure.subplots(rows, 3, sharex=True, sharey=True, squeeze=False)
+        figure.subplots_adjust(0.125, 40 / height, 0.98, 1 - 52 / height, wspace=0.1, hspace=0.62)
+        figure.suptitle(title, y=1 - 8 / height, fontsize=13)
+        for axes, method in zip(grid.flat, methods, strict=False):
+            axes.fill_between(means.columns, means.min(), means.max(), color=RULE, linewidth=0, zorder=1)
+            curve_line(axes, curve_of[method], column, scale, log, looks[method], 0)
+            axes.set_title(fold(method), color=looks[method].color, fontsize=10, pad=3)
+        for axes in list(grid.flat)[len(methods) :]:
+            axes.set_visible(False)
+        for axes in (each for each in grid.flat if each.get_visible()):
+            epoch_axis(axes, int(curves["epoch"].max()))
+            axes.set_xlabel("")
+            if log:
+                log_axis(axes)
+            if late:
+                axes.set_ylim(bottom=late_start(curves, column) * scale)
+            if floor is not None:
+                axes.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        figure.supxlabel("epoch", fontsize=12, color=MUTED, y=6 / height)
+
+    return draw(name, WIDTH, height, paint)
+
+
 def late_start(curves: pd.DataFrame, column: str) -> float:
     """The lowest value after the first sixth of the training."""
     late = curves[curves["epoch"] > curves["epoch"].max() / 6]
@@ -198,6 +243,33 @@ def layers_figure(name: str, layers: pd.DataFrame, looks: Looks) -> str:
         figure.legend(
             lines, methods, loc="upper left", ncols=columns, bbox_to_anchor=(0.1, 1.0), handlelength=3
         )
+
+    return draw(name, WIDTH, height, paint)
+
+
+def layers_map(name: str, layers: pd.DataFrame, looks: Looks) -> str:
+    """`layers_figure` for many methods: log10 of the mean flip rate, a row each, a column for every layer."""
+    names = list(dict.fromkeys(layers["layer"]))
+    rates = layers.groupby(["method", "layer"])["flip_rate"].mean().unstack()[names]
+    methods = [method for method in looks if method in rates.index]
+    exponents = np.log10(rates.loc[methods].where(rates > 0)).to_numpy()
+    height = 64 + 26 * len(methods)
+
+    def paint(figure: Figure) -> None:
+        left = margin(methods) / WIDTH
+        axes = figure.add_axes((left, 8 / height, 1 - left - 0.02, 1 - 56 / height))
+        image = axes.imshow(exponents, aspect="auto", cmap="cividis")
+        middle = float(np.nanmean(image.get_clim()))
+        for row, column in np.ndindex(*exponents.shape):
+            value = exponents[row, column]
+            text = "–" if math.isnan(value) else f"{value:.1f}".replace("-", "\u2212")
+            color = TEXT if math.isnan(value) else "#ffffff" if value < middle else "#000000"
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=10.5)
+        axes.set_yticks(range(len(methods)), [fold(method).replace("\n", "") for method in methods])
+        axes.set_xticks(range(len(names)), [f"layer {each}" if each.isdigit() else each for each in names])
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0, labelcolor=TEXT)
+        axes.grid(False)
 
     return draw(name, WIDTH, height, paint)
 

@@ -83,6 +83,11 @@ class Records:
     runs: list[Run]
     data: dict[str, dict[str, Any]]  # what data/<name>.json says; empty where there is no such file
 
+    @functools.cached_property
+    def controls(self) -> frozenset[str]:
+        """The methods that compete with nobody: floors and ceilings to read the others by."""
+        return frozenset(name for name, card in self.plan["methods"].items() if card.get("control"))
+
     def finals(self, cell: Cell) -> list[Run]:
         return self._by_cell[cell.name, "final"]
 

@@ -7,6 +7,7 @@ from report.svg import SERIES
 
 # Seven markers and eight colours: 56 methods before a pair repeats.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MANY_METHODS = 8  # with more, lines would cover each other: panels, each with the range of all in grey
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
 
 

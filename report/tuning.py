@@ -11,11 +11,10 @@ from matplotlib.ticker import MaxNLocator
 from report.axes import WIDTH, fold
 from report.read import Cell, Records
 from report.statistics import evenly
-from report.styles import Look, Looks
+from report.styles import MANY_METHODS, Look, Looks
 from report.svg import MUTED, RULE, TEXT, draw
 from report.tidy import best_so_far, published_default, score, tuning_curve
 
-MANY_METHODS = 8  # from here on the others' lines would cover each other: their range is drawn
 MANY_TRIALS = 100  # of one panel: further points and dots are not drawn
 
 

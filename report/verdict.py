@@ -2,7 +2,7 @@
 
 import math
 
-from report.compare import ABSENT, ALONE, BEST, UNTOLD, WITHIN, WORSE, Comparison, Standing
+from report.compare import ABSENT, ALONE, BEST, CONTROL, UNTOLD, WITHIN, WORSE, Comparison, Standing
 from report.numbers import count, percent, spread_percent
 from report.read import Records, Run
 
@@ -45,6 +45,9 @@ def rest(top: Standing, comparison: Comparison, groups: dict[str, list[str]]) ->
         for each in comparison.marked(UNTOLD):
             reason = "runs of it diverged" if each.diverged else "too few runs can be compared"
             sentences.append(f"Where {each.method} stands the data cannot tell: {reason}.")
+    if controls := comparison.marked(CONTROL):
+        told = listing([f"{each.method} {spread_percent(each)}" for each in controls])
+        sentences.append(f"To read this by: {told}.")
     if groups[ABSENT]:
         sentences.append(f"{listing(groups[ABSENT])} {have(groups[ABSENT])} no finished final run.")
     return sentences
