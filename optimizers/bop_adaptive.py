@@ -72,7 +72,7 @@ def _check(threshold: float, **rates: float) -> None:
         raise ValueError(f"threshold must be >= 0, not {threshold}")
 
 
-@method(paper=IDEA, gamma=log(1e-2, 1e-5, 1e-1), threshold=log(1.0, 0.1, 10.0))
+@method(paper=IDEA, gamma=log(1e-2, 1e-5, 1e-1), threshold=log(0.3, 0.01, 10.0))
 def bop_layer(gamma: float, threshold: float) -> WeightRule:
     """Bop with a threshold in units of the layer's average gradient signal."""
     _check(threshold, gamma=gamma)
@@ -87,7 +87,7 @@ def bop_layer(gamma: float, threshold: float) -> WeightRule:
     return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)
 
 
-@method(paper=IDEA, gamma=log(1e-2, 1e-5, 1e-1), flip_rate=log(1e-3, 1e-6, 1e-1))
+@method(paper=IDEA, gamma=log(1e-3, 1e-5, 1e-1), flip_rate=log(3e-3, 1e-5, 1e-1))
 def bop_quantile(gamma: float, flip_rate: float) -> WeightRule:
     """Bop in which every layer may flip the same share of its weights in a step."""
     _check(0.0, gamma=gamma, flip_rate=flip_rate)
@@ -106,7 +106,7 @@ def bop_quantile(gamma: float, flip_rate: float) -> WeightRule:
     paper=IDEA,
     gamma=log(1e-2, 1e-5, 1e-1),
     sigma=log(1e-3, 1e-5, 1e-1),
-    threshold=log(0.1, 1e-4, 1.0),
+    threshold=log(0.03, 1e-4, 1.0),
 )
 def bop_weight(gamma: float, sigma: float, threshold: float) -> WeightRule:
     """Bop with a threshold for each weight in units of the size of its own gradient."""

@@ -28,10 +28,10 @@ def cema_update(
 
 @method(
     paper=(
-        "Quist et al., Understanding weight-magnitude hyperparameters in training binary networks, ICLR 2023, "
-        "https://arxiv.org/abs/2303.02452"
+        "Quist et al., Understanding weight-magnitude hyperparameters in training binary networks, "
+        "ICLR 2023, https://arxiv.org/abs/2303.02452"
     ),
-    alpha=log(1e-3, 1e-5, 1e-1),
+    alpha=log(1e-3, 1e-6, 1e-1),
     gamma=log(0.1, 1e-3, 1.0),
 )
 def cema(alpha: float, gamma: float) -> WeightRule:

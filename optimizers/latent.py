@@ -1,10 +1,11 @@
 """Latent weights: keep a real weight, use its sign, send the gradient straight through to the real one.
 
 The family of BinaryConnect (https://arxiv.org/abs/1511.00363) and BinaryNet (https://arxiv.org/abs/1602.02830)
-with the optimizers that people use for it, and some that nobody has published on it: for AdamW and Lion on latent
-weights no study is known. Each is torch's own or the paper's; what they share, and everything that can be put
-around them, is optimizers.core.latent_rule. The sign is scale-free, so with weight decay the latent weight is an
-average of the gradients over some 0.7/(lr weight_decay) steps (half-life), and without it their sum.
+with the optimizers that people use for it, and two of which no study on latent weights is known: AdamW and
+Lion. What they share, and what can be put around them, is in optimizers.core.latent_rule. As the sign is
+scale-free, a latent weight under SGD is the sum of its gradients, or with weight decay an average whose
+half-life is 0.7/(lr weight_decay) steps. The decoupled decay of AdamW and Lion is searched over larger values
+than the coupled one of the others: smaller ones do nothing in some thousands of steps.
 """
 
 from collections.abc import Iterable
@@ -17,6 +18,11 @@ from optimizers.core import Flipper, WeightRule, choice, log, method, uniform
 from optimizers.core.latent_rule import LATENT, LatentStep, latent_rule
 
 BINARY_NET = "Courbariaux et al., BinaryNet, 2016, https://arxiv.org/abs/1602.02830"
+
+# The same habits with other defaults; the order of the hyperparameters stays.
+_ADAMW: dict[str, Any] = LATENT | {"weight_decay": choice(0.01, 0.0, 0.1, 1.0)}
+_LION: dict[str, Any] = LATENT | {"weight_decay": choice(0.0, 0.01, 0.1, 1.0)}
+_BINARY_NET: dict[str, Any] = LATENT | {"glorot_rate": choice(True, False)}
 
 
 def lion_update(
@@ -31,8 +37,8 @@ def lion_update(
     """One step of Lion (Chen et al. 2023, Algorithm 2): the new latent weight and the new average.
 
     The step is the sign of the average after a short look ahead (beta1), the average that is kept is longer
-    (beta2); it starts at zero. This sign is 0 at 0, as published: a gradient that was always zero moves nothing
-    but through weight_decay, which is decoupled.
+    (beta2); it starts at zero. This sign is 0 at 0, as published: where all gradients were zero, only the
+    decay, which is decoupled, moves a weight.
     """
     ahead = beta1 * average + (1.0 - beta1) * gradient
     weight = weight - lr * (torch.sign(ahead) + weight_decay * weight)
@@ -67,8 +73,15 @@ class LatentLion(LatentStep, Flipper):
         for name, value in (("beta1", beta1), ("beta2", beta2)):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"{name} must lie in [0, 1), not {value}")
-        hypers = dict(lr=lr, beta1=beta1, beta2=beta2, weight_decay=weight_decay)
-        super().__init__(params, lion_update, {"average": torch.zeros_like}, **hypers)
+        super().__init__(
+            params,
+            lion_update,
+            {"average": torch.zeros_like},
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=weight_decay,
+        )
 
 
 @method(paper=BINARY_NET, lr=log(1.0, 1e-2, 1e2), **LATENT)
@@ -118,7 +131,7 @@ def latent_adam(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightR
     lr=log(1e-3, 1e-5, 1e-1),
     beta1=uniform(0.9, 0.0, 0.99),
     beta2=choice(0.999, 0.99, 0.9999),
-    **(LATENT | {"weight_decay": choice(0.01, 0.0, 0.1, 1.0)}),
+    **_ADAMW,
 )
 def latent_adamw(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
     """Adam with decoupled weight decay on latent weights; their sign is the weight."""
@@ -146,7 +159,7 @@ def latent_adamax(lr: float, beta1: float, beta2: float, **habits: Any) -> Weigh
     lr=log(1e-4, 1e-5, 1e-1),
     beta1=uniform(0.9, 0.0, 0.99),
     beta2=choice(0.99, 0.9, 0.999),
-    **(LATENT | {"weight_decay": choice(0.0, 0.01, 0.1, 1.0)}),
+    **_LION,
 )
 def latent_lion(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
     """Lion on latent weights, steps of one size by the sign of an average; their sign is the weight."""
@@ -158,15 +171,15 @@ def latent_lion(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightR
     lr=log(1e-3, 1e-5, 1e-1),
     beta1=uniform(0.9, 0.0, 0.99),
     beta2=choice(0.999, 0.99, 0.9999),
-    **(LATENT | {"glorot_rate": choice(True, False)}),
+    **_BINARY_NET,
 )
 def binarynet_adam(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
     """BinaryNet's recipe, Adam from a start in U(-1, 1) with Glorot scaling of the learning rate.
 
     As in the released Theano code: H = 1, clip at H, slope 1 within it, and a learning rate times
-    sqrt((fan in + fan out) / 1.5) for each layer. What differs: Lasagne's Adam adds eps = 1e-8 before it corrects
-    the second moment's bias, torch's after it; the rate's decay to 3e-7, one factor per epoch, the squared hinge
-    loss and the batch size are for the experiment to say.
+    sqrt((fan in + fan out) / 1.5) for each layer. What differs: Lasagne's Adam adds eps = 1e-8 before it
+    corrects the second moment's bias, torch's after it. The decay of the rate to 3e-7 is for the experiment
+    to say; the squared hinge loss is no part of a method.
     """
     return latent_rule(
         LatentAdam, habits, start_at_one=True, lr=lr, betas=(beta1, beta2), eps=1e-8, fused=True

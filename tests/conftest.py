@@ -49,18 +49,19 @@ class Training:
         x, labels = noisy_prototypes(self.shape, number)
         return F.cross_entropy(self.model(x), labels)
 
-    def step(self, loss_scale: float = 1.0) -> float:
-        """One step of both optimizers; the loss before it."""
+    def step(self, loss_scale: float = 1.0, halves: int = 1, loss: Tensor | None = None) -> float:
+        """One step of both optimizers; the loss before it. `halves`: in how many parts its gradient comes."""
         self.steps += 1
         progress = min(1.0, self.steps / PLANNED)
         tell_time(self.weights, self.timed, epoch=1 + self.steps // EPOCH, progress=progress)
-        seed_draws(torch.device("cpu"), "step", self.steps)
-        loss = self.loss(self.steps)
         self.model.zero_grad()
-        (loss * loss_scale).backward()
+        for _ in range(halves):
+            seed_draws(torch.device("cpu"), "step", self.steps)
+            value = self.loss(self.steps) if loss is None else loss
+            (value * (loss_scale / halves)).backward()
         self.weights.step()
         self.real.step()
-        return loss.item()
+        return value.item()
 
     def signs(self) -> Tensor:
         """All effective binary weights, flat."""

@@ -1,15 +1,16 @@
-"""What keeps latent weights from flipping too often, or wakes those that never do, around any optimizer's step.
+"""What keeps latent weights from flipping too often, or wakes those that never do, around a step.
 
-Four additions, each off unless a parameter group has an entry of its name, with its strength:
+Four additions, each off unless a parameter group has an entry of its name, with its strength (`dampening` is
+taken: torch's SGD has a group entry of that name for something else):
 
-* dampening, freeze: M. Nagel et al., Overcoming Oscillations in Quantization-Aware Training, ICML 2022,
-  https://arxiv.org/abs/2203.11086, Eq. 5 and Algorithm 1, and its released code.
+* dampen, freeze: M. Nagel et al., Overcoming Oscillations in Quantization-Aware Training, ICML 2022,
+  https://arxiv.org/abs/2203.11086, as its released code has them.
 * ags, sad: J. Xiang et al., OvSW: Overcoming Silent Weights for Accurate Binary Neural Networks, ECCV 2024,
-  https://arxiv.org/abs/2407.05257, and its released code.
+  https://arxiv.org/abs/2407.05257, as its released code has them.
 
-Nagel et al. have several bits. At one bit, where a weight has two values, the direction of a flip is always the
-opposite of its last one: every flip of a weight but its first is an oscillation. Their EMA of the integer weight
-becomes that of the sign, which decides where a weight is frozen; a frozen latent weight keeps its magnitude.
+Nagel et al. have several bits. At one bit, where a weight has two values, a flip always reverses the one
+before: every flip of a weight but its first is an oscillation. Their average of the integer weight becomes
+one of the sign, which decides where a weight is frozen; a frozen latent weight keeps its magnitude.
 
 A flip is one of the deployed sign. Where a transform centres the weights of an output or ranks them
 (standardise, recu, bi_half), a frozen latent weight stands still, but its deployed sign still depends on the
@@ -28,11 +29,12 @@ from optimizers.core.pseudo_gradients import sign
 
 SILENT = 1e-4  # OvSW's threshold, in flips per step
 SLOW, FAST = 0.001, 0.01  # what one step adds to OvSW's tracker, and to the averages of Nagel et al.
+FREEZING = ("oscillations", "has_flipped", "sign_average", "frozen")  # the states of `freezing_update`
 
 FLIP_CONTROL: dict[str, Hyper] = dict(
     ags=optional(log(0.01, 1e-3, 1e-1)),
     sad=optional(log(2e-5, 1e-6, 1e-2)),
-    dampening=optional(log(0.1, 1e-6, 1.0)),
+    dampen=optional(log(0.1, 1e-6, 1.0)),
     freeze=optional(log(0.1, 0.02, 0.5)),
 )
 
@@ -48,7 +50,7 @@ def dampening_gradient(weight: Tensor, strength: float) -> Tensor:
 
 
 def scaled_gradient(gradient: Tensor, weight: Tensor, delta: float) -> Tensor:
-    """OvSW's adaptive gradient scaling: for each output, a gradient of at least delta times its weights' norm.
+    """OvSW's adaptive gradient scaling: in each output, a gradient of at least delta times its weights' norm.
 
     Where |g|/|w| < delta, g is multiplied by delta |w|/|g|; at equality it stays. As in the released code |g|
     counts as 1e-6 at least and |w| as 1e-3: a gradient of zero stays zero.
@@ -84,13 +86,13 @@ def freezing_update(
     positive: Tensor,
     threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One step of Nagel's Algorithm 1 at one bit: the four states after it.
+    """One step of Nagel's iterative freezing at one bit: the four states after it.
 
     oscillations: f, the average of 1 where a flip reverses another; starts at zero.
     has_flipped: 1 from a weight's first flip on, which reverses none.
     average: of the signs, from the sign at the start.
-    frozen: 0, or for ever the sign of `average` in the step in which f exceeded the threshold; the average does
-        not yet know the sign of that step, as in the released code. At f = threshold a weight is free.
+    frozen: 0, or for ever the sign of `average` in the step in which f exceeded the threshold; the average
+        has not yet seen the sign of that step, as in the released code. At f = threshold a weight is free.
     flipped, positive: whether the deployed sign changed in this step, and whether it is +1 now.
     """
     oscillations = (1.0 - FAST) * oscillations + FAST * (has_flipped * flipped)
@@ -105,11 +107,11 @@ def watches_flips(group: Mapping[str, Any]) -> bool:
 
 
 def before_step(weight: Tensor, state: Mapping[str, Tensor], group: Mapping[str, Any]) -> None:
-    """Replace the weight's gradient by the one that the group's controls want, in the order of the papers' code."""
+    """Replace the weight's gradient by what the group's controls make of it, OvSW's in its code's order."""
     gradient = weight.grad
     assert gradient is not None
-    if "dampening" in group:
-        strength = dampening_strength(group["dampening"], group["progress"])
+    if "dampen" in group:
+        strength = dampening_strength(group["dampen"], group["progress"])
         gradient = gradient + dampening_gradient(weight, strength)
     if "ags" in group:
         gradient = scaled_gradient(gradient, weight, group["ags"])
@@ -139,15 +141,16 @@ def after_step(
         tracker.copy_(tracked_flips(tracker, flipped))
     if "freeze" in group:
         if "frozen" not in state:
-            names = ("oscillations", "has_flipped", "average", "frozen")
-            state.update({name: torch.zeros_like(weight) for name in names})
-            state["average"].copy_(2.0 * was_positive - 1.0)
-        kept = [state[name] for name in ("oscillations", "has_flipped", "average", "frozen")]
+            state.update({name: torch.zeros_like(weight) for name in FREEZING})
+            state["sign_average"].copy_(2.0 * was_positive - 1.0)
+        kept = [state[name] for name in FREEZING]
         threshold = freezing_threshold(group["freeze"], group["progress"])
-        was_free = kept[3] == 0.0
-        for old, new in zip(kept, freezing_update(*kept, flipped, positive, threshold), strict=True):
+        was_free = state["frozen"] == 0.0
+        oscillations, has_flipped, average, frozen = kept
+        updated = freezing_update(oscillations, has_flipped, average, frozen, flipped, positive, threshold)
+        for old, new in zip(kept, updated, strict=True):
             old.copy_(new)
-        now_frozen = was_free & (kept[3] != 0.0)
+        now_frozen = was_free & (frozen != 0.0)
         # A weight of exactly zero would keep the sign +1 whatever it is frozen at.
         size = weight.abs().clamp(min=torch.finfo(weight.dtype).tiny)
-        weight.copy_(torch.where(now_frozen, torch.copysign(size, kept[3]), weight))
+        weight.copy_(torch.where(now_frozen, torch.copysign(size, frozen), weight))

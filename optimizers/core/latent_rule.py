@@ -1,17 +1,19 @@
-"""What all methods on latent weights share: their habits, what they can do besides, and the step around a step.
+"""What all methods on latent weights share: habits, what can be put around them, and the step around a step.
 
-What the field treats as fixed habits are hyperparameters, because the reply to the reviewers of "Latent Weights
-Do Not Exist" says that they are part of what must be tuned: the scale of the start, the clip, the pseudo-gradient,
-weight decay, BinaryNet's Glorot scaling of the learning rate. What later papers put around an optimizer is optional.
+What the field treats as fixed habits are hyperparameters, because the reply to the reviewers of "Latent
+Weights Do Not Exist" says that they are part of what must be tuned: the scale of the start, the clip, the
+pseudo-gradient, weight decay, BinaryNet's Glorot scaling of the learning rate. What later papers add is
+optional:
 
 * binarize: a binarization that changes in the course of the training or draws ("stochastic" is that of
   BinaryConnect). Where it is set, it takes the place of pseudo_gradient, whatever that says.
 * transform: see optimizers.core.transforms.
-* ags, sad, dampening, freeze: see optimizers.core.flip_control.
-* real_until: the weights of the forward pass in training are the latent weights themselves before this share of the
-  training, binary after it (the two steps of AdamBNN, Liu et al., ICML 2021, https://arxiv.org/abs/2106.11309,
-  where each step is a whole training with its own learning rate and weight decay: those are for the experiment to
-  schedule). Evaluation is always of binary weights, before that point with batch norm's statistics of real ones.
+* ags, sad, dampen, freeze: see optimizers.core.flip_control.
+* real_until: before this share of the training its forward pass reads the latent weights themselves, and
+  afterwards binary ones: the two steps of AdamBNN (Liu et al., ICML 2021, https://arxiv.org/abs/2106.11309),
+  where each is a whole training with a learning rate and a weight decay of its own; those are for the
+  experiment to schedule. Evaluation is always of binary weights; in the first step batch norm's statistics
+  are still those of the real ones.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +25,7 @@ from torch.optim import Optimizer
 
 from optimizers.core import flip_control
 from optimizers.core.flip_control import FLIP_CONTROL
-from optimizers.core.hyper import Hyper, choice, log, optional, uniform
+from optimizers.core.hyper import choice, log, optional, uniform
 from optimizers.core.method import Timed, WeightRule
 from optimizers.core.pseudo_gradients import pseudo_gradient as named
 from optimizers.core.pseudo_gradients import sign
@@ -31,10 +33,10 @@ from optimizers.core.transforms import TRANSFORMS, Reading
 
 SLOPES = ("clipped", "identity", "approx_sign", "swish_sign")
 BINARIZATIONS = ("ede", "reste", "stochastic")
-NEEDS_THE_TIME = ("dampening", "freeze")
+NEEDS_THE_TIME = ("dampen", "freeze")
 
 # The defaults are larq's: ste_sign with weight_clip, Glorot uniform start.
-LATENT: dict[str, Hyper] = dict(
+LATENT: dict[str, Any] = dict(
     init_scale=log(1.0, 0.1, 10.0),
     clip=choice(1.0, None),
     weight_decay=choice(0.0, 1e-6, 1e-5, 1e-4),
@@ -71,7 +73,7 @@ class LatentStep(Optimizer):
             group["lr"] *= group["lr_scale"]
             for weight in group["params"]:
                 if weight.grad is not None:
-                    flip_control.before_step(weight, self.state[weight], group)
+                    flip_control.before_step(weight, self.state.get(weight, {}), group)
                     _align_gradient(weight)
                     if flip_control.watches_flips(group):
                         before[weight] = weight.clone()
@@ -105,7 +107,11 @@ class TwoSteps(Timed):
 
 
 def latent_rule(
-    optimizer: type[LatentStep], habits: Mapping[str, Any], *, start_at_one: bool = False, **settings: Any
+    optimizer: Callable[..., LatentStep],
+    habits: Mapping[str, Any],
+    *,
+    start_at_one: bool = False,
+    **settings: Any,
 ) -> WeightRule:
     """The rule of an optimizer on latent weights.
 

@@ -8,12 +8,16 @@ them (https://docs.larq.dev/larq/api/quantizers/):
 * approx_sign: 2 - 2|x| where |x| <= 1 (Bi-Real Net, Liu et al. 2018)
 * swish_sign: b(2 - b x tanh(b x / 2)) / (1 + cosh(b x)) with b = 5 (BNN+, Darabi et al. 2018)
 
-Two that sharpen in the course of the training:
+Two that sharpen in the course of the training, as their released code has them:
 
-* ede: k t (1 - tanh(t x)^2), t from 0.01 to 10, k = max(1/t, 1) (IR-Net, Qin et al. 2020, Eq. 11-13)
-* reste: |x|^((1-o)/o) / o, o from 1 to 3 (ReSTE, Wu et al. 2023)
+* ede: k t (1 - tanh(t x)²) with k = max(1/t, 1), from t = 0.001, nearly the identity, to t = 10 (IR-Net, Qin
+  et al. 2020, https://arxiv.org/abs/1909.10788)
+* reste: |x|^((1-o)/o) / o where |x| <= 1.5, from o = 1, the identity there, to o = 3 (ReSTE, Wu et al. 2023,
+  https://arxiv.org/abs/2308.06689)
 
-And two that are more than a slope: `dsq` learns how sharp it is, `stochastic` draws the sign while training.
+And two that are more than a slope: `dsq` learns how sharp it is (Gong et al. 2019,
+https://arxiv.org/abs/1908.05033), `stochastic` draws the sign while training (BinaryConnect, Courbariaux et
+al. 2015, https://arxiv.org/abs/1511.00363).
 """
 
 import functools
@@ -92,29 +96,32 @@ def _identity(x: Tensor) -> Tensor:
 
 
 def ede_slope(gradient: Tensor, x: Tensor, t: float) -> Tensor:
-    """gradient times k t (1 - tanh(t x)^2) with k = max(1/t, 1)."""
+    """gradient times k t (1 - tanh(t x)²) with k = max(1/t, 1)."""
     return gradient * (max(1.0, t) * (1.0 - torch.tanh(t * x) ** 2))
 
 
 def ede_sharpness(progress: float) -> float:
-    """IR-Net's t at this share of the training, 0.01 to 10 along a straight line of its logarithm (Eq. 12).
+    """IR-Net's t at this share of the training: from 0.001 to 10 along a straight line of its logarithm.
 
-    The paper gives 0.1 and 10 as ends; 0.01 is what its code reaches from, `t_min * 10^(4 i/N)` with 1e-3.
+    The ends are those of the released code; whether the paper prints 0.1 for the first is UNCERTAIN.
     """
     return 1e-3 * 10.0 ** (4.0 * progress)
 
 
 def reste_slope(gradient: Tensor, x: Tensor, o: float) -> Tensor:
-    """gradient times |x|^((1-o)/o) / o within 1.5; within 0.1, where that has a pole, its mean slope."""
+    """gradient times |x|^((1-o)/o) / o where |x| <= 1.5, else 0.
+
+    It is the slope of |x|^(1/o), infinite at 0: where |x| <= 0.1 its mean from 0 to 0.1 stands in for it.
+    """
     size = x.abs()
-    inner = 0.1 ** (1.0 / o) / 0.1
-    slope = torch.where(size > 0.1, size.clamp(min=0.1) ** ((1.0 - o) / o) / o, inner)
+    mean = 0.1 ** (1.0 / o) / 0.1
+    slope = torch.where(size > 0.1, size.clamp(min=0.1) ** ((1.0 - o) / o) / o, mean)
     return gradient * torch.where(size <= 1.5, slope, 0.0)
 
 
 def reste_power(progress: float) -> float:
-    """ReSTE's o at this share of the training: from 1, the identity, to 3."""
-    return 1.0 + 2.0 * (1.0 - math.cos(math.pi / 2 * progress))
+    """ReSTE's o at this share of the training: from 1, the identity, to 3 along a quarter of a cosine."""
+    return 1.0 + 2.0 * (1.0 - math.cos(math.pi / 2.0 * progress))
 
 
 class Ede(Timed):
@@ -136,8 +143,9 @@ class ReSTE(Timed):
 class DSQ(nn.Module):
     """Differentiable soft quantization at one bit, with borders -1 and 1: a tanh whose sharpness is learned.
 
-    Forward sign(x), backward through s tanh(k x) where |x| <= 1, s = 1/(1 - a), k = log(2/a - 1)/2
-    (Gong et al. 2019, Eq. 4-7). a in (0, 0.5] is a real parameter; at 0 the curve is the sign.
+    Forward sign(x), backward through tanh(k x) / (1 - a) where |x| < 1, with k = log(2/a - 1) / 2, so that
+    the curve ends in -1 and 1. `a`, a real parameter, says how far it is from the sign: it starts at 0.2 and
+    is kept in [0.001, 0.5]. The paper learns the borders too.
     """
 
     def __init__(self) -> None:
@@ -145,16 +153,16 @@ class DSQ(nn.Module):
         self.a = nn.Parameter(torch.tensor(0.2))
 
     def forward(self, x: Tensor) -> Tensor:
-        a = self.a.clamp(1e-3, 0.5)
-        k = torch.log(2.0 / a - 1.0) / 2.0
-        soft = torch.tanh(k * x.clamp(-1.0, 1.0)) / (1.0 - a)
-        return _identity(soft)
+        # A clamp in the graph would give no gradient beyond its ends: `a` could never come back.
+        self.a.data.clamp_(1e-3, 0.5)
+        k = torch.log(2.0 / self.a - 1.0) / 2.0
+        return _identity(torch.tanh(k * x.clamp(-1.0, 1.0)) / (1.0 - self.a))
 
 
 class StochasticSign(nn.Module):
-    """While training +1 with probability (1 + x)/2, clipped to [0, 1]; else the sign (BinaryConnect, Eq. 2).
+    """While training +1 with probability (1 + x)/2, clipped to [0, 1], else -1; in evaluation the sign.
 
-    The slope is that of the mean, 1 where |x| <= 1. Draws come from torch's global generator.
+    Backward the slope of its mean: 1 where |x| <= 1. The draws come from torch's global generator.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,10 +172,12 @@ class StochasticSign(nn.Module):
 
 
 class _StochasticSign(torch.autograd.Function):
+    """+1 where a number from [0, 1) is below (1 + x)/2, so never where that is 0; backward clipped."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, uniform: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return sign((x + 1.0) / 2.0 - uniform)
+        return -sign(uniform - (1.0 + x) / 2.0)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

@@ -1,24 +1,26 @@
 """What stands between a latent weight and its sign: scales, standardisation, balance.
 
-Everything is per output: the mean, the deviation and the scale are those of one row of a dense layer's weight,
-or of one filter. Each transform has two readings, one for the training, whose autograd is its gradient, and one
-to deploy: -1 and +1, times at most one positive scale for each output.
+Everything is per output: mean, deviation and scale are those of one row of a dense layer's weight, or of one
+filter. Each transform has two readings: one for the training, whose autograd is its gradient, and one to
+deploy, which gives -1 and +1, times at most one positive scale for each output.
 
 * xnor: alpha sign(w) with alpha = mean|w|, the gradient through alpha too (XNOR-Net, Rastegari et al., ECCV
-  2016, https://arxiv.org/abs/1603.05279, Eq. 6 and 11). The released code also subtracts the mean over the input
-  channels from the stored weight and clamps it before every step, and multiplies the gradient by
-  n (1 - 1/channels): none of that is in the paper, and none of it is here; the clamp is the hyperparameter clip.
-* magnitude_aware: the same forward with alpha as a constant in the backward (Bi-Real Net, Liu et al., ECCV 2018,
+  2016, https://arxiv.org/abs/1603.05279), all of it, as in the code that people use
+  (https://github.com/jiecaoyu/XNOR-Net-PyTorch). Before every step that code also subtracts the mean over the
+  input channels from the stored weight and clamps it, and it multiplies the gradient by n (1 - 1/channels):
+  none of that is here; a clamp is the hyperparameter clip. UNCERTAIN: the paper seems to keep of the gradient
+  through alpha only each weight's own part.
+* magnitude_aware: the same forward, alpha a constant in the backward (Bi-Real Net, Liu et al., ECCV 2018,
   https://arxiv.org/abs/1808.00278; ReActNet, AdamBNN).
 * standardise: the sign of (w - mean)/std, the gradient through both (IR-Net's Libra, Qin et al., CVPR 2020,
-  https://arxiv.org/abs/1909.10788, Eq. 7). IR-Net's shift scale 2^s is left out: it is a positive number for each
-  output, constant in the backward, that the batch norm behind the layer takes out again.
+  https://arxiv.org/abs/1909.10788). IR-Net's shift scale 2^s is left out: one positive number for each
+  output, constant in the backward, which batch norm takes out again.
 * recu: ReCU (Xu et al., ICCV 2021, https://arxiv.org/abs/2103.12369): standardised, clamped to the quantiles
-  tau and 1 - tau of a Laplace distribution, sign with slope 1. The clamp changes no sign: what it does is to stop
-  the gradient of what lies beyond it. The learned scale of the released code is left to batch norm.
-* bi_half: the upper half of each filter is +1 and the rest -1, slope 1 (Li et al., Equal Bits, AAAI 2022,
-  https://arxiv.org/abs/2112.03837). UNCERTAIN: whether its code does anything else to the weights; of an odd
-  number, the smaller half is +1 here, and equal weights count in their order in memory.
+  tau and 1 - tau of a Laplace distribution, sign with slope 1. The clamp changes no sign: what it does is to
+  stop the gradient of what lies beyond it. The learned scale of the released code is left to batch norm.
+* bi_half: the upper half of each output is +1 and the lower -1, slope 1 (Li et al., Equal Bits, AAAI 2022,
+  https://arxiv.org/abs/2112.03837). As in the released code the upper half of an odd number is the larger
+  one; equal weights count in their order. Its constant scale, one for the layer, is left to batch norm.
 
 xnor, magnitude_aware and standardise binarize with the pseudo-gradient of the method, standardise at the
 standardised weight; recu and bi_half bring their own slope and leave the method's unused.
@@ -43,7 +45,7 @@ def per_output(weight: Tensor) -> tuple[int, ...]:
 
 
 def magnitude(weight: Tensor) -> Tensor:
-    """alpha, the mean |w| of each output, ready to be multiplied; positive even where all weights are zero."""
+    """alpha, the mean |w| of each output, ready to multiply; positive even where all weights are zero."""
     return weight.abs().mean(per_output(weight), keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
@@ -61,7 +63,7 @@ def recu_tau(progress: float) -> float:
 def recu_weight(weight: Tensor, tau: float) -> Tensor:
     """The released code's standardised weight, 2 sqrt(2) (w - mean)/sqrt(var + 1e-5), within -Q and Q.
 
-    Q = -mean|.| log(2 - 2 tau), the tau quantile of the Laplace distribution that has this mean magnitude: one
+    Q = -mean|.| log(2 - 2 tau), the tau quantile of the Laplace distribution with this mean magnitude: one
     number for the whole layer, constant in the backward.
     """
     variance, mean = torch.var_mean(weight, per_output(weight), keepdim=True)
@@ -71,10 +73,10 @@ def recu_weight(weight: Tensor, tau: float) -> Tensor:
 
 
 def balanced_signs(weight: Tensor) -> Tensor:
-    """+1 for the floor(n/2) largest of the n weights of each output, -1 for the rest."""
+    """-1 for the floor(n/2) smallest of the n weights of each output, +1 for the rest."""
     rows = weight.detach().flatten(1)
-    order = rows.argsort(dim=1, descending=True, stable=True)
-    signs = torch.full_like(rows, -1.0).scatter_(1, order[:, : rows.shape[1] // 2], 1.0)
+    order = rows.argsort(dim=1, stable=True)
+    signs = torch.ones_like(rows).scatter_(1, order[:, : rows.shape[1] // 2], -1.0)
     return torch.empty_like(weight).copy_(signs.view(weight.shape))
 
 

@@ -1,0 +1,49 @@
+"""Two controls to read all other rows by: what binary weights that never move can do, and what real ones.
+
+Between them lies all that training binary weights can gain. Neither is a competitor: `frozen` is the floor,
+random features whose batch norms are trained, `real` the same network with weights of full precision (and
+still binary activations, where the architecture has them).
+"""
+
+from torch import Tensor
+from torch.optim import Adam
+
+from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs
+
+
+def no_update(weight: Tensor, gradient: Tensor) -> tuple[Tensor]:
+    """The weight as it is, whatever the gradient."""
+    return (weight,)
+
+
+@method(
+    paper="Rosenfeld and Tsotsos, Intriguing Properties of Randomly Weighted Networks, CRV 2019, "
+    "https://arxiv.org/abs/1802.00844",
+    control=True,
+)
+def frozen() -> WeightRule:
+    """Control that leaves the random signs of the start alone and trains only the real parameters."""
+    return WeightRule(
+        start=sign, read=stored_signs, optimizer=lambda params: Flipper(params, no_update, state={})
+    )
+
+
+@method(
+    paper="Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, "
+    "https://arxiv.org/abs/1412.6980",
+    control=True,
+    lr=log(1e-3, 1e-5, 1e-1),
+    weight_decay=choice(0.0, 1e-6, 1e-5, 1e-4),
+)
+def real(lr: float, weight_decay: float) -> WeightRule:
+    """Control that does not binarize the weights at all and trains them with Adam."""
+    if not lr > 0.0:
+        raise ValueError(f"lr must be > 0, not {lr}")
+    if not weight_decay >= 0.0:
+        raise ValueError(f"weight_decay must be >= 0, not {weight_decay}")
+    return WeightRule(
+        start=lambda initial: initial,
+        read=lambda weight: weight,
+        binary=False,
+        optimizer=lambda params: Adam(params, lr, eps=1e-8, weight_decay=weight_decay, foreach=True),
+    )

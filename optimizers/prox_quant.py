@@ -1,0 +1,81 @@
+"""ProxQuant: train real weights and draw them to -1 and +1 by a proximal step that grows stronger.
+
+Bai, Wang and Liberty, ProxQuant: Quantized Neural Networks via Proximal Operators, ICLR 2019,
+https://arxiv.org/abs/1810.00861. The gradient is taken at the real weight, so there is no pseudo-gradient.
+
+The released code starts from a trained network of full precision; here training starts from scratch. There
+the weights of the last 100 of 300 epochs are their signs, fixed, while batch norm goes on training; here the
+same share, `freeze_at`, with the first forward pass through the signs one step later. The rate of 1e-4 per
+epoch is made for 200 epochs: in a short training it must be larger to bring the weights to -1 and +1.
+A weight of exactly 0 stays there in the released code, whose sign(0) is 0; here it is drawn to +1.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Adam
+
+from optimizers.core import WeightRule, log, method, sign, uniform
+
+
+def prox_binary(weight: Tensor, strength: float) -> Tensor:
+    """argmin over x of (x - weight)²/2 + strength · ||x| - 1| , as in released code: `strength` nearer to ±1.
+
+    A weight that is nearer than that becomes -1 or +1. At 0, where -x does as well as x, it moves to +1.
+    """
+    return sign(weight) * (1.0 + F.softshrink(weight.abs() - 1.0, strength))
+
+
+class ProxAdam(Adam):
+    """Adam, then the proximal step and a clip to [-1, 1], until the weights are frozen as signs.
+
+    Entries of every group: `reg_rate` (how much the strength of the regularizer grows with each epoch; it is
+    0 in the first), `freeze_at` (the progress from which on the weights are fixed), and the time: `epoch`
+    (1, 2, …) and `progress`.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        assert closure is None
+        for group in self.param_groups:
+            if group["progress"] >= group["freeze_at"]:
+                for weight in group["params"]:
+                    weight.copy_(sign(weight))
+                    weight.grad = None  # Adam leaves it alone then, and so does what follows
+        super().step()
+        for group in self.param_groups:
+            strength = group["lr"] * group["reg_rate"] * (group["epoch"] - 1)
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight.copy_(prox_binary(weight, strength).clamp_(-1.0, 1.0))
+
+
+def real_weight(weight: Tensor) -> Tensor:
+    """The stored weight as it is, which is not a sign before it is frozen."""
+    return weight
+
+
+@method(
+    paper="Bai et al., ProxQuant: Quantized Neural Networks via Proximal Operators, ICLR 2019, "
+    "https://arxiv.org/abs/1810.00861",
+    lr=log(0.01, 1e-5, 1e-1),
+    reg_rate=log(1e-4, 1e-5, 1e1),
+    freeze_at=uniform(2 / 3, 0.3, 1.0),
+)
+def prox_quant(lr: float, reg_rate: float, freeze_at: float) -> WeightRule:
+    """Train real weights with Adam, pull them to their signs after every step, and freeze them as signs."""
+    if not lr > 0.0:
+        raise ValueError(f"lr must be > 0, not {lr}")
+    if not reg_rate >= 0.0:
+        raise ValueError(f"reg_rate must be >= 0, not {reg_rate}")
+    if not 0.0 < freeze_at <= 1.0:
+        raise ValueError(f"freeze_at must lie in (0, 1], not {freeze_at}")
+
+    def optimizer(params: Iterable[Tensor]) -> Adam:
+        group = dict(params=list(params), reg_rate=reg_rate, freeze_at=freeze_at, epoch=1, progress=0.0)
+        return ProxAdam([group], lr, eps=1e-8, foreach=True)
+
+    return WeightRule(start=lambda initial: initial, read=real_weight, deploy=sign, optimizer=optimizer)
