@@ -18,7 +18,7 @@ from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stor
 
 PAPER = (
     "He et al., A probabilistic optimizer for binary neural networks, Neurocomputing 648, 2025, "
-    "https://doi.org/10.1016/j.neucom.2025.130297"
+    "https://github.com/snowloving/SnowLab2ProbBop"
 )
 EPS = 1e-10  # as released
 

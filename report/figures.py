@@ -252,7 +252,7 @@ def layers_map(name: str, layers: pd.DataFrame, looks: Looks) -> str:
     names = list(dict.fromkeys(layers["layer"]))
     rates = layers.groupby(["method", "layer"])["flip_rate"].mean().unstack()[names]
     methods = [method for method in looks if method in rates.index]
-    exponents = np.log10(rates.loc[methods].where(rates > 0)).to_numpy()
+    exponents = np.log10(rates.loc[methods].where(rates > 0).to_numpy())
     height = 64 + 26 * len(methods)
 
     def paint(figure: Figure) -> None:
@@ -262,7 +262,7 @@ def layers_map(name: str, layers: pd.DataFrame, looks: Looks) -> str:
         middle = float(np.nanmean(image.get_clim()))
         for row, column in np.ndindex(*exponents.shape):
             value = exponents[row, column]
-            text = "–" if math.isnan(value) else f"{value:.1f}".replace("-", "\u2212")
+            text = "\u2013" if math.isnan(value) else f"{value:.1f}".replace("-", "\u2212")
             color = TEXT if math.isnan(value) else "#ffffff" if value < middle else "#000000"
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=10.5)
         axes.set_yticks(range(len(methods)), [fold(method).replace("\n", "") for method in methods])

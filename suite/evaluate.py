@@ -19,8 +19,8 @@ EVAL_BATCH = 1000
 def assert_binary(model: nn.Module) -> None:
     """AssertionError, with the layer's name, unless every binary layer computes with -1 and +1 alone.
 
-    One positive scale for each output is allowed, as XNOR-Net has it: batch norm can take it in. The layers of
-    a control that does not binarize are left out.
+    One positive scale for each output is allowed, as XNOR-Net has it: batch norm can take it in. The layers
+    of a control that does not binarize are left out.
     """
     for name, layer in binary_layers(model):
         size = layer.deploy(layer.weight).abs().flatten(1)

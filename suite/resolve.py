@@ -100,8 +100,7 @@ def _possible_values(
 ) -> Sequence[Any]:
     """What a hyperparameter can be in some trial; of a range its default will do."""
     if name in searched:
-        is_choice = isinstance(hyper.range, CategoricalDistribution)
-        return hyper.range.choices if is_choice else [hyper.default]
+        return hyper.range.choices if isinstance(hyper.range, CategoricalDistribution) else [hyper.default]
     return [given.get(name, hyper.unless_set)]
 
 

@@ -43,7 +43,8 @@ def train(
     """Train as the trial says, leave the record in `run`, return the result.
 
     A run that was interrupted goes on from its last checkpoint and ends with the same bits as an
-    unbroken one: every random draw is keyed by (seed, epoch, sample) or (seed, step), so there is no generator state to lose.
+    unbroken one: every random draw is keyed by (seed, epoch, sample) or, if a method draws, by (seed, step),
+    so there is no generator state to lose.
     `checkpoint_every` is in seconds; `on_epoch` is shown every finished epoch.
     """
     started = time.perf_counter()

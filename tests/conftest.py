@@ -55,13 +55,14 @@ class Training:
         progress = min(1.0, self.steps / PLANNED)
         tell_time(self.weights, self.timed, epoch=1 + self.steps // EPOCH, progress=progress)
         self.model.zero_grad()
+        values = []
         for _ in range(halves):
             seed_draws(torch.device("cpu"), "step", self.steps)
-            value = self.loss(self.steps) if loss is None else loss
-            (value * (loss_scale / halves)).backward()
+            values.append(self.loss(self.steps) if loss is None else loss)
+            (values[-1] * (loss_scale / halves)).backward()
         self.weights.step()
         self.real.step()
-        return value.item()
+        return values[-1].item()
 
     def signs(self) -> Tensor:
         """All effective binary weights, flat."""

@@ -10,6 +10,7 @@ import torch
 from optimizers import METHODS
 from optimizers.bop_adaptive import quantile_update
 from optimizers.bop_second_order import unbiased_second_order_update
+from optimizers.core import Flipper
 from optimizers.prob_bop import probabilistic_flip
 from suite.plan import is_latent_free
 from tests.conftest import Training
@@ -413,6 +414,19 @@ def test_the_tensors_shape_and_blocks_change_nothing(method: str, monkeypatch: p
     cube = run(method, gradients, random_signs(240).float().reshape(24, 2, 5))
     assert torch.equal(cube.flatten(1), flat)
     assert flips_in(flat) > 0
+
+
+@pytest.mark.parametrize("method", FAMILY)
+def test_only_rules_that_neither_draw_nor_look_at_the_layer_are_split_into_blocks(method: str) -> None:
+    _, optimizer = start(method, random_signs())
+    assert isinstance(optimizer, Flipper)
+    assert optimizer.elementwise == (method in ("bop-second-order", "bop-weight"))
+
+
+@pytest.mark.parametrize("method", ["prob-bop", "prob-bop-second-order"])
+def test_the_first_epoch_is_one_until_the_training_says_otherwise(method: str) -> None:
+    _, optimizer = start(method, random_signs())
+    assert optimizer.param_groups[0]["epoch"] == 1
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [

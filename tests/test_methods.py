@@ -356,7 +356,9 @@ def test_a_method_whose_signature_disagrees_is_refused() -> None:
         """A rule."""
         return METHODS["bop"]()
 
-    for hypers in ({}, {"rate": log(0.1, 0.01, 1.0)}, {"lr": log(0.1, 0.01, 1.0), "mu": log(0.1, 0.01, 1.0)}):
+    rate = log(0.1, 0.01, 1.0)
+    described: list[dict[str, Any]] = [{}, {"rate": rate}, {"lr": rate, "mu": rate}]
+    for hypers in described:
         with pytest.raises(TypeError, match=r"rule takes \['lr'\]"):
             method(paper="", **hypers)(rule)
 

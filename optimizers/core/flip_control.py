@@ -145,12 +145,10 @@ def after_step(
             state["sign_average"].copy_(2.0 * was_positive - 1.0)
         kept = [state[name] for name in FREEZING]
         threshold = freezing_threshold(group["freeze"], group["progress"])
-        was_free = state["frozen"] == 0.0
         oscillations, has_flipped, average, frozen = kept
         updated = freezing_update(oscillations, has_flipped, average, frozen, flipped, positive, threshold)
         for old, new in zip(kept, updated, strict=True):
             old.copy_(new)
-        now_frozen = was_free & (frozen != 0.0)
         # A weight of exactly zero would keep the sign +1 whatever it is frozen at.
         size = weight.abs().clamp(min=torch.finfo(weight.dtype).tiny)
-        weight.copy_(torch.where(now_frozen, torch.copysign(size, frozen), weight))
+        weight.copy_(torch.where(frozen == 0.0, weight, torch.copysign(size, frozen)))
