@@ -9,9 +9,9 @@ In float32 the published temperature of 1e-10 makes something else of these equa
 * The relaxed sample is -1 or +1 to the last bit, so 1 - w² is 0 and the 1e-10 that the released code adds is
   all that is left of its slope: a straight-through gradient, times 1e-10 / temperature. That is 1 at 1e-10
   and 0.01 at 1e-8: the temperature is a hidden factor of the step.
-* Beyond |lambda| = 9, where it starts, 1 - mu² is 0 too, so that the slope is 1 / temperature = 1e10. Lambda
-  then moves by millions, the noise (below 9 in float32) decides nothing, and the sign of lambda is the sign
-  of a moving average of -gradient with rate `lr`: Bop at threshold 0. `strength` is then without effect.
+* Beyond |lambda| = 9, and it starts at 10, 1 - mu² is 0 too: the slope is 1 / temperature = 1e10. Lambda then
+  moves by millions, the noise (below 9 in float32) decides nothing, and the sign of lambda is the sign of a
+  moving average of -gradient with rate `lr`: Bop at threshold 0. `strength` is then without effect.
 * In the rare draw that cancels lambda, the weight of that step is 0 and the step 1e10 times as long.
 
 Not as in the released code: it takes mu from before the last step; here it is that of the present lambda, as

@@ -1,9 +1,9 @@
-"""Bop with a threshold that adapts to the layer or to the weight: three answers to an open question.
+"""Bop with a threshold that adapts to the layer: two answers to an open question.
 
 Section 6 of Helwegen et al. (arXiv version 1) proposes to normalise the average by layer or by a second
-moment, because one global threshold means something else in every layer. Nobody has published these rules:
-they are this suite's own, and so are their defaults: chosen on validation images of the digits, which a
-comparison on the digits has to bear in mind.
+moment, because one global threshold means something else in every layer. The second moment is Bop2ndOrder;
+these two are not published, as far as we know, but this suite's own, and so are their defaults: chosen on
+validation images of the digits, which a comparison on the digits has to bear in mind.
 """
 
 from functools import partial
@@ -46,25 +46,6 @@ def quantile_update(
     return weight * signs.view_as(weight), average, allowance - allowance.floor()
 
 
-def weight_update(
-    weight: Tensor,
-    average: Tensor,
-    square: Tensor,
-    gradient: Tensor,
-    gamma: float,
-    sigma: float,
-    threshold: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Bop with threshold · sqrt(v), v an average of the squared gradient with rate sigma, from zero.
-
-    This is Bop2ndOrder, m / (sqrt(v) + eps) > threshold, at eps = 0 and without the division: with the
-    release's eps = 1e-10 the two part only where sqrt(v) is not far above it.
-    """
-    average = torch.lerp(average, gradient, gamma)
-    square = torch.lerp(square, gradient * gradient, sigma)
-    return torch.where(weight * average > threshold * square.sqrt(), -weight, weight), average, square
-
-
 def _check(threshold: float, **rates: float) -> None:
     for name, rate in rates.items():
         if not 0.0 < rate <= 1.0:
@@ -99,25 +80,5 @@ def bop_quantile(gamma: float, flip_rate: float) -> WeightRule:
         elementwise=False,
         gamma=gamma,
         flip_rate=flip_rate,
-    )
-    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)
-
-
-@method(
-    paper=IDEA,
-    gamma=log(1e-2, 1e-5, 1e-1),
-    sigma=log(1e-3, 1e-5, 1e-1),
-    threshold=log(0.03, 1e-4, 1.0),
-)
-def bop_weight(gamma: float, sigma: float, threshold: float) -> WeightRule:
-    """Bop with a threshold for each weight in units of the size of its own gradient."""
-    _check(threshold, gamma=gamma, sigma=sigma)
-    optimizer = partial(
-        Flipper,
-        update=weight_update,
-        state=dict(average=torch.zeros_like, square=torch.zeros_like),
-        gamma=gamma,
-        sigma=sigma,
-        threshold=threshold,
     )
     return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)

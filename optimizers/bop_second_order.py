@@ -1,10 +1,13 @@
 """Bop with a second moment, so that the threshold is in units of the gradient's own size.
 
 Suarez-Ramirez et al., CVPR workshops 2021. The released code holds the biased form only; of the unbiased one
-the paper's abstract says "bias-corrected", and Adam's correction is taken here. UNCERTAIN: that correction,
-and every schedule. The defaults are those of the README's exploration (tau 1e-6, gamma 1e-7, sigma 1e-3);
-the settings behind its 91.9 % (biased) and 91.4 % (unbiased) on CIFAR-10 are hparams sets that the release
-names but does not contain, so these figures cannot be reproduced from it.
+the paper's abstract says "bias-corrected", and Adam's correction is taken here. UNCERTAIN: that correction.
+The defaults are those of the README's exploration (tau 1e-6, gamma 1e-7, sigma 1e-3), the preset those of the
+release for Bi-Real Net; the settings behind its 91.9 % (biased) and 91.4 % (unbiased) on CIFAR-10 are hparams
+sets that the release names but does not contain, so these figures cannot be reproduced from it.
+
+This is also the answer to what the authors of Bop left open, a threshold for each weight: m / sqrt(v) >
+threshold is m > threshold · sqrt(v).
 """
 
 from functools import partial
@@ -70,10 +73,17 @@ def _scalar_zero(weight: Tensor) -> Tensor:
 
 @method(
     paper="Suarez-Ramirez et al., Bop and Beyond, CVPR workshops 2021, https://arxiv.org/abs/2104.05124",
-    gamma=log(1e-7, 1e-8, 1e-1),
+    gamma=log(1e-7, 1e-7, 1e-1),
     sigma=log(1e-3, 1e-5, 1e-1),
-    threshold=log(1e-6, 1e-8, 1.0),
+    threshold=log(1e-6, 1e-6, 1.0),
     unbiased=choice(False, True),
+    presets={
+        "imagenet": {
+            "gamma": {"linear": [1e-4, 1e-9]},
+            "sigma": {"linear": [1e-5, 1e-2]},
+            "threshold": {"linear": [1e-8, 1e-5]},
+        }
+    },
 )
 def bop_second_order(gamma: float, sigma: float, threshold: float, unbiased: bool) -> WeightRule:
     """Bop on the average gradient divided by the root of its average square."""

@@ -1,8 +1,8 @@
 """Two controls to read all other rows by: what binary weights that never move can do, and what real ones.
 
-Between them lies all that training binary weights can gain. Neither is a competitor: `frozen` is the floor,
-random features whose batch norms are trained, `real` the same network with weights of full precision (and
-still binary activations, where the architecture has them).
+Between them usually lies all that training binary weights can gain. Neither is a competitor: `frozen` is the
+floor, random features whose batch norms are trained, `real` the same network with weights of full precision
+(and still binary activations, where the architecture has them).
 """
 
 from torch import Tensor

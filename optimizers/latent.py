@@ -1,11 +1,11 @@
 """Latent weights: keep a real weight, use its sign, send the gradient straight through to the real one.
 
 The family of BinaryConnect (https://arxiv.org/abs/1511.00363) and BinaryNet (https://arxiv.org/abs/1602.02830)
-with the optimizers that people use for it, and two of which no study on latent weights is known: AdamW and
-Lion. What they share, and what can be put around them, is in optimizers.core.latent_rule. As the sign is
-scale-free, a latent weight under SGD is the sum of its gradients, or with weight decay an average whose
-half-life is 0.7/(lr weight_decay) steps. The decoupled decay of AdamW and Lion is searched over larger values
-than the coupled one of the others: smaller ones do nothing in some thousands of steps.
+with the optimizers that people use for it (AdamW is that of BNext), and Lion, of which we know no study on
+latent weights. What they share, and what can be put around them, is in optimizers.core.latent_rule. As the
+sign is scale-free, a latent weight under SGD is the sum of its gradients, or with weight decay an average
+whose half-life is 0.7/(lr weight_decay) steps. The decoupled decay of AdamW and Lion is searched over larger
+values than the coupled one of the others: smaller ones do nothing in some thousands of steps.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
 """ProbBop: Bop that flips by chance where the average is near the threshold; the band narrows by the epoch.
 
-He et al., Neurocomputing 648, 2025, from the released code; the paper's text was not at hand, so the numbers
-11 and 14 of its formulas are those that the release's commands use (there, 0 means 11).
+He et al., Neurocomputing 648, 2025, from the released code, of which there are three versions; the paper's
+text was not at hand. `formula` is the code's own number: 0 is what the newest version's commands for CIFAR
+use and the default, 14 what it does for every other number, 11 what older versions do for 11.
 
 The release counts the epochs e in the optimizer: e grows in the step whose number, counted since the
 optimizer was made, equals the number of steps in an epoch. Its CIFAR script makes a new optimizer in every
@@ -37,7 +38,8 @@ def probabilistic_flip(
 
     With d = |score| / threshold, low = 1 - alpha^e / 2 and high = 1 / low, where the score argues against w:
 
-        formula 11:  flip if d > high;      by chance 1 - exp(-d) if low < d < high
+        formula 0:   flip if d > high;      by chance 1 - exp(-d) if low < d < high
+        formula 11:  flip if d / n > high;  by chance 1 - exp(-d) if low < d / n < high
         formula 14:  flip if d / n > high;  by chance 1 - exp(-d / (e n)) if low < d / n < high
 
     n is one more than the flips of the weight so far. All comparisons are strict: at d = high nothing flips.
@@ -47,11 +49,10 @@ def probabilistic_flip(
     low = 1.0 - alpha**epoch / 2.0
     high = 1.0 / low
     strength = weight * score / threshold  # d where the score argues against w, else <= 0
-    if formula == 14:
-        strength = strength / count
-    chance = -torch.expm1(-strength / (epoch if formula == 14 else 1))
-    by_chance = (strength > low) & (strength < high) & (torch.rand_like(weight) < chance)
-    flips = (strength > high) | by_chance
+    compared = strength if formula == 0 else strength / count
+    chance = -torch.expm1(-compared / epoch if formula == 14 else -strength)
+    by_chance = (compared > low) & (compared < high) & (torch.rand_like(weight) < chance)
+    flips = (compared > high) | by_chance
     return torch.where(flips, -weight, weight), count + flips.to(count.dtype)
 
 
@@ -90,8 +91,8 @@ def _check(threshold: float, alpha: float, formula: int, annealing: str, **rates
         raise ValueError(f"threshold must be > 0, not {threshold}")
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha must lie in [0, 1], not {alpha}")
-    if formula not in (11, 14):
-        raise ValueError(f"formula must be 11 or 14, not {formula}")
+    if formula not in (0, 11, 14):
+        raise ValueError(f"formula must be 0, 11 or 14, not {formula}")
     if annealing not in ("mended", "released"):
         raise ValueError(f"annealing must be 'mended' or 'released', not {annealing!r}")
 
@@ -101,7 +102,7 @@ def _check(threshold: float, alpha: float, formula: int, annealing: str, **rates
     gamma=log(1e-4, 1e-6, 1e-1),
     threshold=log(1e-8, 1e-10, 1e-4),
     alpha=uniform(0.5, 0.1, 0.99),
-    formula=choice(11, 14),
+    formula=choice(0, 11, 14),
     annealing=choice("mended", "released"),
 )
 def prob_bop(gamma: float, threshold: float, alpha: float, formula: int, annealing: str) -> WeightRule:
@@ -126,7 +127,7 @@ def prob_bop(gamma: float, threshold: float, alpha: float, formula: int, anneali
     sigma=log(1e-3, 1e-5, 1e-1),
     threshold=log(1e-8, 1e-8, 1.0),
     alpha=uniform(0.6, 0.1, 0.99),
-    formula=choice(11, 14),
+    formula=choice(0, 11, 14),
     annealing=choice("mended", "released"),
 )
 def prob_bop_second_order(

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution
@@ -154,6 +154,8 @@ def _checked_schedule(value: Any, location: Location) -> dict[str, Any]:
     at = (*location, shape)
     if shape == "step":
         setting = _checked_step(setting, ("start", "factor", "at"), at)
+    elif shape == "restart":
+        setting = _checked_restart(setting, _checked_schedule, at)
     elif not (isinstance(setting, list) and len(setting) == 2 and all(is_number(v) for v in setting)):
         raise Problem(at, f"takes [start, end], two numbers, not {shown(setting)}")
     elif shape == "exponential" and min(setting) <= 0:
@@ -177,6 +179,8 @@ def checked_decay(value: Any, location: Location) -> dict[str, Any]:
         setting = _checked_step(setting, ("factor", "at"), at)
         if setting["factor"] > 1:
             raise Problem((*at, "factor"), f"must be at most 1, not {setting['factor']}: a decay never grows")
+    elif shape == "restart":
+        setting = _checked_restart(setting, checked_decay, at)
     elif not (is_number(setting) and 0 <= setting <= 1) or (shape == "exponential" and setting == 0):
         least = "above 0" if shape == "exponential" else "from 0"
         raise Problem(
@@ -194,9 +198,22 @@ def _checked_step(setting: Any, keys: tuple[str, ...], location: Location) -> di
             raise Problem((*location, key), f"a number belongs here, not {shown(setting[key])}")
     if setting["factor"] < 0:
         raise Problem((*location, "factor"), f"must be at least 0, not {setting['factor']}")
-    at = setting["at"]
-    if not isinstance(at, list) or not all(is_number(v) and 0 < v < 1 for v in at) or sorted(at) != at:
-        raise Problem(
-            (*location, "at"), f"takes rising shares of the training, between 0 and 1, not {shown(at)}"
-        )
+    at = _checked_points(setting["at"], (*location, "at"))
     return {key: at if key == "at" else float(setting[key]) for key in keys}
+
+
+def _checked_restart(
+    setting: Any, checked: Callable[[Any, Location], dict[str, Any]], location: Location
+) -> dict[str, Any]:
+    """The setting of a restart: a schedule or a decay that `checked` knows, and the points of its starts."""
+    if not isinstance(setting, dict) or set(setting) != {"of", "at"}:
+        raise Problem(location, f"takes the keys of, at, not {shown(setting)}")
+    at = _checked_points(setting["at"], (*location, "at"))
+    return {"of": checked(setting["of"], (*location, "of")), "at": at}
+
+
+def _checked_points(at: Any, location: Location) -> list[float]:
+    in_order = isinstance(at, list) and all(is_number(v) and 0 < v < 1 for v in at) and sorted(set(at)) == at
+    if not in_order:
+        raise Problem(location, f"takes rising shares of the training, between 0 and 1, not {shown(at)}")
+    return at

@@ -7,6 +7,7 @@ Progress runs from 0 at the first optimizer step to 1 just after the last. A sch
     gamma: {cosine: [1.0e-4, 0.0]}                                   half a cosine wave
     gamma: {exponential: [1.0e-3, 3.0e-7]}                           constant ratio per step
     gamma: {step: {start: 1.0e-4, factor: 0.1, at: [0.2, 0.4]}}      times factor at each of these points
+    gamma: {restart: {of: {linear: [1.0e-4, 0.0]}, at: [0.5]}}       another schedule, anew from each point
 """
 
 import math
@@ -18,7 +19,7 @@ from torch.optim import Optimizer
 from optimizers.core import Timed
 
 Schedule = Mapping[str, Any]
-SHAPES = ("linear", "cosine", "exponential", "step")
+SHAPES = ("linear", "cosine", "exponential", "step", "restart")
 
 
 def value_at(value: Any, progress: float) -> Any:
@@ -28,6 +29,11 @@ def value_at(value: Any, progress: float) -> Any:
     ((shape, setting),) = value.items()
     if shape == "step":
         return setting["start"] * setting["factor"] ** sum(progress >= point for point in setting["at"])
+    if shape == "restart":
+        begins = max(point for point in (0.0, *setting["at"]) if point <= progress)
+        ends = min((point for point in setting["at"] if point > progress), default=1.0)
+        share = (progress - begins) / (ends - begins)
+        return value_at(setting["of"], share)
     start, end = setting
     match shape:
         case "linear":
@@ -47,6 +53,8 @@ def decayed(start: float, decay: Mapping[str, Any]) -> dict[str, Any]:
     ((shape, setting),) = decay.items()
     if shape == "step":
         return {"step": {"start": start, **setting}}
+    if shape == "restart":
+        return {"restart": {"of": decayed(start, setting["of"]), "at": setting["at"]}}
     return {shape: [start, start * setting]}
 
 

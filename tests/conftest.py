@@ -51,9 +51,9 @@ class Training:
 
     def step(self, loss_scale: float = 1.0, halves: int = 1, loss: Tensor | None = None) -> float:
         """One step of both optimizers; the loss before it. `halves`: in how many parts its gradient comes."""
-        self.steps += 1
         progress = min(1.0, self.steps / PLANNED)
         tell_time(self.weights, self.timed, epoch=1 + self.steps // EPOCH, progress=progress)
+        self.steps += 1
         self.model.zero_grad()
         values = []
         for _ in range(halves):

@@ -66,6 +66,8 @@ LAYERS = {
     "mlp": [("layers.0", 16384), ("layers.3", 2560)],
     "resnet_small": [("stage1.conv", 9216), ("stage2.conv", 18432), ("stage3.conv", 36864), ("head", 5120)],
 }
+OPTIMIZER_BYTES = {"bop": 4.0, "bop_second_order": 8.0, "latent_adam": 8.0, "latent_sgd": 4.0}
+FLIP_LEVEL = {"bop": 3e-3, "bop_second_order": 6e-3, "latent_adam": 1.5e-2, "latent_sgd": 4e-3}
 REACHED = {
     ("digits", "bop"): 0.946,
     ("digits", "bop_second_order"): 0.951,
@@ -187,7 +189,7 @@ def write_run(folder: Path, cell: dict[str, Any], value: float | None, seed: int
     scores = {"val_loss": 0.3, "val_top1": reached, "val_top5": 0.99}
     if seed is not None:
         scores |= {"test_loss": 0.35, "test_top1": reached, "test_top5": 0.985}
-    optimizer_bytes = {"bop": 4.0, "bop_second_order": 8.0, "latent_adam": 8.0, "latent_sgd": 4.0}[method]
+    optimizer_bytes = OPTIMIZER_BYTES[method]
     write_json(folder / "trial.json", {"cell": cell["cell"], "seed": seed})
     write_json(folder / "environment.json", ENVIRONMENT)
     RunFolder(folder).finish(
@@ -221,7 +223,7 @@ ENVIRONMENT = {
 
 def flip_counts(layers: list[tuple[str, int]], method: str, seed: int) -> np.ndarray:
     """Flips per step and layer, decaying from a level that depends on the method."""
-    level = {"bop": 3e-3, "bop_second_order": 6e-3, "latent_adam": 1.5e-2, "latent_sgd": 4e-3}[method]
+    level = FLIP_LEVEL[method]
     steps = np.arange(EPOCHS * STEPS_PER_EPOCH)
     rates = level * np.exp(-steps / 120)[:, None] * np.linspace(1.0, 0.4, len(layers))
     weights = np.array([count for _, count in layers])

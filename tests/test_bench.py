@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from bench.__main__ import run
 from bench.naive import NaiveBop, NaiveLatentAdam, NaiveLayer, naive_twin
+from bench.optimizer_step import BYTES
 from bench.parts import PARTS
 from bench.race import Bench, Race, Row
 from bench.step import Size, network, random_batch, training_flops
@@ -119,7 +120,7 @@ def test_quick_runs_every_part_and_leaves_every_row(tmp_path: Path) -> None:
         part: {r["variant"] for r in rows if r["part"] == part} for part in PARTS
     }
     assert variants["step"] == {"naive float32", "float32", "bfloat16"}
-    assert variants["optimizer"] == {"copy", "plain bop", "flips", *METHODS}
+    assert variants["optimizer"] == {"copy", "plain bop", *BYTES}
     assert {row["case"] for row in rows if row["part"] == "memory"} == set(METHODS)
     text = (folder / "bench.md").read_text()
     assert all(f"## {part}\n" in text for part in PARTS) and f"torch: {torch.__version__}" in text

@@ -28,7 +28,7 @@ from tests.rules import (
     take_steps,
 )
 
-FAMILY = ["bop-second-order", "bop-layer", "bop-quantile", "bop-weight", "prob-bop", "prob-bop-second-order"]
+FAMILY = ["bop-second-order", "bop-layer", "bop-quantile", "prob-bop", "prob-bop-second-order"]
 Row = list[float]
 
 
@@ -120,10 +120,11 @@ def weight_loop(signs: Row, gradients: np.ndarray, gamma: float, sigma: float, f
 @pytest.mark.parametrize(
     ("gamma", "sigma", "threshold"), [(0.1, 0.01, 0.0), (0.1, 0.02, 0.3), (0.5, 0.3, 0.4)]
 )
-def test_the_weights_threshold_equals_a_scalar_loop(gamma: float, sigma: float, threshold: float) -> None:
+def test_a_threshold_for_each_weight_is_a_second_moment(gamma: float, sigma: float, threshold: float) -> None:
     gradients = random_gradients()
     expected = weight_loop(random_signs().tolist(), gradients, gamma, sigma, threshold)
-    assert_same_signs(run("bop-weight", gradients, gamma=gamma, sigma=sigma, threshold=threshold), expected)
+    found = run("bop-second-order", gradients, gamma=gamma, sigma=sigma, threshold=threshold)
+    assert_same_signs(found, expected)
 
 
 def probabilistic_loop(
@@ -156,7 +157,7 @@ def probabilistic_loop(
             if (score > 0) != (w[i] > 0):
                 continue
             d = abs(score) / tau
-            compared, exponent = (d, d) if formula == 11 else (d / n[i], d / (e * n[i]))
+            compared, exponent = {0: (d, d), 11: (d / n[i], d), 14: (d / n[i], d / (e * n[i]))}[formula]
             by_chance = low < compared < high and draws[i] < 1 - math.exp(-exponent)
             drawn += by_chance
             if compared > high or by_chance:
@@ -167,13 +168,13 @@ def probabilistic_loop(
 
 
 @pytest.mark.parametrize("annealing", ["mended", "released"])
-@pytest.mark.parametrize("formula", [11, 14])
+@pytest.mark.parametrize("formula", [0, 11, 14])
 @pytest.mark.parametrize("sigma", [None, 0.02])
 def test_chance_equals_a_scalar_loop_with_the_same_draws(
     sigma: float | None, formula: int, annealing: str
 ) -> None:
     gradients = random_gradients()
-    threshold = 0.3 if formula == 11 else 0.03
+    threshold = 0.3 if formula == 0 else 0.03
     hypers: dict[str, Any] = dict(gamma=0.1, threshold=threshold, alpha=0.9)
     hypers |= {} if sigma is None else {"sigma": sigma}
     expected, drawn = probabilistic_loop(
@@ -191,9 +192,9 @@ def test_chance_equals_a_scalar_loop_with_the_same_draws(
 
 
 @pytest.mark.parametrize("method", ["prob-bop", "prob-bop-second-order"])
-@pytest.mark.parametrize("formula", [11, 14])
+@pytest.mark.parametrize("formula", [0, 11, 14])
 def test_the_released_count_of_epochs_stops_at_two(method: str, formula: int) -> None:
-    gradients, threshold = random_gradients(), 0.3 if formula == 11 else 0.03
+    gradients, threshold = random_gradients(), 0.3 if formula == 0 else 0.03
     hypers: dict[str, Any] = dict(gamma=0.1, threshold=threshold, alpha=0.9, formula=formula)
     mended = run(method, gradients, **hypers, annealing="mended")
     released = run(method, gradients, **hypers, annealing="released")
@@ -209,17 +210,6 @@ def test_a_second_moment_of_one_is_no_second_moment() -> None:
     gradients = np.sign(random_gradients())  # with sigma = 1, v is the square of the last gradient
     found = run("bop-second-order", gradients, gamma=0.05, sigma=1.0, threshold=0.123)
     assert_same_signs(found, run("bop", gradients, gamma=0.05, threshold=0.123))
-
-
-def test_a_threshold_for_each_weight_is_a_second_moment() -> None:
-    gradients = random_gradients()
-    hypers: dict[str, Any] = dict(gamma=0.05, sigma=0.01, threshold=0.2)
-    found = run("bop-weight", gradients, **hypers)
-    assert_same_signs(found, run("bop-second-order", gradients, **hypers))
-    # Where the gradient is not far above the release's eps, they part.
-    tiny = run("bop-second-order", 1e-10 * gradients, **hypers)
-    assert not torch.equal(tiny, found)
-    assert torch.equal(run("bop-weight", 2.0**-33 * gradients, **hypers), found)
 
 
 def test_the_layers_threshold_is_bop_with_that_threshold_in_each_step() -> None:
@@ -281,7 +271,6 @@ def test_quantile_thresholds_flip_the_same_share_of_every_layer() -> None:
     [
         ("bop-layer", {"threshold": 0.3}),
         ("bop-quantile", {"flip_rate": 0.02}),
-        ("bop-weight", {"sigma": 0.01, "threshold": 0.2}),
     ],
 )
 def test_adaptive_thresholds_do_not_feel_the_gradients_scale(method: str, hypers: dict[str, Any]) -> None:
@@ -311,14 +300,16 @@ def test_chance_turns_into_bop_as_the_band_closes() -> None:
     assert not torch.equal(released, bop)
 
 
-@pytest.mark.parametrize(("formula", "epoch", "flips"), [(11, 3, 2.0), (14, 1, 2.0), (14, 3, 2.0)])
+@pytest.mark.parametrize(
+    ("formula", "epoch", "flips"), [(0, 3, 2.0), (11, 3, 2.0), (14, 1, 2.0), (14, 3, 2.0)]
+)
 def test_the_chance_in_the_band_is_that_of_the_formula(formula: int, epoch: int, flips: float) -> None:
     torch.manual_seed(0)
     size, strength = 100_000, 1.05
     ones = torch.ones(size, dtype=torch.float64)
-    score = ones * 0.1 * strength * (flips if formula == 14 else 1.0)
+    score = ones * 0.1 * strength * (1.0 if formula == 0 else flips)
     weight, count = probabilistic_flip(ones, score, flips * ones, 0.1, 0.9, epoch, formula, "mended")
-    expected = 1 - math.exp(-strength / (epoch if formula == 14 else 1))
+    expected = 1 - math.exp({0: -strength, 11: -strength * flips, 14: -strength / epoch}[formula])
     assert (weight < 0).double().mean().item() == pytest.approx(expected, abs=0.006)
     assert torch.equal(count, torch.where(weight < 0, flips + 1, flips))
 
@@ -360,7 +351,6 @@ WITHOUT_THRESHOLD: dict[str, dict[str, Any]] = {
     "bop-second-order": {"threshold": 0.0},
     "bop-layer": {"threshold": 0.0},
     "bop-quantile": {"flip_rate": 1.0},
-    "bop-weight": {"threshold": 0.0},
     "prob-bop": {},
     "prob-bop-second-order": {},
 }
@@ -390,7 +380,7 @@ def test_at_equality_the_weight_stays_in_the_second_order_rule(unbiased: bool) -
     assert take_steps(weight, optimizer, np.array([[1.0, -1.0]]), below).tolist() == [[-1.0, 1.0]]
 
 
-@pytest.mark.parametrize("method", ["bop-layer", "bop-weight"])
+@pytest.mark.parametrize("method", ["bop-layer"])
 def test_at_equality_the_weight_stays_under_an_adaptive_threshold(method: str) -> None:
     """A first gradient of 1 with all rates 1 is its own root mean square."""
     rates: dict[str, Any] = dict(gamma=1.0) if method == "bop-layer" else dict(gamma=1.0, sigma=1.0)
@@ -420,7 +410,7 @@ def test_the_tensors_shape_and_blocks_change_nothing(method: str, monkeypatch: p
 def test_only_rules_that_neither_draw_nor_look_at_the_layer_are_split_into_blocks(method: str) -> None:
     _, optimizer = start(method, random_signs())
     assert isinstance(optimizer, Flipper)
-    assert optimizer.elementwise == (method in ("bop-second-order", "bop-weight"))
+    assert optimizer.elementwise == (method == "bop-second-order")
 
 
 @pytest.mark.parametrize("method", ["prob-bop", "prob-bop-second-order"])
@@ -437,12 +427,12 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ],
     *[
         (method, {"sigma": value}, f"sigma must lie in (0, 1], not {value}")
-        for method in ("bop-second-order", "bop-weight", "prob-bop-second-order")
+        for method in ("bop-second-order", "prob-bop-second-order")
         for value in (0.0, 1.5)
     ],
     *[
         (method, {"threshold": value}, f"threshold must be >= 0, not {value}")
-        for method in ("bop-second-order", "bop-layer", "bop-weight")
+        for method in ("bop-second-order", "bop-layer")
         for value in (-1e-9, math.nan)
     ],
     ("bop-quantile", {"flip_rate": 0.0}, "flip_rate must lie in (0, 1], not 0.0"),
@@ -454,7 +444,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
             ({"threshold": 0.0}, "threshold must be > 0, not 0.0"),
             ({"alpha": 1.1}, "alpha must lie in [0, 1], not 1.1"),
             ({"alpha": -0.1}, "alpha must lie in [0, 1], not -0.1"),
-            ({"formula": 12}, "formula must be 11 or 14, not 12"),
+            ({"formula": 12}, "formula must be 0, 11 or 14, not 12"),
             ({"annealing": "fast"}, "annealing must be 'mended' or 'released', not 'fast'"),
         )
     ],

@@ -74,11 +74,12 @@ def scalar_sgd(
     average = [[1.0 if value >= 0 else -1.0 for value in row] for row in w]
     path, flips = [], 0
     for step, gradient in enumerate(gradients.tolist()):
-        progress = step / len(gradients)
+        wave = (1 - math.cos(math.pi * (step / len(gradients) - 0.25) / 0.75)) / 2
+        begun = step >= len(gradients) / 4
         for i in rows:
             g = gradient[i]
             if dampen is not None:
-                strength = dampen * (1 - math.cos(math.pi * progress)) / 2
+                strength = dampen * wave / len(w[i]) if begun else 0.0
                 clipped = [max(-1.0, min(1.0, value)) for value in w[i]]
                 target = [1.0 if value >= 0 else -1.0 for value in w[i]]
                 g = [g[j] - 2 * strength * (target[j] - clipped[j]) for j in columns]
@@ -96,14 +97,14 @@ def scalar_sgd(
                 flips += flip
                 tracker[i][j] = 0.999 * tracker[i][j] + 0.001 * flip
                 if freeze is not None:
-                    threshold = freeze / 10 + (freeze - freeze / 10) * (1 + math.cos(math.pi * progress)) / 2
+                    threshold = freeze - (freeze - freeze / 10) * wave if begun else 1.0
                     now = 1.0 if w[i][j] >= 0 else -1.0
-                    f[i][j] = 0.99 * f[i][j] + (0.01 if flip and flipped_before[i][j] else 0.0)
+                    f[i][j] = 0.999 * f[i][j] + (0.001 if flip and flipped_before[i][j] else 0.0)
                     flipped_before[i][j] = max(flipped_before[i][j], float(flip))
                     if not frozen[i][j] and f[i][j] > threshold:
                         frozen[i][j] = 1.0
                         w[i][j] = abs(w[i][j]) * (1 if average[i][j] >= 0 else -1)
-                    average[i][j] = 0.99 * average[i][j] + 0.01 * now
+                    average[i][j] = 0.999 * average[i][j] + 0.001 * now
         path.append([list(row) for row in w])
     return np.array(path), flips, int(sum(map(sum, frozen)))
 
@@ -113,10 +114,10 @@ def scalar_sgd(
     [
         {"ags": 0.3},
         {"sad": 0.5},
-        {"dampen": 0.5},
-        {"freeze": 0.03},
-        {"freeze": 0.05, "dampen": 0.2},
-        {"ags": 0.3, "sad": 0.5, "dampen": 0.3, "freeze": 0.03},
+        {"dampen": 12.0},
+        {"freeze": 0.006},
+        {"freeze": 0.006, "dampen": 5.0},
+        {"ags": 0.3, "sad": 0.5, "dampen": 7.0, "freeze": 0.006},
     ],
     ids=str,
 )
@@ -138,22 +139,23 @@ def test_a_whole_step_equals_the_scalar_loop(controls: dict[str, Any]) -> None:
 
 
 def test_the_dampening_gradient_is_the_derivative_of_its_penalty() -> None:
-    weight = torch.tensor([-1.7, -1.0, -0.6, -0.01, 0.01, 0.4, 1.0, 2.5], dtype=torch.float64)
+    weight = torch.tensor([[-1.7, -1.0, -0.6, -0.01], [0.01, 0.4, 1.0, 2.5]], dtype=torch.float64)
 
-    def penalty(w: np.ndarray) -> np.ndarray:
-        return 0.3 * (np.where(w < 0, -1.0, 1.0) - np.clip(w, -1, 1)) ** 2
+    def penalty(w: np.ndarray) -> np.ndarray:  # each weight's part in the mean over its output's four
+        return 0.3 / 4 * (np.where(w < 0, -1.0, 1.0) - np.clip(w, -1, 1)) ** 2
 
     w = weight.numpy()
     numerical = (penalty(w + 1e-6) - penalty(w - 1e-6)) / 2e-6
     np.testing.assert_allclose(dampening_gradient(weight, 0.3).numpy(), numerical, atol=1e-6)
-    assert dampening_gradient(torch.zeros(1), 0.5).item() == -1.0  # the sign of zero is +1
+    assert dampening_gradient(torch.zeros(1, 1), 0.5).item() == -1.0  # the sign of zero is +1
 
 
 def test_the_time_tables_of_dampening_and_freezing() -> None:
-    assert [dampening_strength(0.4, p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.0, 0.2, 0.4])
-    assert dampening_strength(0.4, 0.25) < 0.1  # slowly at first
-    assert [freezing_threshold(0.1, p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.1, 0.055, 0.01])
-    assert freezing_threshold(0.1, 0.25) > 0.0775
+    at = (0.0, 0.25, 0.625, 1.0)
+    assert [dampening_strength(0.4, p) for p in at] == pytest.approx([0.0, 0.0, 0.2, 0.4])
+    assert 0.0 < dampening_strength(0.4, 0.4375) < 0.1  # slowly at first
+    assert [freezing_threshold(0.1, p) for p in at] == pytest.approx([math.inf, 0.1, 0.055, 0.01])
+    assert freezing_threshold(0.1, 0.4375) > 0.0775
 
 
 @pytest.mark.parametrize("shape", [(50, 8), (50, 2, 2, 2)])
@@ -214,17 +216,18 @@ def one_step_of_freezing(**changes: float) -> list[float]:
 
 
 def test_a_step_of_freezing() -> None:
-    assert one_step_of_freezing() == pytest.approx([0.505, 1.0, -0.505, -1.0])
-    assert one_step_of_freezing(flipped=0.0) == pytest.approx([0.495, 1.0, -0.505, -1.0])
-    assert one_step_of_freezing(has_flipped=0.0) == pytest.approx([0.495, 1.0, -0.505, -1.0])
+    assert one_step_of_freezing() == pytest.approx([0.5005, 1.0, -0.5005, -1.0])
+    assert one_step_of_freezing(flipped=0.0) == pytest.approx([0.4995, 1.0, -0.5005, -1.0])
+    assert one_step_of_freezing(has_flipped=0.0) == pytest.approx([0.4995, 1.0, -0.5005, -1.0])
     assert one_step_of_freezing(has_flipped=0.0, flipped=0.0)[1] == 0.0
-    assert one_step_of_freezing(positive=1.0)[2] == pytest.approx(-0.485)
-    assert (
-        one_step_of_freezing(average=0.005)[3] == 1.0
-    )  # though this step's sign tips the average below zero
+    assert one_step_of_freezing(positive=1.0)[2] == pytest.approx(-0.4985)
+    # This step's sign tips the average below zero, but comes too late.
+    assert one_step_of_freezing(average=0.0005)[3] == 1.0
     assert one_step_of_freezing(average=0.0)[3] == 1.0
     assert one_step_of_freezing(oscillations=0.1)[3] == 0.0
-    assert one_step_of_freezing(oscillations=0.39 / 0.99)[3] == 0.0  # f is the threshold: the weight is free
+    assert (
+        one_step_of_freezing(oscillations=0.399 / 0.999)[3] == 0.0
+    )  # f is the threshold: the weight is free
     assert one_step_of_freezing(frozen=1.0)[3] == 1.0  # for ever, whatever the average has become
     assert one_step_of_freezing(frozen=1.0, oscillations=0.0, flipped=0.0)[3] == 1.0
 
@@ -233,12 +236,13 @@ def test_a_step_of_freezing() -> None:
 @pytest.mark.parametrize("transform", [None, "xnor", "bi_half"])
 def test_frozen_weights_never_move_again(method: str, transform: str | None) -> None:
     """Not by their momentum nor by weight decay either; and a sign that is a weight's own is frozen too."""
-    rule = METHODS[method](lr=0.05, clip=None, weight_decay=0.01, freeze=0.02, transform=transform)
+    rule = METHODS[method](lr=0.05, clip=None, weight_decay=0.01, freeze=0.002, transform=transform)
     assert rule.deploy is not None
     weight = torch.from_numpy(np.random.default_rng(1).uniform(-0.2, 0.2, (6, 30))).requires_grad_()
     optimizer = rule.optimizer([weight])
     random = torch.Generator().manual_seed(0)
     held: dict[tuple[int, int], float] = {}
+    tell_time(optimizer, [], epoch=1, progress=0.25)
     for _ in range(200):
         weight.grad = torch.randn(6, 30, generator=random, dtype=torch.float64)
         optimizer.step()
@@ -259,6 +263,7 @@ def test_a_frozen_weight_of_exactly_zero_has_the_sign_at_which_it_is_frozen() ->
     values = (0.9, 1.0, -0.9, 0.0)
     optimizer.state[weight] = {n: torch.full((1, 1), v) for n, v in zip(states, values, strict=True)}
     weight.grad = torch.tensor([[-0.5]])
+    tell_time(optimizer, [], epoch=1, progress=0.25)
     optimizer.step()
     assert sign(weight).item() == -1.0
     assert abs(weight.item()) < 1e-30
@@ -278,7 +283,7 @@ def test_a_flip_is_one_of_the_deployed_sign(control: str) -> None:
     found = state["tracker" if control == "sad" else "has_flipped"]
     assert (found > 0).tolist() == [[False, True, False, True]]
     if control == "freeze":
-        torch.testing.assert_close(state["sign_average"], torch.tensor([[-1.0, -0.98, 1.0, 0.98]]))
+        torch.testing.assert_close(state["sign_average"], torch.tensor([[-1.0, -0.998, 1.0, 0.998]]))
 
 
 # --- inside of every method ---
@@ -300,13 +305,13 @@ def test_without_controls_a_step_is_the_plain_one_bit_for_bit(method: str) -> No
 @every_method
 @pytest.mark.parametrize("control", FLIP_CONTROL)
 def test_each_control_changes_the_training_and_is_an_entry_of_the_groups(method: str, control: str) -> None:
-    value = {"ags": 10.0, "sad": 0.5, "dampen": 1.0, "freeze": 0.005}[control]
+    value = {"ags": 10.0, "sad": 0.5, "dampen": 1.0, "freeze": 5e-4}[control]
     rates = {"latent-sgd": 5.0, "latent-momentum": 0.5, "latent-nesterov": 0.5}
     hypers = dict(lr=rates.get(method, 0.02))
 
     def latents(controls: dict[str, float]) -> Tensor:
         training = Training(METHODS[method](**hypers, **controls))
-        for _ in range(40):
+        for _ in range(70):
             training.step()
         return torch.cat([layer.weight.detach().flatten() for _, layer in binary_layers(training.model)])
 
@@ -332,13 +337,13 @@ def test_with_all_controls_on_a_resumed_training_continues_bit_for_bit(
 
     def built(seed: int) -> Training:
         rates = {"latent-sgd": 1.0, "latent-momentum": 0.1, "latent-nesterov": 0.1}
-        rule = METHODS[method](lr=rates.get(method, 0.02), transform=transform, **{**ALL, "freeze": 0.005})
+        rule = METHODS[method](lr=rates.get(method, 0.02), transform=transform, **{**ALL, "freeze": 0.0005})
         training = Training(rule, "convnet", seed=seed)
         training.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return training
 
     training, resumed = built(1), built(2)
-    for _ in range(12):
+    for _ in range(30):
         training.step()
     file = io.BytesIO()
     torch.save([part.state_dict() for part in (training.model, training.weights, training.real)], file)
@@ -347,7 +352,7 @@ def test_with_all_controls_on_a_resumed_training_continues_bit_for_bit(
     for part, state in zip((resumed.model, resumed.weights, resumed.real), states, strict=True):
         part.load_state_dict(state)
     resumed.steps = training.steps
-    assert [resumed.step() for _ in range(12)] == [training.step() for _ in range(12)]
+    assert [resumed.step() for _ in range(30)] == [training.step() for _ in range(30)]
     frozen = 0
     for (_, a), (_, b) in zip(binary_layers(training.model), binary_layers(resumed.model), strict=True):
         assert torch.equal(a.weight, b.weight)

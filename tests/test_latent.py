@@ -233,7 +233,7 @@ def test_sgd_with_weight_decay_is_bop_at_threshold_zero() -> None:
     random = np.random.default_rng(0)
     latent = torch.from_numpy(random.uniform(-1, 1, count)).requires_grad_()
     binary = sign(latent.detach()).requires_grad_()
-    sgd_optimizer = LatentSGD([dict(params=[latent], clip=None, lr_scale=1.0)], lr, weight_decay=decay)
+    sgd_optimizer = LatentSGD([dict(params=[latent], bound=None, lr_scale=1.0)], lr, weight_decay=decay)
     bop = Bop([binary], gamma=lr * decay, threshold=0.0)
     bop.state[binary]["average"] = -decay * latent.detach()
     mismatches = flips = 0
@@ -390,7 +390,7 @@ def test_lions_class_equals_its_pure_function_bit_for_bit(decay: float) -> None:
     random = torch.Generator().manual_seed(0)
     pure = torch.randn(300, 400, generator=random)  # more than one block
     average, weight = torch.zeros_like(pure), pure.clone().requires_grad_()
-    group = dict(params=[weight], clip=None, lr_scale=2.0)
+    group = dict(params=[weight], bound=None, lr_scale=2.0)
     optimizer = LatentLion([group], lr=0.01, beta1=0.9, beta2=0.99, weight_decay=decay)
     for _ in range(20):
         weight.grad = torch.randn(pure.shape, generator=random)
@@ -509,7 +509,7 @@ def test_a_training_with_real_weights_first_turns_binary_in_its_midst() -> None:
     for _ in range(60):
         training.step()
         binary.append(bool((layer.read(layer.weight).abs() == 1).all()))
-    assert binary == [False] * 49 + [True] * 11
-    assert [module.progress for module in training.timed if isinstance(module, Ede)] == [0.6]
+    assert binary == [False] * 50 + [True] * 10
+    assert [module.progress for module in training.timed if isinstance(module, Ede)] == [0.59]
     training.model.eval()
     assert bool((layer.reading()(layer.weight).abs() == 1).all())

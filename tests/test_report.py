@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from scipy import stats
 
 from report.axes import apart
 from report.build import build_report
-from report.compare import WITHIN, compare
+from report.compare import BEST, WITHIN, compare
 from report.ranges import at_edge
 from report.read import DamagedRecord, read_records
 from report.verdict import verdict
 from suite.records import read_json, write_json
+from tests import fake_records
 from tests.fake_records import (
     TASKS,
     damage,
@@ -356,3 +358,46 @@ def test_the_terminal_table_fits_80_columns(spoiled: Path) -> None:
 def test_the_report_never_imports_torch() -> None:
     code = "import report.build, sys; assert not {'torch', 'optuna', 'optimizers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+
+
+def as_control(folder: Path, method: str) -> Path:
+    """Make one method of a written experiment a control."""
+    plan = read_json(folder / "plan.json")
+    plan["methods"][method] |= {"control": True}
+    write_json(folder / "plan.json", plan)
+    return folder
+
+
+def test_a_control_is_shown_and_competes_with_nobody(whole: Path, tmp_path: Path) -> None:
+    of_digits = [row for row in rows(whole, "accuracy.csv") if row["data"] == "digits"]
+    (best,) = [row for row in of_digits if row["reading"] == BEST]
+    folder = as_control(write_experiment(tmp_path / "control"), best["method"])
+    build_report(folder)
+    row = accuracy(folder, best["method"])
+    assert (row["reading"], row["p_holm"]) == ("control", "")
+    assert row["test_top1"] == best["test_top1"] and row["half_width_95"] == best["half_width_95"]
+    others = [each for each in rows(folder, "accuracy.csv") if each["data"] == "digits" and each != row]
+    assert {each["comparisons"] for each in others} == {"3"}  # all pairs of the three that compete
+    assert max(others, key=lambda each: float(each["test_top1"]))["reading"] == BEST
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"To read this by: {best['method']}" in page and "Control: " in page
+    assert "Control: " not in (whole / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_with_many_methods_the_best_stands_first_and_each_has_a_panel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"bop_{number}" for number in range(9)]
+    for number, name in enumerate(names):
+        for known in (fake_records.METHODS, fake_records.OPTIMIZER_BYTES, fake_records.FLIP_LEVEL):
+            monkeypatch.setitem(known, name, known["bop"])
+        monkeypatch.setitem(fake_records.REACHED, ("digits", name), 0.8 + 0.015 * number)
+    folder = write_experiment(tmp_path / "many", tasks=(("digits", "mlp"),), methods=tuple(names))
+    build_report(as_control(folder, "bop_8"))
+    order = [row["method"] for row in rows(folder, "accuracy.csv")]
+    assert order == ["bop_7", "bop_6", "bop_5", "bop_4", "bop_3", "bop_2", "bop_1", "bop_0", "bop_8"]
+    for figure in ("validation", "loss", "flips", "undone", "pi", "layers"):
+        drawn = (folder / "report" / f"{figure}-digits-mlp.svg").read_text(encoding="utf-8")
+        assert all(name in drawn for name in names), figure
+    cells = re.findall(r">\u2212?\d\.\d<", drawn)
+    assert len(cells) == 9 * 2  # a number for every method and layer

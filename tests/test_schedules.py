@@ -24,6 +24,14 @@ STEP = {"step": {"start": 8.0, "factor": 0.5, "at": [0.25, 0.5]}}
         ({"linear": [1.0, 3.0]}, {0.0: 1.0, 0.5: 2.0, 1.0: 3.0}),
         ({"exponential": [0.0, 0.0]}, {0.0: 0.0, 0.5: 0.0, 1.0: 0.0}),
         (0.3, {0.0: 0.3, 1.0: 0.3}),
+        (
+            {"restart": {"of": {"linear": [4.0, 0.0]}, "at": [0.5, 0.75]}},
+            {0.0: 4.0, 0.25: 2.0, 0.4999999: 8e-7, 0.5: 4.0, 0.625: 2.0, 0.75: 4.0, 0.875: 2.0, 1.0: 0.0},
+        ),
+        (
+            {"restart": {"of": STEP, "at": [0.5]}},
+            {0.0: 8.0, 0.1249: 8.0, 0.125: 4.0, 0.25: 2.0, 0.5: 8.0, 0.625: 4.0, 0.75: 2.0},
+        ),
     ],
 )
 def test_closed_forms(schedule: Any, expected: dict[float, Any]):
@@ -70,6 +78,10 @@ def test_an_unknown_shape_names_those_there_are():
         ({"cosine": 0.0}, {"cosine": [0.2, 0.0]}),
         ({"exponential": 0.5}, {"exponential": [0.2, 0.1]}),
         ({"step": {"factor": 0.1, "at": [0.5]}}, {"step": {"start": 0.2, "factor": 0.1, "at": [0.5]}}),
+        (
+            {"restart": {"of": {"linear": 0.0}, "at": [0.5]}},
+            {"restart": {"of": {"linear": [0.2, 0.0]}, "at": [0.5]}},
+        ),
     ],
 )
 def test_a_decay_starts_at_what_was_drawn(decay: dict[str, Any], schedule: dict[str, Any]):

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 import optimizers
+from optimizers import METHODS
+from optimizers.core import Method
 from suite.plan import Cell, Plan, make_plan
 from suite.records import canonical
 from suite.schedules import value_at
@@ -48,8 +50,8 @@ def cell_of(folder: Path, *changes: str, **parts: str) -> Cell:
     return cell
 
 
-METHODS_ARE = "the choices are bop, latent-sgd, latent-momentum, latent-adam"
-SCHEDULES_ARE = "the choices are linear, cosine, exponential, step"
+METHODS_ARE = f"the choices are {', '.join(METHODS)}"
+SCHEDULES_ARE = "the choices are linear, cosine, exponential, step, restart"
 
 # part of the file, what is written there, line:column, key, words of the message
 MISTAKES = [
@@ -63,7 +65,7 @@ MISTAKES = [
     # unknown names
     ("method", "bpo", "6:5", "methods.0.name", f"there is no 'bpo'; did you mean 'bop'? {METHODS_ARE}"),
     ("method", "BOP", "6:5", "methods.0.name", "there is no 'BOP'; did you mean 'bop'?"),
-    ("method", "{name: sgd}", "6:6", "methods.0.name", f"there is no 'sgd'; {METHODS_ARE}"),
+    ("method", "{name: sgd}", "6:6", "methods.0.name", f"there is no 'sgd'; did you mean 'sgdt'? {METHODS_ARE}"),
     ("task", "{data: mnsit, model: mlp}", "4:6", "tasks.0.data.0.name", "did you mean 'mnist'?"),
     ("task", "{data: digits, model: [mlp, mpl]}", "4:33", "tasks.0.model.1.name", "did you mean 'mlp'?"),
     ("method", "{name: bop, gama: 1}", "6:17", "methods.0.gama", "did you mean 'gamma'? the choices are gamma"),
@@ -167,6 +169,21 @@ MISTAKES = [
      "clip can be null, which cannot decay: set it to a number"),
     ("method", "{name: latent-adam, decay: {pseudo_gradient: {linear: 0.5}}}", "6:33",
      "methods.0.decay.pseudo_gradient", "cannot decay"),
+    ("method", "{name: bop, gamma: {restart: {of: {linear: [1, 0]}}}}", "6:25", "methods.0.gamma.restart",
+     "takes the keys of, at"),
+    ("method", "{name: bop, gamma: {restart: {of: {linear: [1]}, at: [0.5]}}}", "6:40",
+     "methods.0.gamma.restart.of.linear", "[start, end], two numbers"),
+    ("method", "{name: bop, gamma: {restart: {of: {linear: [1, 0]}, at: [0.5, 0.5]}}}", "6:57",
+     "methods.0.gamma.restart.at", "rising shares of the training, between 0 and 1, not [0.5, 0.5]"),
+    ("method", "{name: bop, decay: {gamma: {restart: {of: {linear: 2}, at: [0.5]}}}}", "6:48",
+     "methods.0.decay.gamma.restart.of.linear", "from 0 to 1, not 2"),
+    # presets and what is optional
+    ("method", "{name: bop, preset: rebutal}", "6:17", "methods.0.preset", "has no preset 'rebutal'; did you mean 'rebuttal'?"),
+    ("method", "{name: boat, preset: rebuttal}", "6:18", "methods.0.preset", "no preset 'rebuttal', nor any other"),
+    ("method", "{name: bop, preset: section-5-3, tune: [gamma]}", "6:45", "methods.0.tune.0", "cannot be tuned as well"),
+    ("method", "{name: latent-adam, transform: xnr}", "6:25", "methods.0.transform", "no 'xnr'; did you mean 'xnor'?"),
+    ("method", "{name: latent-adam, transform: 3}", "6:25", "methods.0.transform", "transform takes"),
+    ("method", "{name: latent-adam, decay: {ags: {linear: 0}}}", "6:33", "methods.0.decay.ags", "ags can be null"),
     # contradictions and what is missing
     ("method", "{name: bop, gamma: 1e-3, tune: [gamma]}", "6:37", "methods.0.tune.0", "cannot be tuned as well"),
     ("method", "{label: bop}", "6:5", "methods.0.name", "is missing"),
@@ -419,7 +436,8 @@ def test_everything_is_searched_unless_it_is_set(tmp_path: Path):
     assert set(cell.space) == {"gamma", "threshold", "real.lr"} and cell.fixed == {}
     assert cell.published == {"gamma": 1e-4, "threshold": 1e-8, "real.lr": 0.01}
     cell = cell_of(tmp_path, method="{name: latent-adam, clip: null, lr: 2, pseudo_gradient: identity}")
-    assert cell.fixed == {"clip": None, "lr": 2.0, "pseudo_gradient": "identity"}
+    set_here = {name: value for name, value in cell.fixed.items() if value is not None}
+    assert set_here == {"lr": 2.0, "pseudo_gradient": "identity"} and cell.fixed["clip"] is None
     assert not {"clip", "lr", "pseudo_gradient"} & set(cell.space) and len(cell.space) == 6
 
 
@@ -427,6 +445,41 @@ def test_tune_narrows_the_search_and_the_rest_keeps_its_default(tmp_path: Path):
     cell = cell_of(tmp_path, method="{name: bop, tune: [threshold]}", more="real: {lr: 0.5}")
     assert set(cell.space) == {"threshold"} and cell.fixed == {"gamma": 1e-4, "real.lr": 0.5}
     assert set(cell_of(tmp_path, method="{name: bop, tune: []}").space) == {"real.lr"}
+
+
+def test_a_preset_sets_what_the_options_do_not(tmp_path: Path):
+    cell = cell_of(tmp_path, method="{name: bop, preset: rebuttal, threshold: 1e-9}")
+    assert cell.fixed == {"gamma": {"linear": [5e-4, 5e-7]}, "threshold": 1e-9}
+    assert set(cell.space) == {"real.lr"}
+
+
+@pytest.mark.parametrize(
+    ("method", "preset"), [(method, preset) for method in METHODS.values() for preset in method.presets]
+)
+def test_every_preset_is_a_setting_that_the_method_takes(tmp_path: Path, method: Method, preset: str):
+    cell = cell_of(tmp_path, method=f"{{name: {method.name}, preset: {preset}}}")
+    assert {name: cell.fixed[name] for name in method.presets[preset]} == method.presets[preset]
+
+
+def test_what_is_optional_is_off_and_not_searched_unless_it_is_named(tmp_path: Path):
+    plain = cell_of(tmp_path, method="latent-adam")
+    assert plain.fixed["ags"] is None and "ags" not in plain.space
+    assert plain.trial(plain.published, 1, "final").hypers["ags"] is None
+    off = cell_of(tmp_path, method="{name: latent-adam, ags: null}")
+    assert off.trial(off.published, 1, "final") == plain.trial(plain.published, 1, "final")
+    given = cell_of(tmp_path, method="{name: latent-adam, ags: 0.04}")
+    assert given.fixed["ags"] == 0.04 and set(given.space) == set(plain.space)
+    named = cell_of(tmp_path, method="{name: latent-adam, tune: [lr, ags], decay: {ags: {linear: 0}}}")
+    assert set(named.space) == {"lr", "ags", "real.lr"} and named.published["ags"] == 0.01
+    assert named.trial(named.published, 1, "final").hypers["ags"] == {"linear": [0.01, 0.0]}
+
+
+def test_the_plan_describes_of_the_optional_only_what_is_used(tmp_path: Path):
+    plan = plan_of(tmp_path, text_of(method="{name: latent-adam, transform: xnor, tune: [lr, ags]}"))
+    card = plan.as_dict()["methods"]["latent-adam"]
+    assert {"transform", "ags", "lr", "clip"} <= set(card["hypers"]) and "sad" not in card["hypers"]
+    assert card["hypers"]["ags"] == {"default": 0.01, "range": "log 0.001 … 0.1"}
+    assert card["hypers"]["transform"]["range"] is None and card["control"] is False
 
 
 def test_a_decay_goes_on_top_of_what_is_drawn_or_set(tmp_path: Path):

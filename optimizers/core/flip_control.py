@@ -4,7 +4,9 @@ Four additions, each off unless a parameter group has an entry of its name, with
 taken: torch's SGD has a group entry of that name for something else):
 
 * dampen, freeze: M. Nagel et al., Overcoming Oscillations in Quantization-Aware Training, ICML 2022,
-  https://arxiv.org/abs/2203.11086, as its released code has them.
+  https://arxiv.org/abs/2203.11086, as the commands of its released code set them: nothing in the first
+  quarter of the training, averages at 0.001 a step, the penalty a mean over the weights of an output. Their
+  strengths are for trained networks of several bits: 0.1 can stop every flip of a network from scratch.
 * ags, sad: J. Xiang et al., OvSW: Overcoming Silent Weights for Accurate Binary Neural Networks, ECCV 2024,
   https://arxiv.org/abs/2407.05257, as its released code has them.
 
@@ -28,25 +30,34 @@ from optimizers.core.hyper import Hyper, log, optional
 from optimizers.core.pseudo_gradients import sign
 
 SILENT = 1e-4  # OvSW's threshold, in flips per step
-SLOW, FAST = 0.001, 0.01  # what one step adds to OvSW's tracker, and to the averages of Nagel et al.
+RATE = 0.001  # what one step adds to OvSW's tracker, and to the averages of Nagel et al.
+BEGINS = 0.25  # the share of the training after which Nagel's two controls begin
 FREEZING = ("oscillations", "has_flipped", "sign_average", "frozen")  # the states of `freezing_update`
 
 FLIP_CONTROL: dict[str, Hyper] = dict(
     ags=optional(log(0.01, 1e-3, 1e-1)),
     sad=optional(log(2e-5, 1e-6, 1e-2)),
-    dampen=optional(log(0.1, 1e-6, 1.0)),
-    freeze=optional(log(0.1, 0.02, 0.5)),
+    dampen=optional(log(0.1, 1e-4, 10.0)),
+    freeze=optional(log(0.1, 1e-3, 0.5)),
 )
 
 
+def half_wave(progress: float) -> float:
+    """From 0 in the first quarter of the training to 1 at its end, along half a cosine wave."""
+    return 0.5 * (1.0 - math.cos(math.pi * max(0.0, progress - BEGINS) / (1.0 - BEGINS)))
+
+
 def dampening_strength(largest: float, progress: float) -> float:
-    """Nagel's lambda at this share of the training: from 0 to `largest` along half a cosine wave."""
-    return largest * 0.5 * (1.0 - math.cos(math.pi * progress))
+    """Nagel's lambda at this share of the training: from 0 to `largest`."""
+    return largest * half_wave(progress)
 
 
 def dampening_gradient(weight: Tensor, strength: float) -> Tensor:
-    """The gradient of strength * (sign(w) - clip(w, -1, 1))^2, the sign being constant; 0 from |w| = 1 on."""
-    return 2.0 * strength * (weight.clamp(-1.0, 1.0) - sign(weight))
+    """The gradient of strength * mean (sign(w) - clip(w, -1, 1))^2, a mean over the n weights of each output.
+
+    The sign counts as constant; the gradient is 0 from |w| = 1 on.
+    """
+    return 2.0 * strength / weight[0].numel() * (weight.clamp(-1.0, 1.0) - sign(weight))
 
 
 def scaled_gradient(gradient: Tensor, weight: Tensor, delta: float) -> Tensor:
@@ -69,12 +80,12 @@ def awakened_gradient(gradient: Tensor, weight: Tensor, tracker: Tensor, strengt
 
 def tracked_flips(tracker: Tensor, flipped: Tensor) -> Tensor:
     """OvSW's tracker after one more step: 0.999 tracker + 0.001 where a weight flipped. It starts at zero."""
-    return (1.0 - SLOW) * tracker + SLOW * flipped
+    return (1.0 - RATE) * tracker + RATE * flipped
 
 
 def freezing_threshold(first: float, progress: float) -> float:
-    """Nagel's threshold at this share of the training: from `first` to a tenth along half a cosine wave."""
-    return first * (0.1 + 0.9 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+    """Nagel's threshold at this share of the training: none in its first quarter, then `first` to a tenth."""
+    return first * (1.0 - 0.9 * half_wave(progress)) if progress >= BEGINS else math.inf
 
 
 def freezing_update(
@@ -95,9 +106,9 @@ def freezing_update(
         has not yet seen the sign of that step, as in the released code. At f = threshold a weight is free.
     flipped, positive: whether the deployed sign changed in this step, and whether it is +1 now.
     """
-    oscillations = (1.0 - FAST) * oscillations + FAST * (has_flipped * flipped)
+    oscillations = (1.0 - RATE) * oscillations + RATE * (has_flipped * flipped)
     frozen = torch.where((frozen == 0.0) & (oscillations > threshold), sign(average), frozen)
-    average = (1.0 - FAST) * average + FAST * (2.0 * positive - 1.0)
+    average = (1.0 - RATE) * average + RATE * (2.0 * positive - 1.0)
     return oscillations, torch.maximum(has_flipped, flipped.to(has_flipped)), average, frozen
 
 

@@ -2,11 +2,12 @@
 
 What the field treats as fixed habits are hyperparameters, because the reply to the reviewers of "Latent
 Weights Do Not Exist" says that they are part of what must be tuned: the scale of the start, the clip, the
-pseudo-gradient, weight decay, BinaryNet's Glorot scaling of the learning rate. What later papers add is
-optional:
+pseudo-gradient, weight decay, BinaryNet's Glorot scaling of the learning rate (the form for Adam, for all;
+BinaryConnect is said to square it for SGD). What later papers add is optional:
 
-* binarize: a binarization that changes in the course of the training or draws ("stochastic" is that of
-  BinaryConnect). Where it is set, it takes the place of pseudo_gradient, whatever that says.
+* binarize: a binarization that changes in the course of the training or draws. Where it is set, it takes the
+  place of pseudo_gradient, whatever that says. "stochastic" is that of BinaryConnect, whose evaluation then
+  uses the real weights; here, as everywhere, it uses their signs.
 * transform: see optimizers.core.transforms.
 * ags, sad, dampen, freeze: see optimizers.core.flip_control.
 * real_until: before this share of the training its forward pass reads the latent weights themselves, and
@@ -58,7 +59,7 @@ def glorot_rate_scale(weight: Tensor) -> float:
 class LatentStep(Optimizer):
     """Mixed into an optimizer: scales the learning rate per tensor before its step, and clips after it.
 
-    Every parameter group carries `clip` (the largest latent magnitude, or None) and `lr_scale`, and those of
+    Every parameter group carries `bound` (the clip: the largest latent magnitude, or None), `lr_scale`, and
     the flip controls that are on. `deployed` is how a latent weight becomes the one that can flip.
     """
 
@@ -81,8 +82,8 @@ class LatentStep(Optimizer):
         for group, rate in zip(self.param_groups, rates, strict=True):
             group["lr"] = rate
             for weight in group["params"]:
-                if group["clip"] is not None:
-                    weight.clamp_(-group["clip"], group["clip"])
+                if group["bound"] is not None:
+                    weight.clamp_(-group["bound"], group["bound"])
                 if weight in before:
                     state = self.state[weight]
                     flip_control.after_step(weight, before[weight], state, group, self.deployed)
@@ -181,5 +182,5 @@ def _groups(
 ) -> list[dict[str, Any]]:
     """One parameter group, or one for each tensor if each has its own rate."""
     if glorot_rate:
-        return [dict(params=[w], clip=clip, lr_scale=glorot_rate_scale(w), **controls) for w in params]
-    return [dict(params=list(params), clip=clip, lr_scale=1.0, **controls)]
+        return [dict(params=[w], bound=clip, lr_scale=glorot_rate_scale(w), **controls) for w in params]
+    return [dict(params=list(params), bound=clip, lr_scale=1.0, **controls)]
