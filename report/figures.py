@@ -258,15 +258,17 @@ def layers_map(name: str, layers: pd.DataFrame, looks: Looks) -> str:
     def paint(figure: Figure) -> None:
         left = margin(methods) / WIDTH
         axes = figure.add_axes((left, 8 / height, 1 - left - 0.02, 1 - 56 / height))
-        image = axes.imshow(exponents, aspect="auto", cmap="cividis")
-        middle = float(np.nanmean(image.get_clim()))
+        mesh = axes.pcolormesh(exponents, cmap="cividis")
+        middle = float(np.nanmean(mesh.get_clim()))
         for row, column in np.ndindex(*exponents.shape):
             value = exponents[row, column]
             text = "\u2013" if math.isnan(value) else f"{value:.1f}".replace("-", "\u2212")
             color = TEXT if math.isnan(value) else "#ffffff" if value < middle else "#000000"
-            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=10.5)
-        axes.set_yticks(range(len(methods)), [fold(method).replace("\n", "") for method in methods])
-        axes.set_xticks(range(len(names)), [f"layer {each}" if each.isdigit() else each for each in names])
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=color, fontsize=10.5)
+        axes.invert_yaxis()
+        axes.set_yticks(np.arange(len(methods)) + 0.5, [fold(m).replace("\n", "") for m in methods])
+        labels = [f"layer {each}" if each.isdigit() else each for each in names]
+        axes.set_xticks(np.arange(len(names)) + 0.5, labels)
         axes.xaxis.tick_top()
         axes.tick_params(length=0, labelcolor=TEXT)
         axes.grid(False)

@@ -29,10 +29,12 @@ def tables(cards: Mapping[str, Mapping[str, Card]], experiments: Mapping[str, st
 
 def _methods(methods: Mapping[str, Card]) -> Table:
     table = Table("method", "latent-free", "state", "", title="Methods", title_justify="left")
-    table.caption = "state: floats that the optimizer keeps for each binary weight, measured"
+    table.caption = (
+        "latent-free: the layers hold signs and nothing else; "
+        "state: floats that the optimizer keeps for each binary weight; both measured"
+    )
     for name, card in methods.items():
-        control = "Control: " if card["control"] else ""
-        told = f"{control}{escape(card['summary'])}\n[dim]{escape(card['paper'])}[/]"
+        told = f"{escape(card['summary'])}\n[dim]{escape(card['paper'])}[/]"
         table.add_row(name, _yes(card["latent_free"]), f"{card['state_floats']:g}", told)
     return table
 

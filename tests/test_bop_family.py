@@ -444,8 +444,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
             ({"threshold": 0.0}, "threshold must be > 0, not 0.0"),
             ({"alpha": 1.1}, "alpha must lie in [0, 1], not 1.1"),
             ({"alpha": -0.1}, "alpha must lie in [0, 1], not -0.1"),
-            ({"formula": 12}, "formula must be 0, 11 or 14, not 12"),
-            ({"annealing": "fast"}, "annealing must be 'mended' or 'released', not 'fast'"),
+            ({"formula": 12}, "formula must be one of [0, 11, 14], not 12"),
+            ({"annealing": "fast"}, "annealing must be one of ['mended', 'released'], not 'fast'"),
         )
     ],
 ]

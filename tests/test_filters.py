@@ -455,7 +455,7 @@ def test_diode_learns_where_its_start_is_soon_forgotten() -> None:
         ("sgdat", {"threshold": math.nan}, "threshold must be >= 0, not nan"),
         ("sgdat", {"momentum": 1.0}, "momentum must lie in [0, 1), not 1.0"),
         ("sgdat", {"momentum": -0.1}, "momentum must lie in [0, 1), not -0.1"),
-        ("sgdat", {"counted": "day"}, "counted must be 'run' or 'epoch', not 'day'"),
+        ("sgdat", {"counted": "day"}, "counted must be one of ['run', 'epoch'], not 'day'"),
         ("boat", {"eta": -0.1}, "eta must be >= 0, not -0.1"),
         ("boat", {"weight_decay": 1.0}, "weight_decay must lie in [0, 1), not 1.0"),
         ("boat", {"weight_decay": -0.1}, "weight_decay must lie in [0, 1), not -0.1"),

@@ -380,8 +380,8 @@ def test_a_control_is_shown_and_competes_with_nobody(whole: Path, tmp_path: Path
     assert {each["comparisons"] for each in others} == {"3"}  # all pairs of the three that compete
     assert max(others, key=lambda each: float(each["test_top1"]))["reading"] == BEST
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
-    assert f"To read this by: {best['method']}" in page and "Control: " in page
-    assert "Control: " not in (whole / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"To read this by: {best['method']}" in page
+    assert "To read this by" not in (whole / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_with_many_methods_the_best_stands_first_and_each_has_a_panel(
@@ -397,7 +397,7 @@ def test_with_many_methods_the_best_stands_first_and_each_has_a_panel(
     order = [row["method"] for row in rows(folder, "accuracy.csv")]
     assert order == ["bop_7", "bop_6", "bop_5", "bop_4", "bop_3", "bop_2", "bop_1", "bop_0", "bop_8"]
     for figure in ("validation", "loss", "flips", "undone", "pi", "layers"):
-        drawn = (folder / "report" / f"{figure}-digits-mlp.svg").read_text(encoding="utf-8")
+        drawn = (folder / "report" / f"{figure}-digits.mlp.svg").read_text(encoding="utf-8")
         assert all(name in drawn for name in names), figure
     cells = re.findall(r">\u2212?\d\.\d<", drawn)
     assert len(cells) == 9 * 2  # a number for every method and layer
