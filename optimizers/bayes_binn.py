@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from optimizers.core import Flipper, WeightRule, log, method, sign
+from optimizers.core.checks import check_positive, check_rates
 
 EPSILON = 1e-10  # of the released code; see above for what hangs on it
 START = 10.0  # magnitude of lambda, as released
@@ -90,12 +91,8 @@ def bayes_binn(lr: float, temperature: float, strength: float) -> WeightRule:
 
     The defaults are those of CIFAR-10, where strength is 45,000 images times 10.
     """
-    if not 0.0 < lr <= 1.0:
-        raise ValueError(f"lr must lie in (0, 1], not {lr}")
-    if not temperature > 0.0:
-        raise ValueError(f"temperature must be > 0, not {temperature}")
-    if not strength > 0.0:
-        raise ValueError(f"strength must be > 0, not {strength}")
+    check_rates(lr=lr)
+    check_positive(temperature=temperature, strength=strength)
 
     def read(natural: Tensor) -> Tensor:
         return _Sample.apply(natural, torch.rand_like(natural), temperature)  # type: ignore[return-value]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from optimizers.core import Flipper, WeightRule, log, method, sign, stored_signs
+from optimizers.core.checks import check_below_one, check_not_negative
 
 
 def boat_update(
@@ -32,10 +33,8 @@ def boat_update(
 )
 def boat(eta: float, weight_decay: float) -> WeightRule:
     """Follow the accumulated gradient where it exceeds a threshold that grows with the squared gradients."""
-    if not eta >= 0.0:
-        raise ValueError(f"eta must be >= 0, not {eta}")
-    if not 0.0 <= weight_decay < 1.0:
-        raise ValueError(f"weight_decay must lie in [0, 1), not {weight_decay}")
+    check_not_negative(eta=eta)
+    check_below_one(weight_decay=weight_decay)
     optimizer = partial(
         Flipper,
         update=boat_update,

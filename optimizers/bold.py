@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from optimizers.core import Flipper, WeightRule, log, method, sign, stored_signs
+from optimizers.core import Flipper, WeightRule, log, method, scalar_zero, sign, stored_signs
+from optimizers.core.checks import check_positive
 
 
 def bold_update(
@@ -34,8 +35,7 @@ def bold_update(
 )
 def bold(eta: float) -> WeightRule:
     """Accumulate the gradient until it outweighs one, then flip and start again."""
-    if not eta > 0.0:
-        raise ValueError(f"eta must be > 0, not {eta}")
-    state = dict(accumulated=torch.zeros_like, plasticity=lambda weight: weight.new_zeros(()))
+    check_positive(eta=eta)
+    state = dict(accumulated=torch.zeros_like, plasticity=scalar_zero)
     optimizer = partial(Flipper, update=bold_update, state=state, elementwise=False, eta=eta)
     return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)

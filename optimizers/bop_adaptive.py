@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from optimizers.core import Flipper, WeightRule, log, method, sign, stored_signs
+from optimizers.core import Flipper, WeightRule, log, method, scalar_zero, sign, stored_signs
+from optimizers.core.checks import check_not_negative, check_rates
 
 IDEA = (
     "The suite's own; idea: Helwegen et al., Latent Weights Do Not Exist, 2019, "
@@ -46,18 +47,11 @@ def quantile_update(
     return weight * signs.view_as(weight), average, allowance - allowance.floor()
 
 
-def _check(threshold: float, **rates: float) -> None:
-    for name, rate in rates.items():
-        if not 0.0 < rate <= 1.0:
-            raise ValueError(f"{name} must lie in (0, 1], not {rate}")
-    if not threshold >= 0.0:
-        raise ValueError(f"threshold must be >= 0, not {threshold}")
-
-
 @method(paper=IDEA, gamma=log(1e-2, 1e-5, 1e-1), threshold=log(0.3, 0.01, 10.0))
 def bop_layer(gamma: float, threshold: float) -> WeightRule:
     """Bop with a threshold in units of the layer's average gradient signal."""
-    _check(threshold, gamma=gamma)
+    check_rates(gamma=gamma)
+    check_not_negative(threshold=threshold)
     optimizer = partial(
         Flipper,
         update=layer_update,
@@ -72,11 +66,11 @@ def bop_layer(gamma: float, threshold: float) -> WeightRule:
 @method(paper=IDEA, gamma=log(1e-3, 1e-5, 1e-1), flip_rate=log(3e-3, 1e-5, 1e-1))
 def bop_quantile(gamma: float, flip_rate: float) -> WeightRule:
     """Bop in which every layer may flip the same share of its weights in a step."""
-    _check(0.0, gamma=gamma, flip_rate=flip_rate)
+    check_rates(gamma=gamma, flip_rate=flip_rate)
     optimizer = partial(
         Flipper,
         update=quantile_update,
-        state=dict(average=torch.zeros_like, allowance=lambda weight: weight.new_zeros(())),
+        state=dict(average=torch.zeros_like, allowance=scalar_zero),
         elementwise=False,
         gamma=gamma,
         flip_rate=flip_rate,

@@ -15,9 +15,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs
+from optimizers.core import Flipper, WeightRule, choice, log, method, scalar_zero, sign, stored_signs
+from optimizers.core.checks import check_not_negative, check_rates
 
-EPS = 1e-10  # as released
+EPSILON = 1e-10  # as released
 
 
 def second_order_update(
@@ -64,11 +65,7 @@ def unbiased_second_order_update(
 
 
 def _flipped(weight: Tensor, average: Tensor, square: Tensor, threshold: float) -> Tensor:
-    return torch.where(weight * (average / (square.sqrt() + EPS)) > threshold, -weight, weight)
-
-
-def _scalar_zero(weight: Tensor) -> Tensor:
-    return weight.new_zeros(())
+    return torch.where(weight * (average / (square.sqrt() + EPSILON)) > threshold, -weight, weight)
 
 
 @method(
@@ -87,14 +84,11 @@ def _scalar_zero(weight: Tensor) -> Tensor:
 )
 def bop_second_order(gamma: float, sigma: float, threshold: float, unbiased: bool) -> WeightRule:
     """Bop on the average gradient divided by the root of its average square."""
-    for name, rate in (("gamma", gamma), ("sigma", sigma)):
-        if not 0.0 < rate <= 1.0:
-            raise ValueError(f"{name} must lie in (0, 1], not {rate}")
-    if not threshold >= 0.0:
-        raise ValueError(f"threshold must be >= 0, not {threshold}")
+    check_rates(gamma=gamma, sigma=sigma)
+    check_not_negative(threshold=threshold)
     update, state = second_order_update, dict(average=torch.zeros_like, square=torch.zeros_like)
     if unbiased:
         update = unbiased_second_order_update
-        state |= dict(average_of_ones=_scalar_zero, square_of_ones=_scalar_zero)
+        state |= dict(average_of_ones=scalar_zero, square_of_ones=scalar_zero)
     optimizer = partial(Flipper, update=update, state=state, gamma=gamma, sigma=sigma, threshold=threshold)
     return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from optimizers.core import Flipper, WeightRule, log, method, sign, stored_signs
+from optimizers.core.checks import check_rates
 
 
 def cema_update(
@@ -36,9 +37,7 @@ def cema_update(
 )
 def cema(alpha: float, gamma: float) -> WeightRule:
     """Flip a weight against the sign of a moving average of a moving average of its gradient."""
-    for name, rate in (("alpha", alpha), ("gamma", gamma)):
-        if not 0.0 < rate <= 1.0:
-            raise ValueError(f"{name} must lie in (0, 1], not {rate}")
+    check_rates(alpha=alpha, gamma=gamma)
     optimizer = partial(
         Flipper,
         update=cema_update,

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs
+from optimizers.core.checks import check_not_negative, check_positive
 
 
 def no_update(weight: Tensor, gradient: Tensor) -> tuple[Tensor]:
@@ -37,10 +38,8 @@ def frozen() -> WeightRule:
 )
 def real(lr: float, weight_decay: float) -> WeightRule:
     """Control that does not binarize the weights at all and trains them with Adam."""
-    if not lr > 0.0:
-        raise ValueError(f"lr must be > 0, not {lr}")
-    if not weight_decay >= 0.0:
-        raise ValueError(f"weight_decay must be >= 0, not {weight_decay}")
+    check_positive(lr=lr)
+    check_not_negative(weight_decay=weight_decay)
     return WeightRule(
         start=lambda initial: initial,
         read=lambda weight: weight,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs
+from optimizers.core.checks import check_below_one, check_positive
 
 START = 1e-3  # the largest first magnitude of the slow average, as released
 
@@ -44,11 +45,8 @@ def agreeing_start(weight: Tensor) -> Tensor:
 )
 def diode(lr: float, beta1: float, beta2: float) -> WeightRule:
     """Oppose a slow average of the sign of a fast average of the gradient."""
-    if not lr > 0.0:
-        raise ValueError(f"lr must be > 0, not {lr}")
-    for name, beta in (("beta1", beta1), ("beta2", beta2)):
-        if not 0.0 <= beta < 1.0:
-            raise ValueError(f"{name} must lie in [0, 1), not {beta}")
+    check_positive(lr=lr)
+    check_below_one(beta1=beta1, beta2=beta2)
     optimizer = partial(
         Flipper,
         update=diode_update,

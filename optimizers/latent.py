@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from optimizers.core import Flipper, WeightRule, choice, log, method, uniform
+from optimizers.core.checks import check_below_one, check_not_negative
 from optimizers.core.latent_rule import LATENT, LatentStep, latent_rule
 
 BINARY_NET = "Courbariaux et al., BinaryNet, 2016, https://arxiv.org/abs/1602.02830"
@@ -67,12 +68,8 @@ class LatentLion(LatentStep, Flipper):
     def __init__(
         self, params: Iterable[Any], lr: float, beta1: float, beta2: float, weight_decay: float
     ) -> None:
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not value >= 0.0:
-                raise ValueError(f"{name} must be >= 0, not {value}")
-        for name, value in (("beta1", beta1), ("beta2", beta2)):
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name} must lie in [0, 1), not {value}")
+        check_not_negative(lr=lr, weight_decay=weight_decay)
+        check_below_one(beta1=beta1, beta2=beta2)
         super().__init__(
             params,
             lion_update,
@@ -94,8 +91,7 @@ def latent_sgd(lr: float, **habits: Any) -> WeightRule:
 @method(paper=BINARY_NET, lr=log(0.1, 1e-3, 1e1), momentum=uniform(0.9, 0.0, 0.99), **LATENT)
 def latent_momentum(lr: float, momentum: float, **habits: Any) -> WeightRule:
     """SGD with heavy-ball momentum on latent weights; their sign is the weight."""
-    if not 0.0 <= momentum < 1.0:
-        raise ValueError(f"momentum must lie in [0, 1), not {momentum}")
+    check_below_one(momentum=momentum)
     return latent_rule(LatentSGD, habits, lr=lr, momentum=momentum, fused=True)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from optimizers.core import Timed, WeightRule, choice, log, method, sign
+from optimizers.core.checks import check_not_negative, check_positive
 
 MIRROR_DESCENT = "Ajanthan, Gupta et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021, "
 MIRROR_DESCENT += "https://arxiv.org/abs/1910.08237"
@@ -73,8 +74,7 @@ class MirrorAdam(Adam):
 
 
 def _check(lr: float, beta_end: float) -> None:
-    if not lr > 0.0:
-        raise ValueError(f"lr must be > 0, not {lr}")
+    check_positive(lr=lr)
     if not beta_end >= 1.0:
         raise ValueError(f"beta_end must be >= 1, where beta starts, not {beta_end}")
 
@@ -150,8 +150,7 @@ def pmf(lr: float, beta_end: float, weight_decay: float) -> WeightRule:
     softmax(beta a, beta b)) instead, and remarks that this works slightly better.
     """
     _check(lr, beta_end)
-    if not weight_decay >= 0.0:
-        raise ValueError(f"weight_decay must be >= 0, not {weight_decay}")
+    check_not_negative(weight_decay=weight_decay)
     return WeightRule(
         start=lambda initial: initial,
         read=SharpeningTanh(beta_end, straight=False),

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs, uniform
+from optimizers.core.checks import check_one_of, check_positive, check_rates, check_shares
 
 PAPER = (
     "He et al., A probabilistic optimizer for binary neural networks, Neurocomputing 648, 2025, "
     "https://github.com/snowloving/SnowLab2ProbBop"
 )
-EPS = 1e-10  # as released
+EPSILON = 1e-10  # as released
 
 
 def probabilistic_flip(
@@ -78,23 +79,17 @@ def prob_bop_second_order_update(
     """One step of ProbBop2ndOrder: the score is Bop2ndOrder's, m / (sqrt(v) + 1e-10), both from zero."""
     average = torch.lerp(average, gradient, gamma)
     square = torch.lerp(square, gradient * gradient, sigma)
-    score = average / (square.sqrt() + EPS)
+    score = average / (square.sqrt() + EPSILON)
     weight, count = probabilistic_flip(weight, score, count, **band)  # type: ignore[arg-type]
     return weight, average, square, count
 
 
 def _check(threshold: float, alpha: float, formula: int, annealing: str, **rates: float) -> None:
-    for name, rate in rates.items():
-        if not 0.0 < rate <= 1.0:
-            raise ValueError(f"{name} must lie in (0, 1], not {rate}")
-    if not threshold > 0.0:
-        raise ValueError(f"threshold must be > 0, not {threshold}")
-    if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"alpha must lie in [0, 1], not {alpha}")
-    if formula not in (0, 11, 14):
-        raise ValueError(f"formula must be 0, 11 or 14, not {formula}")
-    if annealing not in ("mended", "released"):
-        raise ValueError(f"annealing must be 'mended' or 'released', not {annealing!r}")
+    check_rates(**rates)
+    check_positive(threshold=threshold)
+    check_shares(alpha=alpha)
+    check_one_of((0, 11, 14), formula=formula)
+    check_one_of(("mended", "released"), annealing=annealing)
 
 
 @method(

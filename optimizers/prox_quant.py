@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.optim import Adam
 
 from optimizers.core import WeightRule, log, method, sign, uniform
+from optimizers.core.checks import check_not_negative, check_positive, check_rates
 
 
 def prox_binary(weight: Tensor, strength: float) -> Tensor:
@@ -67,12 +68,9 @@ def real_weight(weight: Tensor) -> Tensor:
 )
 def prox_quant(lr: float, reg_rate: float, freeze_at: float) -> WeightRule:
     """Train real weights with Adam, pull them to their signs after every step, and freeze them as signs."""
-    if not lr > 0.0:
-        raise ValueError(f"lr must be > 0, not {lr}")
-    if not reg_rate >= 0.0:
-        raise ValueError(f"reg_rate must be >= 0, not {reg_rate}")
-    if not 0.0 < freeze_at <= 1.0:
-        raise ValueError(f"freeze_at must lie in (0, 1], not {freeze_at}")
+    check_positive(lr=lr)
+    check_not_negative(reg_rate=reg_rate)
+    check_rates(freeze_at=freeze_at)
 
     def optimizer(params: Iterable[Tensor]) -> Adam:
         group = dict(params=list(params), reg_rate=reg_rate, freeze_at=freeze_at, epoch=1, progress=0.0)

@@ -17,7 +17,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs
+from optimizers.core import Flipper, WeightRule, choice, log, method, scalar_zero, sign, stored_signs
+from optimizers.core.checks import check_below_one, check_not_negative, check_one_of, check_positive
 
 PAPER = (
     "Gu et al., SGDAT, an optimization method for binary neural networks, Neurocomputing 555, 2023, "
@@ -59,17 +60,11 @@ def sgdat_update(
     return after, latent, velocity, count + (after != weight), torch.full_like(epoch_of_count, epoch)
 
 
-def _check(lr: float, threshold: float) -> None:
-    if not lr > 0.0:
-        raise ValueError(f"lr must be > 0, not {lr}")
-    if not threshold >= 0.0:
-        raise ValueError(f"threshold must be >= 0, not {threshold}")
-
-
 @method(paper=PAPER, lr=log(1e-4, 1e-5, 1.0), threshold=log(1e-8, 1e-9, 1e-3))
 def sgdt(lr: float, threshold: float) -> WeightRule:
     """Latent SGD from zero whose weight changes only beyond a threshold."""
-    _check(lr, threshold)
+    check_positive(lr=lr)
+    check_not_negative(threshold=threshold)
     optimizer = partial(
         Flipper, update=sgdt_update, state=dict(latent=torch.zeros_like), lr=lr, threshold=threshold
     )
@@ -85,16 +80,15 @@ def sgdt(lr: float, threshold: float) -> WeightRule:
 )
 def sgdat(lr: float, threshold: float, momentum: float, counted: str) -> WeightRule:
     """Latent SGD from zero with a threshold that grows with the flips of the weight."""
-    _check(lr, threshold)
-    if not 0.0 <= momentum < 1.0:
-        raise ValueError(f"momentum must lie in [0, 1), not {momentum}")
-    if counted not in ("run", "epoch"):
-        raise ValueError(f"counted must be 'run' or 'epoch', not {counted!r}")
+    check_positive(lr=lr)
+    check_not_negative(threshold=threshold)
+    check_below_one(momentum=momentum)
+    check_one_of(("run", "epoch"), counted=counted)
     state = {name: torch.zeros_like for name in ("latent", "velocity", "count")}
     optimizer = partial(
         Flipper,
         update=partial(sgdat_update, counted=counted),
-        state={**state, "epoch_of_count": lambda weight: weight.new_zeros(())},
+        state={**state, "epoch_of_count": scalar_zero},
         lr=lr,
         threshold=threshold,
         momentum=momentum,

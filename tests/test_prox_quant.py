@@ -158,11 +158,11 @@ def test_the_weights_are_real_up_to_the_freeze_and_signs_that_never_move_from_th
         before = [weight.detach().clone() for weight in stored]
         training.step()
         after = [weight.detach().clone() for weight in stored]
-        if step < 50:
+        if step <= 50:
             assert not any(torch.equal(weight, sign(weight)) for weight in after)
-        elif step == 50:
+        elif step == 51:
             frozen = [sign(weight) for weight in before]
-        if step >= 50:
+        if step > 50:
             assert all(torch.equal(weight, signs) for weight, signs in zip(after, frozen, strict=True))
 
 

@@ -1,6 +1,6 @@
 """What a method is made of: the rule's type, hyperparameters with ranges, and pseudo-gradients."""
 
-from optimizers.core.flipper import Flipper
+from optimizers.core.flipper import Flipper, scalar_zero
 from optimizers.core.hyper import Hyper, HyperValue, choice, log, optional, uniform
 from optimizers.core.method import Method, Timed, WeightRule, method
 from optimizers.core.pseudo_gradients import (
@@ -27,6 +27,7 @@ __all__ = [
     "optional",
     "pseudo_gradient",
     "reads_the_sign",
+    "scalar_zero",
     "sign",
     "stored_signs",
     "uniform",

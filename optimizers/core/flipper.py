@@ -10,6 +10,11 @@ from torch.optim import Optimizer
 BLOCK = 1 << 16  # elements: a rule's tensors of so many stay in a core's cache between its passes
 
 
+def scalar_zero(weight: Tensor) -> Tensor:
+    """The start of a state that is one number for the whole tensor, from zero."""
+    return weight.new_zeros(())
+
+
 class Flipper(Optimizer):
     """Applies `update` to every tensor that has a gradient.
 

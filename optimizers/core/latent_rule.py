@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optimizers.core import flip_control
+from optimizers.core.checks import check_not_negative, check_one_of, check_positive, check_shares
 from optimizers.core.flip_control import FLIP_CONTROL
 from optimizers.core.hyper import choice, log, optional, uniform
 from optimizers.core.method import Timed, WeightRule
@@ -122,7 +123,7 @@ def latent_rule(
     values = {name: hyper.unless_set for name, hyper in LATENT.items()} | dict(habits)
     _check(values)
     clip, scale = values["clip"], values["init_scale"]
-    controls = {name: values[name] for name in FLIP_CONTROL if values[name] is not None}
+    controls = _that_are_on(values, *FLIP_CONTROL)
     if any(name in controls for name in NEEDS_THE_TIME):
         controls["progress"] = 0.0
     read, deploy = _readings(values)
@@ -145,22 +146,19 @@ def latent_rule(
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    clip, transform, binarize = (values[name] for name in ("clip", "transform", "binarize"))
+    clip = values["clip"]
     if clip is not None and not clip > 0.0:
         raise ValueError(f"clip must be > 0 or null, not {clip}")
-    if not values["init_scale"] > 0.0:
-        raise ValueError(f"init_scale must be > 0, not {values['init_scale']}")
-    if values["pseudo_gradient"] not in SLOPES:
-        raise ValueError(f"pseudo_gradient must be one of {list(SLOPES)}, not {values['pseudo_gradient']!r}")
-    if binarize is not None and binarize not in BINARIZATIONS:
-        raise ValueError(f"binarize must be one of {list(BINARIZATIONS)}, not {binarize!r}")
-    if transform is not None and transform not in TRANSFORMS:
-        raise ValueError(f"transform must be one of {list(TRANSFORMS)}, not {transform!r}")
-    for name in FLIP_CONTROL:
-        if values[name] is not None and not values[name] >= 0.0:
-            raise ValueError(f"{name} must be >= 0, not {values[name]}")
-    if values["real_until"] is not None and not 0.0 <= values["real_until"] <= 1.0:
-        raise ValueError(f"real_until must lie in [0, 1], not {values['real_until']}")
+    check_positive(init_scale=values["init_scale"])
+    check_one_of(SLOPES, pseudo_gradient=values["pseudo_gradient"])
+    check_one_of(BINARIZATIONS, **_that_are_on(values, "binarize"))
+    check_one_of(TRANSFORMS, **_that_are_on(values, "transform"))
+    check_not_negative(**_that_are_on(values, *FLIP_CONTROL))
+    check_shares(**_that_are_on(values, "real_until"))
+
+
+def _that_are_on(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: values[name] for name in names if values[name] is not None}
 
 
 def _readings(values: Mapping[str, Any]) -> tuple[Reading, Reading]:
