@@ -143,7 +143,9 @@ def mark(standing: Standing, best: str | None, alone: bool) -> str:
         return BEST
     if math.isnan(standing.p):  # fewer than two common seeds, or the same difference on every seed
         return WITHIN if abs(standing.difference) < SAME else UNTOLD
-    if standing.p < LEVEL and abs(standing.difference) > standing.resolution:
-        return WORSE
+    if abs(standing.difference) > standing.resolution:
+        # Too large to be the test set's noise. Unless the seeds repeat it, in view of all the comparisons,
+        # it is not shown to be worse; but that is no sign of being good.
+        return WORSE if standing.p < LEVEL else UNTOLD
     # A run at chance level widens the interval until nothing can be told apart: no sign of being good.
     return UNTOLD if standing.diverged else WITHIN

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from report import figures
-from report.compare import Comparison
+from report.compare import CONTROL, Comparison
 from report.numbers import percent, spread
 from report.read import Task
 from report.styles import MANY_METHODS, Looks
@@ -84,6 +84,8 @@ def accuracy_drawing(comparison: Comparison, looks: Looks) -> Drawing:
     caption = f"Mean (large mark), 95 % t-interval of the mean (bar) and {seeds}."
     if any(each.diverged for each in comparison.standings):
         caption += " ◂: runs that diverged, far to the left of the panel."
+    if any(each.mark == CONTROL for each in comparison.standings):
+        caption += " A control may lie below the panel (◂)."
     means = "; ".join(f"{each.method} {spread(each)}, {each.mark}" for each in comparison.standings)
     return Drawing(
         name,

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from report.axes import WIDTH, epoch_axis, fold, label_ends, log_axis, margin
-from report.compare import Comparison, Standing
+from report.axes import LETTER, WIDTH, epoch_axis, fold, label_ends, log_axis, margin
+from report.compare import CONTROL, Comparison, Standing
 from report.numbers import spread
 from report.statistics import evenly
 from report.styles import Look, Looks
@@ -41,14 +41,18 @@ def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> str:
 
 
 def accuracy_limits(standings: list[Standing]) -> tuple[float, float]:
-    """Limits in percent that hold every interval, but let no diverged run squeeze the others together."""
+    """Limits in percent that hold every interval, but let no diverged run and no floor squeeze the others."""
     ends: list[float] = []
-    for each in standings:
+    competing = [each for each in standings if each.mark != CONTROL]
+    for each in competing:
         stable = each.scores if not each.diverged else each.stable_scores
         ends += stable
         if each.scores and not each.diverged and not math.isnan(each.half_width):
             ends += [each.mean - each.half_width, each.mean + each.half_width]
     ends = ends or [score for each in standings for score in each.scores]
+    ends += [
+        score for each in standings if each.mark == CONTROL for score in each.scores if score > min(ends)
+    ]
     pad = 0.06 * (max(ends) - min(ends)) or 0.005
     return 100 * max(0.0, min(ends) - pad), 100 * min(1.0, max(ends) + pad)
 
@@ -80,7 +84,8 @@ def accuracy_row(axes: Axes, row: int, standing: Standing, look: Look, low: floa
         )
     axes.plot([mean], [row], look.marker, color=look.color, markersize=8)
     if len(inside) < len(scores) or mean < low:
-        outside = f"◂ {len(scores) - len(inside)} diverged"
+        why = "diverged" if standing.diverged else "below"
+        outside = f"◂ {len(scores) - len(inside)} {why}"
         axes.text(0.015, row - 0.26, outside, transform=right, va="center", color=TEXT, fontsize=10.5)
     axes.text(1.04, row - 0.17, spread(standing), transform=right, va="center", color=TEXT, weight="bold")
     axes.text(1.04, row + 0.21, standing.short_mark, transform=right, va="center", color=MUTED, fontsize=10.5)
@@ -256,7 +261,7 @@ def layers_map(name: str, layers: pd.DataFrame, looks: Looks) -> str:
     height = 64 + 26 * len(methods)
 
     def paint(figure: Figure) -> None:
-        left = margin(methods) / WIDTH
+        left = min(0.42, (14 + LETTER * max(map(len, methods))) / WIDTH)
         axes = figure.add_axes((left, 8 / height, 1 - left - 0.02, 1 - 56 / height))
         mesh = axes.pcolormesh(exponents, cmap="cividis")
         middle = float(np.nanmean(mesh.get_clim()))
@@ -266,7 +271,7 @@ def layers_map(name: str, layers: pd.DataFrame, looks: Looks) -> str:
             color = TEXT if math.isnan(value) else "#ffffff" if value < middle else "#000000"
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=color, fontsize=10.5)
         axes.invert_yaxis()
-        axes.set_yticks(np.arange(len(methods)) + 0.5, [fold(m).replace("\n", "") for m in methods])
+        axes.set_yticks(np.arange(len(methods)) + 0.5, methods)
         labels = [f"layer {each}" if each.isdigit() else each for each in names]
         axes.set_xticks(np.arange(len(names)) + 0.5, labels)
         axes.xaxis.tick_top()

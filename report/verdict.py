@@ -5,6 +5,7 @@ import math
 from report.compare import ABSENT, ALONE, BEST, CONTROL, UNTOLD, WITHIN, WORSE, Comparison, Standing
 from report.numbers import count, percent, spread_percent
 from report.read import Records, Run
+from report.styles import MANY_METHODS
 
 
 def verdict(comparison: Comparison) -> str:
@@ -42,15 +43,29 @@ def rest(top: Standing, comparison: Comparison, groups: dict[str, list[str]]) ->
     if groups[WORSE]:
         sentences.append(f"{listing(groups[WORSE])} {are(groups[WORSE])} measurably worse.")
     if top.mark == BEST:
-        for each in comparison.marked(UNTOLD):
-            reason = "runs of it diverged" if each.diverged else "too few runs can be compared"
-            sentences.append(f"Where {each.method} stands the data cannot tell: {reason}.")
+        for reason, methods in untold(comparison).items():
+            stand = "stands" if len(methods) == 1 else "stand"
+            sentences.append(f"Where {listing(methods)} {stand} the data cannot tell: {reason}.")
     if controls := comparison.marked(CONTROL):
         told = listing([f"{each.method} {spread_percent(each)}" for each in controls])
         sentences.append(f"To read this by: {told}.")
     if groups[ABSENT]:
         sentences.append(f"{listing(groups[ABSENT])} {have(groups[ABSENT])} no finished final run.")
     return sentences
+
+
+def untold(comparison: Comparison) -> dict[str, list[str]]:
+    """Why the data cannot tell -> the methods of which they cannot."""
+    found: dict[str, list[str]] = {}
+    for each in comparison.marked(UNTOLD):
+        if each.diverged:
+            reason = "runs diverged"
+        elif math.isnan(each.p):
+            reason = "too few runs can be compared"
+        else:
+            reason = "lower by more than the test set's noise, but not so on every seed that it is shown"
+        found.setdefault(reason, []).append(each.method)
+    return found
 
 
 def basis(records: Records, comparison: Comparison) -> str:
@@ -116,6 +131,8 @@ def names(standings: list[Standing]) -> list[str]:
 
 
 def listing(words: list[str]) -> str:
+    if len(words) > MANY_METHODS:
+        return f"{', '.join(words[:4])} and {len(words) - 4} others"
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
