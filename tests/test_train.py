@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from optimizers import METHODS
 from optimizers.bop import Bop
-from optimizers.core import Method, WeightRule
+from optimizers.core import Method, Timed, WeightRule, sign
 from suite.checkpoint import load_checkpoint, save_checkpoint
 from suite.data import TestSetGuard, load_splits
 from suite.evaluate import assert_binary, evaluate, reestimate_batch_norm
 from suite.models.layers import BinaryLinear
+from suite.random_keys import seed_draws
 from suite.records import RunFolder
 from suite.train import optimizers_of, train
 from suite.trial import Trial
@@ -34,21 +35,30 @@ def interrupt_after(epoch: int):
     return on_epoch
 
 
-@pytest.mark.parametrize("method", ["bop", "latent-adam"])
+@pytest.mark.parametrize("method", ["bop", "latent-adam", "bayes-binn", "prob-bop", "diode"])
 def test_the_same_trial_gives_the_same_bits(tmp_path: Path, method: str) -> None:
-    trial = tiny_trial(tmp_path, method, "final")
+    trial = tiny_trial(tmp_path, method, "final", 7, f"methods=[{method}]")
     first = train(trial, RunFolder(tmp_path / "a"), CPU)
     torch.manual_seed(1234)  # the global generator must not matter
     second = train(trial, RunFolder(tmp_path / "b"), CPU)
     assert first["digest"] == second["digest"]
-    other = train(tiny_trial(tmp_path, method, "final", 8), RunFolder(tmp_path / "c"), CPU)
-    assert other["digest"] != first["digest"]
+    other = tiny_trial(tmp_path, method, "final", 8, f"methods=[{method}]")
+    assert train(other, RunFolder(tmp_path / "c"), CPU)["digest"] != first["digest"]
 
 
-@pytest.mark.parametrize("method", ["bop", "latent-momentum", "latent-adam"])
-def test_a_resumed_run_ends_like_an_unbroken_one(tmp_path: Path, method: str) -> None:
-    changes = ("methods=[bop, latent-momentum, latent-adam]", "methods.1.decay={lr: {cosine: 0.0}}")
-    trial = tiny_trial(tmp_path, method, "final", 7, *changes)
+OPTIONS = [
+    "decay: {lr: {cosine: 0.0}}",
+    "binarize: stochastic",
+    "binarize: ede, real_until: 0.5",
+    "transform: recu, freeze: 0.001, dampen: 0.1",
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [*((name, "") for name in METHODS), *(("latent-adam", o) for o in OPTIONS)]
+)
+def test_a_resumed_run_ends_like_an_unbroken_one(tmp_path: Path, method: str, options: str) -> None:
+    trial = tiny_trial(tmp_path, method, "final", 7, f"methods=[{{name: {method}, {options}}}]")
     unbroken = train(trial, RunFolder(tmp_path / "a"), CPU)
     broken = RunFolder(tmp_path / "b")
     for epoch in (1, 2):
@@ -217,6 +227,43 @@ def test_a_scheduled_hyperparameter_arrives_in_every_step(tmp_path: Path) -> Non
         train(trial, run, CPU)
         runs[name] = [sum(line["flips"]["flips"]) for line in lines_of(run)]
     assert runs["decayed"][-1] < 0.2 * runs["constant"][-1]
+
+
+def test_the_time_arrives_in_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who ask are told before the forward pass: the epoch from 1, the progress from 0 to below 1."""
+    told: list[tuple[int, float, float]] = []
+
+    class Reads(Timed):
+        def forward(self, weight: Tensor) -> Tensor:
+            return sign(weight)
+
+    class Asks(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:
+            (group,) = self.param_groups
+            told.append((group["epoch"], group["progress"], read.progress))
+
+    read = Reads()
+    rule = WeightRule(
+        sign, read, lambda params: Asks([dict(params=list(params), epoch=0, progress=-1.0)], 0.1), deploy=sign
+    )
+    train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+    assert told == [(1 + step // 4, step / 12, step / 12) for step in range(12)]
+
+
+@pytest.mark.parametrize("drawn", [1, 3])
+def test_what_is_drawn_in_a_step_is_a_matter_of_seed_and_step_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: int
+) -> None:
+    draws: list[float] = []
+
+    class Draws(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:
+            draws.append(torch.rand(drawn)[0].item())
+
+    rule = WeightRule(sign, lambda weight: weight, lambda params: Draws(params, 0.1))
+    train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+    seed_draws(CPU, 7, "step", 11)
+    assert len(set(draws)) == 12 and draws[11] == torch.rand(1).item()
 
 
 def test_scores_do_not_depend_on_the_evaluation_batch(monkeypatch: pytest.MonkeyPatch) -> None:
