@@ -44,8 +44,13 @@ def _hypers(methods: Mapping[str, Card]) -> Table:
     table = Table(*columns, title="Hyperparameters", title_justify="left")
     for name, card in methods.items():
         table.add_section()
-        for row, (hyper, values) in enumerate(card["hypers"].items()):
+        searched = {hyper: values for hyper, values in card["hypers"].items() if not values["optional"]}
+        for row, (hyper, values) in enumerate(searched.items()):
             table.add_row(name if row == 0 else "", hyper, _default(values), escape(_range(values)))
+        if optional := [hyper for hyper in card["hypers"] if hyper not in searched]:
+            table.add_row(
+                "", f"{len(optional)} optional", "off", f"flipbench show {name}: {', '.join(optional)}"
+            )
     return table
 
 
@@ -59,8 +64,21 @@ def method_card(name: str, card: Card) -> Group:
     hypers = Table("hyperparameter", "default", "range", box=box.SIMPLE_HEAD)
     for hyper, values in card["hypers"].items():
         hypers.add_row(hyper, _default(values), escape(_range(values)))
-    texts = (f"[bold]{name}[/]", escape(card["description"]), "", escape(card["file_description"]), "")
+    told = (escape(reflowed(card[part])) for part in ("description", "file_description"))
+    texts = (f"[bold]{name}[/]", *(part for text in told for part in (text, "")))
     return Group(*texts, facts, hypers, *([_presets(card["presets"])] if card["presets"] else []))
+
+
+def reflowed(text: str) -> str:
+    """A docstring without its line breaks, which are the terminal's to make; lists and indents keep them."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        begins = not lines or not lines[-1] or not line or line.startswith(("* ", "    "))
+        if begins:
+            lines.append(line)
+        else:
+            lines[-1] += f" {line.strip()}"
+    return "\n".join(lines)
 
 
 def _presets(presets: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -84,7 +102,8 @@ def _default(values: Card) -> str:
 
 def _range(values: Card) -> str:
     """The range; of what is off unless asked for also the published value."""
-    return f"{values['range']}, published {values['default']}" if values["optional"] else values["range"]
+    is_number = isinstance(values["default"], float) and values["optional"]
+    return f"{values['range']}, published {values['default']:g}" if is_number else values["range"]
 
 
 def _options(card: Card) -> str:

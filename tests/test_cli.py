@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from optimizers import METHODS, PLUGINS
 from suite import catalogue, cli
+from suite.catalogue_view import reflowed
 from suite.data import DATASETS
 from suite.models import MODELS
 from suite.records import read_json, write_json
@@ -150,6 +151,26 @@ def test_show_tells_all_about_a_method(flipbench: Flipbench):
     assert told.code == 0 and all(word in told.out for word in words)
     assert card["name"] == "latent-adam" and set(card["hypers"]) == set(method.hypers)
     assert "straight through" in card["file_description"] and card["description"] == method.summary
+
+
+def test_show_tells_the_presets(flipbench: Flipbench):
+    told = flipbench("show", "bop")
+    for name, values in METHODS["bop"].presets.items():
+        assert name in told.out and values.keys() <= set(told.out.split())
+    assert "{linear: [0.0005, 5e-07]}" in told.out
+    assert "preset" not in flipbench("show", "boat").out
+
+
+def test_what_is_optional_is_off_in_the_card_and_one_row_in_the_list(flipbench: Flipbench):
+    card = [line.split() for line in flipbench("show", "latent-sgd").out.splitlines()]
+    (row,) = [words for words in card if words[:1] == ["ags"]]
+    assert row == ["ags", "off", "log", "0.001", "…", "0.1,", "published", "0.01"]
+    assert "7 optional" in flipbench("list").out
+
+
+def test_a_docstring_is_reflowed_but_for_its_lists_and_formulas():
+    text = "One\ntwo.\n\n* three\n  four\n* five\n\n    six = 7\n    eight\n\nnine\nten"
+    assert reflowed(text) == "One two.\n\n* three four\n* five\n\n    six = 7\n    eight\n\nnine ten"
 
 
 def listed(folder: Path, *arguments: str) -> list[str]:
