@@ -88,11 +88,16 @@ def draw(name: str, width: float, height: float, paint: Callable[[Figure], None]
 
 
 def clean(svg: str, name: str) -> str:
-    """Without prolog, fixed size and named fonts, and with `name` before every id."""
+    """Without prolog, fixed size and named fonts, `name` before every id; and small, as a page holds many.
+
+    Nothing refers to the ids of groups, and a hundredth of a pixel is precise enough.
+    """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[^"]*pt"', "", svg, count=2)
     svg = re.sub(r" font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
     for before in (' id="', 'href="#', "url(#"):
         svg = svg.replace(before, f"{before}{name}-")
     return svg
