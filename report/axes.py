@@ -61,12 +61,12 @@ def epoch_axis(axes: Axes, epochs: int) -> None:
     axes.set_xlabel("epoch")
 
 
-def log_axis(axes: Axes) -> None:
-    """A logarithmic axis that also has labels where it spans less than two decades."""
+def log_axis(axes: Axes, labels: int = 8) -> None:
+    """A logarithmic axis with at most so many labels, also where it spans less than two decades."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(
-        LogLocator(10, subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=9)
+        LogLocator(10, subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=labels + 1)
     )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: scientific(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())

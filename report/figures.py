@@ -191,15 +191,18 @@ def curve_panels(
             axes.set_title(fold(method), color=looks[method].color, fontsize=10, pad=3)
         for axes in list(grid.flat)[len(methods) :]:
             axes.set_visible(False)
-        for axes in (each for each in grid.flat if each.get_visible()):
-            epoch_axis(axes, int(curves["epoch"].max()))
-            axes.set_xlabel("")
-            if log:
-                log_axis(axes)
-            if late:
-                axes.set_ylim(bottom=late_start(curves, column) * scale)
+        for axes in grid.flat:
+            axes.grid(False)
             if floor is not None:
                 axes.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        first = grid.flat[0]  # the panels share its axes, so what is set here is set for all
+        epoch_axis(first, int(curves["epoch"].max()))
+        first.set_xlabel("")
+        if log:
+            log_axis(first, labels=3)
+        first.minorticks_off()
+        if late:
+            first.set_ylim(bottom=late_start(curves, column) * scale)
         figure.supxlabel("epoch", fontsize=12, color=MUTED, y=6 / height)
 
     return draw(name, WIDTH, height, paint)

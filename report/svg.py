@@ -90,7 +90,8 @@ def draw(name: str, width: float, height: float, paint: Callable[[Figure], None]
 def clean(svg: str, name: str) -> str:
     """Without prolog, fixed size and named fonts, `name` before every id; and small, as a page holds many.
 
-    Nothing refers to the ids of groups, and a hundredth of a pixel is precise enough.
+    Nothing refers to the ids of groups, groups without attributes do nothing, and a hundredth of a pixel is
+    precise enough.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -98,6 +99,10 @@ def clean(svg: str, name: str) -> str:
     svg = re.sub(r" font-family: [^;\"]*;?", "", svg)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r"\n\s+", "\n", svg)
+    groups = 1
+    while groups:  # the innermost first
+        svg, groups = re.subn(r"<g>\n((?:(?!</?g[ >]).)*)</g>\n", r"\1", svg, flags=re.DOTALL)
     for before in (' id="', 'href="#', "url(#"):
         svg = svg.replace(before, f"{before}{name}-")
     return svg
