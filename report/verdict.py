@@ -63,7 +63,7 @@ def untold(comparison: Comparison) -> dict[str, list[str]]:
         elif math.isnan(each.p):
             reason = "too few runs can be compared"
         else:
-            reason = "lower by more than the test set's noise, but not so on every seed that it is shown"
+            reason = "lower by more than the test set's noise, but too few seeds to show it"
         found.setdefault(reason, []).append(each.method)
     return found
 

@@ -45,5 +45,7 @@ def _start(value: Any) -> Any:
     """Where a schedule starts."""
     if not isinstance(value, dict):
         return value
-    (setting,) = value.values()
-    return setting["start"] if isinstance(setting, dict) else setting[0]
+    ((shape, setting),) = value.items()
+    if shape == "restart":
+        return _start(setting["of"])
+    return setting["start"] if shape == "step" else setting[0]

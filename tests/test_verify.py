@@ -22,10 +22,12 @@ from optimizers import METHODS, PLUGINS
 from suite.checkpoint import load_checkpoint
 from suite.cli import app
 from suite.errors import UserError
+from suite.ledger_check import not_drawn
 from suite.pool import LocalPool, Machine
 from suite.records import DamagedRecord, RunFolder, digest, read_json, write_array, write_json
 from suite.replay import replay
 from suite.run_check import Finding
+from suite.schedules import SHAPES, decayed
 from suite.spec import ExperimentFile, SpecError
 from suite.sweep import Sweep, prepare_folder
 from suite.train import train
@@ -436,6 +438,24 @@ def test_a_decayed_hyperparameter_starts_from_what_was_drawn(intact: Path) -> No
     trial = read_json(run_of(intact, "tuning", 1) / "trial.json")
     drawn = ledger(intact)["tuning"][1]["hypers"]
     assert trial["hypers"]["gamma"] == {"cosine": [drawn["gamma"], 0.0]}  # else the test above shows nothing
+
+
+DECAYS = [
+    {"linear": 0.1},
+    {"cosine": 0.0},
+    {"exponential": 0.5},
+    {"step": {"factor": 0.1, "at": [0.5]}},
+    {"restart": {"of": {"step": {"factor": 0.1, "at": [0.5]}}, "at": [0.5]}},
+    {"restart": {"of": {"linear": 0.0}, "at": [0.5]}},
+]
+
+
+@pytest.mark.parametrize("decay", DECAYS, ids=str)
+def test_every_decay_starts_from_what_was_drawn(decay: dict[str, Any]) -> None:
+    assert {next(iter(each)) for each in DECAYS} == set(SHAPES)
+    trial = {"hypers": {"lr": decayed(0.3, decay)}, "real": {"lr": 0.01}}
+    assert not_drawn({"lr": 0.3, "real.lr": 0.01}, trial) == []
+    assert not_drawn({"lr": 0.2, "real.lr": 0.01}, trial) == ["lr"]
 
 
 # ---- nothing from a record is executed
