@@ -51,6 +51,7 @@ publish: $(RUN_READY) ## copy the report of EXP=name and its tables to results/p
 	@mkdir -p results/published/$(EXP)
 	@cd results/$(EXP) && cp plan.json report/index.html report/report.md ../published/$(EXP)/ && \
 	  cp report/accuracy.csv report/runs.csv report/tuning.csv ../published/$(EXP)/
+	@cd results/$(EXP)/report && if grep -q 'src="[^"]*\.svg"' index.html; then cp *.svg ../../published/$(EXP)/; fi
 	@command -v chromium >/dev/null && chromium --headless --no-sandbox --disable-gpu --hide-scrollbars \
 	  --window-size=1180,1060 --screenshot=results/published/$(EXP)/report.png \
 	  file://$(CURDIR)/results/published/$(EXP)/index.html 2>/dev/null || echo "no chromium: no picture"
