@@ -51,6 +51,7 @@ IN_A_HURRY: dict[str, dict[str, Any]] = {
     "latent-lion": {"lr": 0.01},
     "diode": {"lr": 0.1, "beta1": 0.9, "beta2": 0.99},
     "md-tanh-s": {"lr": 0.01},
+    "pmf": {"lr": 0.01},
 }
 
 

@@ -157,7 +157,8 @@ def test_recu_asks_for_the_time_and_its_clamp_widens(shape: tuple[int, ...]) -> 
     weight, upstream = drawn(shape), torch.ones(shape, dtype=torch.float64)
     training = Training(METHODS["latent-sgd"](transform="recu"))
     assert len(training.timed) == 1
-    training.step()
+    for _ in range(2):
+        training.step()
     assert training.timed[0].progress == 0.01
     rule, at = rule_with("recu"), {}
     for progress in (0.0, 1.0):
