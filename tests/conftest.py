@@ -24,6 +24,14 @@ SMALL: dict[str, tuple[Shape, dict[str, Any]]] = {
     "mlp": ((1, 8, 8), {"hidden": (16, 16)}),
     "convnet": ((1, 8, 8), {"channels": 4, "dense": 16}),
     "binarynet": ((3, 32, 32), {"width": 1 / 32}),
+    "vgg-small": ((1, 8, 8), {"width": 1 / 16}),
+    "resnet-20": ((1, 8, 8), {"width": 1 / 4}),
+    "resnet-18": ((1, 8, 8), {"width": 1 / 16}),
+    "binary-alexnet": ((1, 59, 59), {"width": 1 / 32}),
+    "xnor-net": ((1, 59, 59), {"width": 1 / 16}),
+    "birealnet-18": ((1, 17, 17), {"width": 1 / 16}),
+    "birealnet-34": ((1, 17, 17), {"width": 1 / 16}),
+    "reactnet-a": ((3, 17, 17), {"width": 1 / 16}),
 }
 
 

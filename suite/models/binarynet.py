@@ -3,8 +3,9 @@
 from torch import nn
 
 from optimizers.core import WeightRule
-from suite.models.layers import BinaryConv2d, BinaryLinear, Sign, batch_norm
-from suite.models.model import Shape, model
+from suite.models.layers import BinaryConv2d, BinaryLinear, Sign
+from suite.models.model import Shape, check_size, model, scaled
+from suite.models.norms import Norm
 
 
 @model
@@ -16,6 +17,7 @@ def binarynet(
     width: float = 1.0,
     activation: str = "clipped",
     batch_norm_momentum: float = 0.01,
+    norm: str = "batch",
 ) -> nn.Module:
     """Six convolutions and three dense layers, all binary; 10,352,000 binary weights on CIFAR-10 at width 1.
 
@@ -24,31 +26,24 @@ def binarynet(
     comes before batch norm; batch norm has no scale, eps 1e-3 and Keras' momentum 0.99, also on the logits.
     `width` scales every layer but the logits; shape must be at least 10x10.
     """
-    if min(shape[1:]) < 10:
-        raise ValueError(f"images of {shape[1]}x{shape[2]} are too small: binarynet needs 10x10 or more")
-    if not width > 0.0:
-        raise ValueError(f"width must be > 0, not {width}")
-    a, b, c, dense = (max(1, round(width * n)) for n in (128, 256, 512, 1024))
+    check_size("binarynet", shape, 10)
+    a, b, c, dense = scaled(width, 128, 256, 512, 1024)
+    norms = Norm(norm, batch_norm_momentum, eps=1e-3, scale=False)
     pooled = ((shape[1] - 2) // 8) * ((shape[2] - 2) // 8)
 
     def block(inputs: int, outputs: int, pool: bool) -> list[nn.Module]:
-        return [
-            Sign(activation),
-            BinaryConv2d(rule, inputs, outputs, 3, padding=1),
-            *([nn.MaxPool2d(2)] if pool else []),
-            batch_norm(outputs, 2, batch_norm_momentum),
-        ]
+        convolution = BinaryConv2d(rule, inputs, outputs, 3, padding=1)
+        pooling = [nn.MaxPool2d(2)] if pool else []
+        return [Sign(activation), convolution, *pooling, norms.after(convolution)]
 
     def fully_connected(inputs: int, outputs: int) -> list[nn.Module]:
-        return [
-            Sign(activation),
-            BinaryLinear(rule, inputs, outputs),
-            batch_norm(outputs, 1, batch_norm_momentum),
-        ]
+        dense = BinaryLinear(rule, inputs, outputs)
+        return [Sign(activation), dense, norms.after(dense)]
 
+    first = BinaryConv2d(rule, shape[0], a, 3)
     return nn.Sequential(
-        BinaryConv2d(rule, shape[0], a, 3),
-        batch_norm(a, 2, batch_norm_momentum),
+        first,
+        norms.after(first),
         *block(a, a, pool=True),
         *block(a, b, pool=False),
         *block(b, b, pool=True),

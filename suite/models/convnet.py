@@ -3,8 +3,9 @@
 from torch import nn
 
 from optimizers.core import WeightRule
-from suite.models.layers import BinaryConv2d, BinaryLinear, Sign, batch_norm
+from suite.models.layers import BinaryConv2d, BinaryLinear, Sign
 from suite.models.model import Shape, model
+from suite.models.norms import Norm
 
 
 @model
@@ -17,6 +18,7 @@ def convnet(
     dense: int = 128,
     activation: str = "clipped",
     batch_norm_momentum: float = 0.1,
+    norm: str = "batch",
 ) -> nn.Module:
     """Three 3x3 convolutions with two poolings and two dense layers, all binary; from 8x8 images on."""
     _, height, width = shape
@@ -25,25 +27,28 @@ def convnet(
     if min(channels, dense) < 1:
         raise ValueError(f"channels and dense must be positive, not {channels} and {dense}")
 
-    def norm(features: int, dimensions: int) -> nn.Module:
-        return batch_norm(features, dimensions, batch_norm_momentum)
-
+    norms = Norm(norm, batch_norm_momentum, eps=1e-3, scale=False)
+    first = BinaryConv2d(rule, shape[0], channels, 3, padding=1)  # sees the real image
+    second = BinaryConv2d(rule, channels, channels, 3, padding=1)
+    third = BinaryConv2d(rule, channels, 2 * channels, 3, padding=1)
+    hidden = BinaryLinear(rule, 2 * channels * (height // 4) * (width // 4), dense)
+    last = BinaryLinear(rule, dense, classes)
     return nn.Sequential(
-        BinaryConv2d(rule, shape[0], channels, 3, padding=1),  # sees the real image
-        norm(channels, 2),
+        first,
+        norms.after(first),
         Sign(activation),
-        BinaryConv2d(rule, channels, channels, 3, padding=1),
+        second,
         nn.MaxPool2d(2),
-        norm(channels, 2),
+        norms.after(second),
         Sign(activation),
-        BinaryConv2d(rule, channels, 2 * channels, 3, padding=1),
+        third,
         nn.MaxPool2d(2),
-        norm(2 * channels, 2),
+        norms.after(third),
         nn.Flatten(),
         Sign(activation),
-        BinaryLinear(rule, 2 * channels * (height // 4) * (width // 4), dense),
-        norm(dense, 1),
+        hidden,
+        norms.after(hidden),
         Sign(activation),
-        BinaryLinear(rule, dense, classes),
-        norm(classes, 1),
+        last,
+        norms.after(last),
     )

@@ -1,9 +1,10 @@
-"""The building blocks: binary layers, the binarized activation, batch norm as the Bop paper uses it.
+"""The building blocks: binary layers, the binarized activation, the real layers beside them.
 
 Whether a weight is binary is decided by the type of its layer, never by a name. The weights' pseudo-gradient
 belongs to the method (`WeightRule.read`); the activations' belongs to the architecture (`Sign`).
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 import torch
@@ -52,16 +53,25 @@ class BinaryLinear(BinaryLayer):
 class BinaryConv2d(BinaryLayer):
     """Convolution of x (N, C, H, W) with the weight as read, without a bias; zero padding: borders see 0."""
 
-    def __init__(self, rule: WeightRule, inputs: int, outputs: int, kernel: int, padding: int = 0) -> None:
-        super().__init__(rule, outputs, inputs, kernel, kernel)
-        self.padding = padding
+    def __init__(
+        self,
+        rule: WeightRule,
+        inputs: int,
+        outputs: int,
+        kernel: int | tuple[int, int],
+        padding: int = 0,
+        stride: int = 1,
+    ) -> None:
+        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+        super().__init__(rule, outputs, inputs, height, width)
+        self.padding, self.stride = padding, stride
 
     def forward(self, x: Tensor) -> Tensor:
         reading = self.reading()
         weight = reading(self.weight)
-        if always_signs(reading) and can_use_integers(x):
-            return sign_conv2d(x, weight, self.padding)
-        return F.conv2d(x, weight, padding=self.padding)
+        if always_signs(reading) and can_use_integers(x, weight, self.padding, self.stride):
+            return sign_conv2d(x, weight, self.padding, self.stride)
+        return F.conv2d(x, weight, padding=self.padding, stride=self.stride)
 
 
 class Sign(nn.Module):
@@ -77,16 +87,25 @@ class Sign(nn.Module):
         return mark_signs(self.binarize(x))
 
 
-def batch_norm(features: int, dimensions: int, momentum: float) -> nn.Module:
-    """Batch norm with a shift but no scale, eps 1e-3: what the Bop paper's code uses before every sign.
+def real_conv2d(inputs: int, outputs: int, kernel: int, padding: int = 0, stride: int = 1) -> nn.Conv2d:
+    """A convolution that is not binarized, without a bias; it starts as the binary ones do."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+    nn.init.xavier_uniform_(layer.weight)
+    return layer
 
-    dimensions: 1 after a dense layer, 2 after a convolution. momentum: torch's, 1 - Keras'.
-    """
-    if not 0.0 < momentum <= 1.0:
-        raise ValueError(f"batch_norm_momentum must lie in (0, 1], not {momentum}")
-    norm = (nn.BatchNorm1d if dimensions == 1 else nn.BatchNorm2d)(features, eps=1e-3, momentum=momentum)
-    norm.weight.requires_grad_(False)  # stays 1
-    return norm
+
+def real_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """A dense layer that is not binarized; its bias starts at 0."""
+    layer = nn.Linear(inputs, outputs, bias)
+    nn.init.xavier_uniform_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def named(**modules: nn.Module) -> nn.Sequential:
+    """The modules one after the other; flips are reported under their names."""
+    return nn.Sequential(OrderedDict(modules))
 
 
 def binary_layers(model: nn.Module) -> Iterator[tuple[str, BinaryLayer]]:

@@ -5,8 +5,9 @@ from itertools import pairwise
 from torch import nn
 
 from optimizers.core import WeightRule
-from suite.models.layers import BinaryLinear, Sign, batch_norm
+from suite.models.layers import BinaryLinear, Sign
 from suite.models.model import Shape, model
+from suite.models.norms import Norm
 
 
 @model
@@ -18,14 +19,17 @@ def mlp(
     hidden: tuple[int, ...] = (512, 512),
     activation: str = "clipped",
     batch_norm_momentum: float = 0.1,
+    norm: str = "batch",
 ) -> nn.Module:
     """Dense layers, all binary, batch norm after each, sign between them."""
     if not hidden or min(hidden) < 1:
         raise ValueError(f"hidden must list at least one positive width, not {list(hidden)}")
+    norms = Norm(norm, batch_norm_momentum, eps=1e-3, scale=False)
     widths = [shape[0] * shape[1] * shape[2], *hidden, classes]
     layers: list[nn.Module] = [nn.Flatten()]
     for number, (inputs, outputs) in enumerate(pairwise(widths)):
         if number > 0:
             layers.append(Sign(activation))
-        layers += [BinaryLinear(rule, inputs, outputs), batch_norm(outputs, 1, batch_norm_momentum)]
+        dense = BinaryLinear(rule, inputs, outputs)
+        layers += [dense, norms.after(dense)]
     return nn.Sequential(*layers)

@@ -34,7 +34,7 @@ class Model:
 
 
 def model(function: Callable[..., nn.Module]) -> Model:
-    """Register `function(shape, classes, rule, *, option=default, ...)` under its name.
+    """Register `function(shape, classes, rule, *, option=default, ...)` under its name, with dashes.
 
     The first line of its docstring is the caption in lists and tables.
     """
@@ -44,4 +44,19 @@ def model(function: Callable[..., nn.Module]) -> Model:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
     summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
-    return Model(function.__name__, summary, options, function)
+    return Model(function.__name__.replace("_", "-"), summary, options, function)
+
+
+def check_size(name: str, shape: Shape, least: int) -> None:
+    """ValueError unless the images are at least this high and wide, in pixels."""
+    if min(shape[1:]) < least:
+        raise ValueError(
+            f"images of {shape[1]}x{shape[2]} are too small: {name} needs {least}x{least} or more"
+        )
+
+
+def scaled(width: float, *channels: int) -> list[int]:
+    """These numbers of channels times `width`, rounded, at least 1; ValueError unless width is positive."""
+    if not width > 0.0:
+        raise ValueError(f"width must be > 0, not {width}")
+    return [max(1, round(width * n)) for n in channels]
