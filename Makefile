@@ -1,6 +1,7 @@
 # flipbench. `make help` lists the targets; `make demo` and `make test` work on a fresh machine.
 #
 # Variables: EXP=name         the experiment, a file in experiments/
+#            CELL, PROCESSES  one run of `make train`, and how many processes train it together
 #            ARGS="..."       passed on to flipbench, for example ARGS="--workers 4 --set train.epochs=5"
 #            PYTHON=python3   the interpreter that makes the environment (3.11 or newer)
 #            TORCH=cpu        take torch's small CPU build; needs access to torch's own package index
@@ -10,14 +11,17 @@ VENV   ?= .venv
 EXP    ?=
 ARGS   ?=
 TORCH  ?=
+PROCESSES ?= 1
 
 VENV_PATH := $(abspath $(VENV))
 FLIPBENCH := $(VENV_PATH)/bin/flipbench
+# Without the variable of `train`, torch 2.15 mostly fails to restart: the new processes find the old ones' keys.
+TORCHRUN  := $(VENV_PATH)/bin/torchrun --standalone --nproc-per-node $(PROCESSES) --max-restarts 3
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sweep tune report status verify plan list publish setup test torture check lock clean bench bench-peers
+.PHONY: help demo sweep tune train prepare report status verify plan list publish setup test torture check lock clean bench bench-peers
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -30,6 +34,14 @@ sweep: $(RUN_READY) ## the whole way for EXP=name: tuning, final runs, report; r
 
 tune: $(RUN_READY) ## only the tuning of EXP=name
 	@$(FLIPBENCH) tune $(call needs_exp) $(ARGS)
+
+train: $(RUN_READY) ## one run: EXP=name CELL=data.model.method; PROCESSES=8 shares it out over GPUs or cores
+	@TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 \
+	  $(if $(filter-out 1,$(PROCESSES)),$(TORCHRUN) -m suite.cli,$(FLIPBENCH)) \
+	  train $(call needs_exp) $(or $(CELL),$(error name a cell: make plan EXP=$(EXP) shows them)) $(ARGS)
+
+prepare: $(RUN_READY) ## convert ImageNet once, for speed: SRC=tree DST=folder ARGS="--encoding pixels"
+	@$(FLIPBENCH) prepare imagenet $(or $(SRC),$(error name SRC, the tree of images)) $(or $(DST),$(error name DST)) $(ARGS)
 
 report: $(RUN_READY) ## write the report of EXP=name from the records that are there
 	@$(FLIPBENCH) report $(call needs_exp) $(ARGS)

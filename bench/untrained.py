@@ -106,6 +106,10 @@ class InstantPool:
         reports, self._reports = self._reports, []
         return reports
 
+    def stop(self, seconds: float) -> list[Report]:
+        """Nothing is at work."""
+        return []
+
     def close(self) -> None:
         """Nothing runs that would have to end."""
 

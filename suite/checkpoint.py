@@ -13,12 +13,13 @@ import torch
 from suite.records import DamagedRecord, set_aside, write_atomically, writing
 
 NAMES = ("checkpoint.pt", "checkpoint.previous.pt")
+FORMAT = 2  # of the state that training keeps
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Replace the checkpoint of the run in this folder; what was the checkpoint becomes the previous one."""
     buffer = io.BytesIO()
-    torch.save({**state, "run": folder.name}, buffer)
+    torch.save({**state, "run": folder.name, "format": FORMAT}, buffer)
     content = buffer.getvalue()
     current, previous = (folder / name for name in NAMES)
     with writing(previous), contextlib.suppress(FileNotFoundError):
@@ -41,6 +42,9 @@ def load_checkpoint(folder: Path, say: Callable[[str], None] = lambda text: None
         except DamagedRecord as error:
             set_aside(error.path)
             damaged.append(str(error))
+    if state is not None and state.pop("format", None) != FORMAT:
+        state = None
+        say("the checkpoint is that of another version of flipbench; the run begins anew")
     if damaged:
         what = "begins anew" if state is None else "goes on from the checkpoint before"
         say(f"{'; '.join(damaged)}; set aside, the run {what}")

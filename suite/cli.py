@@ -1,10 +1,12 @@
 """The command `flipbench`: the front door, and the only place that knows both the suite and the report.
 
 Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 what was asked cannot be done,
-and nothing was written; 130 interrupted, the same command goes on. Of `verify`: 0 all there and intact;
-1 something planned is missing, failed, or could not be repeated; 2 something is damaged or contradictory.
+and nothing was written; 130 interrupted, 75 told to stop by SIGTERM: the same command goes on from there.
+Of `verify`: 0 all there and intact; 1 something planned is missing, failed, or could not be repeated;
+2 something is damaged or contradictory.
 """
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -18,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from suite import preemption
 from suite.errors import UserError, one_of
 from suite.records import DamagedRecord, read_json
 
@@ -61,6 +64,7 @@ Results = Annotated[Path, typer.Option(help="The folder that holds one folder pe
 
 def main() -> None:
     """Run the command line; what a user can mend ends in one message and exit code 2."""
+    preemption.end_at_sigterm()
     try:
         app()
     except (UserError, DamagedRecord, OSError) as error:
@@ -163,7 +167,9 @@ def train(
     """One run of one cell at its published (or set) hyperparameters, epoch by epoch."""
     from suite.data.held import splits_on
     from suite.environment import choose_device, use_device
-    from suite.records import RunFolder, canonical, owned
+    from suite.preemption import Preempted, heed_sigterm
+    from suite.ranks import device_of_rank, joined
+    from suite.records import RunFolder, SilentRunFolder, canonical, owned
     from suite.spec import SpecError
     from suite.train import train as train_trial
 
@@ -171,10 +177,10 @@ def train(
     cells = {entry.name: entry for entry in planned.cells}
     if cell not in cells:
         raise SpecError(f"{exp} has no cell {cell!r}{one_of(cell, cells)}")
-    where = choose_device(device)
+    where = choose_device(device_of_rank(device))
     use_device(where, threads)
     trial = cells[cell].trial(cells[cell].published, seed, "final" if final else "tune")
-    run = RunFolder(results / planned.name / "runs" / trial.run_id)
+    folder = results / planned.name / "runs" / trial.run_id
 
     def show(line: dict[str, Any]) -> None:
         err.print(
@@ -184,12 +190,23 @@ def train(
             highlight=False,
         )
 
-    if not (run.path / "result.json").exists():
+    heed_sigterm()
+    if not (folder / "result.json").exists():
         splits_on(where, canonical(trial.data), final)  # absent data speak before anything is written
-    with owned(run.path) as mine:
-        if not mine:
-            raise SpecError(f"{run.path}: another process trains this run")
-        result = run.result() or train_trial(trial, run, where, on_epoch=show)
+    with joined(where) as ranks, owned(folder) if ranks.first else contextlib.nullcontext(True) as mine:
+        if not all(ranks.gather(mine)):
+            raise SpecError(f"{folder}: another process trains this run")
+        run = RunFolder(folder) if ranks.first else SilentRunFolder(folder)
+        try:
+            result = run.result() or train_trial(
+                trial, run, where, on_epoch=show if ranks.first else lambda line: None, ranks=ranks
+            )
+        except Preempted as stopped:
+            if ranks.first:
+                err.print(f"{stopped}; the same command goes on from here")
+            raise typer.Exit(preemption.EXIT_CODE) from None
+    if not ranks.first:
+        return
     for note in run.notes:
         err.print(escape(note), soft_wrap=True, highlight=False)
     if as_json:
@@ -197,6 +214,63 @@ def train(
         return
     scores = "  ".join(f"{name} {value:.4f}" for name, value in result["scores"].items())
     out.print(f"{result['status']}: {scores}\nrecord: {run.path}", highlight=False)
+
+
+@app.command()
+def prepare(
+    data: Annotated[Literal["imagenet"], typer.Argument(help="The data set that reads the result.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A tree: train/<class>/*.JPEG and val.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="A folder of its own for the result.")],
+    encoding: Annotated[
+        Literal["jpeg", "pixels"],
+        typer.Option(help="Smaller JPEG files, or bare pixels: larger, and fastest to read."),
+    ] = "jpeg",
+    side: Annotated[int, typer.Option(min=1, help="The short side of an image in pixels.")] = 256,
+    quality: Annotated[int, typer.Option(min=1, max=95, help="Of JPEG.")] = 90,
+    damaged: Annotated[
+        Literal["stop", "leave-out"], typer.Option(help="What to do about images that cannot be decoded.")
+    ] = "stop",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Then read it all again and compare the checksums.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a tree of images once, so that training reads them faster. Run it again after a stop."""
+    from suite.data.prepare import prepare as prepare_images
+    from suite.data.verify_pack import verify as verify_images
+    from suite.pool import cores
+    from suite.prepare_view import bar, told
+
+    try:
+        with bar(err, "images") as show:
+            summary = prepare_images(
+                source,
+                target,
+                encoding=encoding,
+                side=side,
+                quality=quality,
+                damaged=damaged,
+                workers=workers or cores(),
+                on_progress=show,
+            )
+    except KeyboardInterrupt:
+        err.print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from None
+    problems = []
+    if check:
+        with bar(err, "bytes checked") as show:
+            problems = verify_images(target, show)
+    if as_json:
+        _print_json({"data": data, **summary._asdict(), "checked": check, "problems": problems})
+    else:
+        out.print(told(summary, target), soft_wrap=True, highlight=False)
+        for problem in problems:
+            out.print(f"[red]{escape(problem)}[/]", soft_wrap=True, highlight=False)
+        if check and not problems:
+            out.print("every byte is as its checksum says", highlight=False)
+    if problems:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -338,6 +412,7 @@ def _sweep(planned: "Plan", folder: Path, pool: "Pool", *, tuning_only: bool) ->
         records[label] = splits.record
         if problem := pool.lend(data, splits):
             err.print(f"{label}: every worker holds its own images, because they cannot be shared: {problem}")
+    preemption.heed_sigterm()
     with owned(folder) as mine:
         if not mine:
             raise Busy(f"{folder}: another sweep works in this folder")
@@ -352,6 +427,9 @@ def _sweep(planned: "Plan", folder: Path, pool: "Pool", *, tuning_only: bool) ->
         except KeyboardInterrupt:
             err.print("interrupted; the same command goes on from here")
             raise typer.Exit(130) from None
+        except preemption.Preempted:
+            err.print("told to stop; the same command goes on from here")
+            raise typer.Exit(preemption.EXIT_CODE) from None
         except DiskFailed as error:
             err.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
             raise typer.Exit(1) from None

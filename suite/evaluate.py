@@ -8,11 +8,12 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from suite.data import Images
-from suite.data.batches import Batch, eval_batches
+from suite.data.batches import Batch
+from suite.data.feed import evaluation_batches
+from suite.data.stored import StoredImages
 from suite.models.layers import binary_layers
 from suite.precision import autocast
-
-EVAL_BATCH = 1000
+from suite.ranks import ALONE, Ranks, in_turn
 
 
 @torch.no_grad()
@@ -31,23 +32,32 @@ def assert_binary(model: nn.Module) -> None:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, images: Images, part: str, precision: str = "float32"
+    model: nn.Module,
+    images: Images | StoredImages,
+    part: str,
+    precision: str = "float32",
+    ranks: Ranks = ALONE,
+    damaged: set[str] | None = None,
 ) -> tuple[dict[str, float], Tensor]:
     """Mean loss in nats, top-1 and top-5 as fractions, keyed `<part>_loss` ...; and which images are right.
 
-    Every image counts once, whatever the batches. The second value is a bool tensor (N,). The model is left
-    in evaluation mode.
+    Every image counts once, whatever the batches, which several processes take in turn. The second value is a
+    bool tensor (N,) on the CPU. The model is left in evaluation mode; the names of images that cannot be
+    decoded are added to `damaged`.
     """
     model.eval()
     assert_binary(model)
+    device = next(model.parameters()).device
     loss, top1, top5 = [], [], []
-    for x, labels in eval_batches(images, EVAL_BATCH):
+    damaged = set() if damaged is None else damaged
+    for x, labels in evaluation_batches(images, device, damaged, ranks.rank, ranks.count):
         with autocast(x.device, precision):
             logits = model(x).float()
         loss.append(F.cross_entropy(logits, labels, reduction="sum"))
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         top1.append(best[:, 0])
         top5.append(best.any(1))
+    loss, top1, top5 = (in_turn([of_batch.cpu() for of_batch in each], ranks) for each in (loss, top1, top5))
     right = torch.cat(top1)
     count = len(images.labels)
     scores = {
@@ -68,8 +78,13 @@ def chance(classes: int, part: str) -> dict[str, float]:
 
 
 @torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, batches: Iterable[Batch], precision: str = "float32") -> None:
-    """Batch norm's statistics anew, as plain averages over these batches; weights stay (rebuttal, l. 8)."""
+def reestimate_batch_norm(
+    model: nn.Module, batches: Iterable[Batch], precision: str = "float32", ranks: Ranks = ALONE
+) -> None:
+    """Batch norm's statistics anew, as plain averages over these batches; weights stay (rebuttal, l. 8).
+
+    Several processes average over the batches of each, then over each other.
+    """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     model.eval()  # all but batch norm: the weights must be those of the evaluation
@@ -82,4 +97,7 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Batch], precision:
             model(x)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        for statistics in (norm.running_mean, norm.running_var):
+            if statistics is not None:
+                statistics.copy_(ranks.mean(statistics))
     model.eval()

@@ -122,13 +122,15 @@ class FlipCounter:
         parts = zip(self._first, self.weights, strict=True)
         return [int(mask[first : first + count].count_nonzero()) for first, count in parts]
 
-    def state_dict(self) -> dict[str, Tensor | int]:
-        """What `load_state_dict` needs to go on after an epoch's end."""
+    def state_dict(self) -> dict[str, Tensor | int | None]:
+        """What `load_state_dict` needs to go on, in the middle of an epoch too."""
         return {
             "start": self._start,
             "signs": self._signs,
             "last_flip": self._last_flip,
             "step": self._step,
+            "flips": torch.stack(self._flips) if self._flips else None,
+            "undone": self._undone,
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -136,6 +138,8 @@ class FlipCounter:
         self._signs.copy_(state["signs"])
         self._last_flip.copy_(state["last_flip"])
         self._step = state["step"]
+        self._flips = [] if state["flips"] is None else list(state["flips"].to(self._undone.device))
+        self._undone.copy_(state["undone"])
 
 
 def _values(layer: BinaryLayer) -> Tensor:

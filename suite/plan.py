@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution
 from optimizers import METHODS, PLUGINS, load_plugin
 from optimizers.core import Hyper, HyperValue, WeightRule, log
 from suite.data import DATASETS, DataError, describe, resolve_options
+from suite.errors import one_of
 from suite.models import MODELS
 from suite.records import FORMAT, PROTOCOL, canonical
 from suite.resolve import (
@@ -243,6 +244,7 @@ def _cell(
         train=_train_settings(experiment, task, usual_augmentation),
         sizes=sizes,
     )
+    _check_training(cell, number, task)
     _check_rule(cell, method_at)
     _check_network(cell, model_at)
     return cell
@@ -274,6 +276,21 @@ def _train_settings(experiment: Experiment, task: Task, usual_augmentation: str)
     overrides = {name: value for name, value in task.train.model_dump().items() if value is not None}
     settings = {**experiment.train.model_dump(), **overrides}
     return {**settings, "augment": settings["augment"] or usual_augmentation}
+
+
+def _check_training(cell: Cell, number: int, task: Task) -> None:
+    """Do the settings of training fit the data?"""
+
+    def wrong(name: str, message: str) -> Problem:
+        own = getattr(task.train, name) is not None
+        return Problem(("tasks", number, "train", name) if own else ("train", name), message)
+
+    augment, choices = cell.train["augment"], DATASETS[cell.data["name"]].augmentations
+    if augment not in choices:
+        raise wrong("augment", f"{cell.data['name']} has no {augment!r}{one_of(augment, choices)}")
+    size, parts = min(cell.train["batch_size"], cell.sizes["train"]), cell.train["batch_parts"]
+    if size % parts or size // parts < 2:
+        raise wrong("batch_parts", f"a batch of {size} images has no {parts} equal parts of 2 or more")
 
 
 def _check_rule(cell: Cell, location: Location) -> None:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
@@ -12,7 +13,7 @@ from typing import Protocol
 
 import torch
 
-from suite.data import Images, Splits, load_test
+from suite.data import Images, Splits, StoredImages, load_test
 from suite.data.held import Loan
 from suite.errors import UserError
 from suite.records import canonical
@@ -32,11 +33,15 @@ class Pool(Protocol):
         """Run a trial into its folder; only while a slot is free."""
         ...
 
-    def listen(self, timeout: float | None) -> list[Report]:
+    def listen(self, timeout: float) -> list[Report]:
         """What the trials say, the last report of each apart from `epoch`; waits until there is something.
 
         After `timeout` seconds, or when a slot has become free otherwise, the list may be empty.
         """
+        ...
+
+    def stop(self, seconds: float) -> list[Report]:
+        """Ask all trials to save and stop; what they say until all have, or for so many seconds."""
         ...
 
     def lend(self, data: Mapping[str, object], splits: Splits) -> str:
@@ -109,7 +114,7 @@ class LocalPool:
             worker.trial = trial
             return
 
-    def listen(self, timeout: float | None) -> list[Report]:
+    def listen(self, timeout: float) -> list[Report]:
         speaking = {worker.pipe: worker for worker in self.workers}
         reports: list[Report] = []
         for pipe in wait(list(speaking), timeout):
@@ -118,6 +123,15 @@ class LocalPool:
                 reports.append(self._heard(worker, worker.pipe.recv()))
             except (EOFError, OSError):
                 reports += self._lost(worker)
+        return reports
+
+    def stop(self, seconds: float) -> list[Report]:
+        deadline = time.monotonic() + seconds
+        for worker in self.workers:
+            worker.process.terminate()
+        reports: list[Report] = []
+        while any(worker.trial for worker in self.workers) and (left := deadline - time.monotonic()) > 0:
+            reports += self.listen(left)
         return reports
 
     def close(self) -> None:
@@ -142,8 +156,10 @@ class LocalPool:
     def _heard(self, worker: Worker, report: Report) -> Report:
         if report.kind != "epoch":
             worker.trial = None
-        if report.kind in ("failed", "lost") and worker.device != "cpu":
-            worker.process.kill()  # the process' GPU context may be broken: the next trial gets a new one
+        # After a failure its GPU context may be broken; one that was told to stop would stop its next trial.
+        broken = report.kind in ("failed", "lost") and worker.device != "cpu"
+        if broken or report.kind == "preempted":
+            worker.process.kill()
             self._bury(worker)
         return report
 
@@ -173,7 +189,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._splits: dict[str, Splits] = {}
-        self._tests: dict[str, Images | None] = {}
+        self._tests: dict[str, Images | StoredImages | None] = {}
 
     def put(self, data: Mapping[str, object], splits: Splits) -> str:
         """Share the images of a trial's `data`; what went wrong if that cannot be, else nothing."""
@@ -198,7 +214,7 @@ class Shelf:
         borrowed |= {("tune", data), (trial.stage, data)}
         return loan
 
-    def _test(self, trial: Trial, data: str) -> Images | None:
+    def _test(self, trial: Trial, data: str) -> Images | StoredImages | None:
         if data not in self._tests:
             options = dict(trial.data)
             try:
@@ -215,11 +231,11 @@ def default_devices(device: str, workers: int | None) -> tuple[str, ...]:
     if device == "cuda":
         names = [f"cuda:{n}" for n in range(torch.cuda.device_count())]
     else:
-        names = [device] * (_cores() if device == "cpu" else 1)
+        names = [device] * (cores() if device == "cpu" else 1)
     count = workers or len(names)
     return tuple(names[n % len(names)] for n in range(count))
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use, where the system can tell; else all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -141,11 +141,11 @@ class RayPool:
         slot = next(slot for slot in self.slots if slot.ready is None and slot.trial is None)
         slot.trial, slot.reports = trial, slot.actor.run.remote(folder.resolve(), trial)
 
-    def listen(self, timeout: float | None) -> list[Report]:
+    def listen(self, timeout: float) -> list[Report]:
         self._begin()
         speaking = [slot for slot in self.slots if slot.ready is not None or slot.reports is not None]
         if not speaking:
-            time.sleep(timeout or 0.0)
+            time.sleep(timeout)
             return []
         sources = [slot.reports if slot.ready is None else slot.ready for slot in speaking]
         heard, _ = self.ray.wait(sources, timeout=timeout, fetch_local=False)
@@ -155,6 +155,10 @@ class RayPool:
             if any(source is one for one in (*heard, *more)):
                 reports += self._start_heard(slot) if slot.ready is not None else self._heard(slot)
         return reports
+
+    def stop(self, seconds: float) -> list[Report]:
+        """Nothing: the actors end with the coordinator, their trials go on from the last checkpoint."""
+        return []
 
     def close(self) -> None:
         for slot in self.slots:

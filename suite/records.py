@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL = 2  # part of every run_id: raise it when the same trial would give other numbers
+PROTOCOL = 3  # part of every run_id: raise it when a trial would give other numbers, or say more
 FORMAT = 2  # of the files
 SEAL = "checksum"  # the key of a JSON file's checksum of itself
 LOOK = 0.05  # seconds, many times what a look at a lock takes
@@ -236,6 +236,10 @@ class RunFolder:
         with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(canonical(line) + "\n")
 
+    def write_array(self, name: str, array: np.ndarray) -> None:
+        """A NumPy file of the record, as `write_array`."""
+        write_array(self.path / name, array)
+
     def keep_epochs(self, lines: list[dict[str, Any]]) -> None:
         """Let epochs.jsonl hold exactly these lines: what a resumed run starts from."""
         write_atomically(
@@ -266,6 +270,21 @@ class RunFolder:
         make_folder(self.path)
         failure = {"status": "failed", "kind": kind, "error": error, "where": where, "traceback": traceback}
         write_json(self.path / "failure.json", {"run": self.path.name, **failure})
+
+
+class SilentRunFolder(RunFolder):
+    """The record as a process has it that helps to train the run: it may look, and writes nothing."""
+
+    def begin(self, trial: dict[str, Any], environment: dict[str, Any]) -> None: ...
+
+    def append_epoch(self, line: dict[str, Any]) -> None: ...
+
+    def write_array(self, name: str, array: np.ndarray) -> None: ...
+
+    def keep_epochs(self, lines: list[dict[str, Any]]) -> None: ...
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        return {**result, "files": {}}
 
 
 @contextlib.contextmanager

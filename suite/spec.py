@@ -37,6 +37,7 @@ from suite.records import digest
 from suite.strict_yaml import Document, Location, YamlError
 
 VERSION = 1
+Augmentation = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
 
 
 class SpecError(UserError, ValueError):
@@ -107,11 +108,15 @@ def _list_of_named(value: Any) -> Any:
 
 
 class TrainSettings(_Strict):
-    """How long and on what each run trains. `augment` null means what is usual for the data set."""
+    """How long and on what each run trains. `augment` null means what is usual for the data set.
+
+    A batch is computed in `batch_parts` equal parts whose gradients are averaged; batch norm sees a part.
+    """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)]
-    augment: Literal["none", "crop", "crop-flip"] | None = None
+    batch_parts: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    augment: Augmentation | None = None
     reestimate_batch_norm: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -121,7 +126,8 @@ class TrainOverrides(_Strict):
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] | None = None
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
-    augment: Literal["none", "crop", "crop-flip"] | None = None
+    batch_parts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    augment: Augmentation | None = None
     reestimate_batch_norm: bool | None = None
     precision: Literal["float32", "bfloat16"] | None = None
 

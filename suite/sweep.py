@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from optimizers import METHODS
 from suite.environment import method_file
@@ -17,6 +17,7 @@ from suite.errors import UserError
 from suite.ledger import CellProgress, Scores
 from suite.plan import Plan
 from suite.pool import Pool
+from suite.preemption import Preempted, requested
 from suite.records import (
     DamagedRecord,
     RunFolder,
@@ -30,7 +31,8 @@ from suite.trial import Trial
 from suite.worker import Report, disk_trouble
 
 ATTEMPTS = 3  # of a run that the machine fails, before it counts as failed
-POLL = 0.5  # seconds between looks at a run that another process has
+POLL = 0.5  # seconds between looks at a run that another process has, and at whether one is told to stop
+GRACE = 20.0  # seconds for the workers to save: schedulers kill after 30 or more, and the end takes a few
 
 
 class Busy(UserError):
@@ -73,7 +75,8 @@ class Sweep:
     def run(self) -> bool:
         """Run what is not finished; True if every planned run now has a result.
 
-        DiskFailed at the first sign that results cannot be written any more.
+        DiskFailed at the first sign that results cannot be written any more. Preempted if this process was
+        asked to stop: the workers have saved what they were at, or had GRACE for it.
         """
         try:
             return self._walk()
@@ -87,6 +90,8 @@ class Sweep:
         unopened = deque(self.plan.cells)
         cells: list[CellProgress] = []
         while unopened or self._queue or self._later or self._given:
+            if requested():
+                self._stop()
             if unopened:  # one at a time, while the pool works
                 cell = CellProgress(self.plan, unopened.popleft(), self.folder, tuning_only=self.tuning_only)
                 cells.append(cell)
@@ -98,11 +103,16 @@ class Sweep:
                 self._take(report)
         return all(cell.complete() for cell in cells)
 
-    def _patience(self) -> float | None:
-        """How long there is nothing to do unless the pool says something, in seconds; None for ever."""
-        if self._later:
-            return POLL
-        return None if self._given or self._queue else 0.0
+    def _stop(self) -> NoReturn:
+        """Let the workers save, and keep what one finishes in that moment."""
+        for report in self.pool.stop(GRACE):
+            if report.kind != "lost":  # a machine that is taken back may kill a worker: not the run's fault
+                self._take(report)
+        raise Preempted
+
+    def _patience(self) -> float:
+        """How long there is nothing to do unless the pool says something, in seconds."""
+        return POLL if self._later or self._given or self._queue else 0.0
 
     def _give_out(self) -> None:
         now = time.monotonic()
@@ -160,6 +170,9 @@ class Sweep:
             self._wait_for(run)
         elif report.kind == "lost":
             self._again(run, report)
+        elif report.kind == "preempted":
+            self.on_report(report, run.trial)
+            self._queue.appendleft(run)
         else:
             self._settle(run, report)
 

@@ -16,21 +16,25 @@ from torch.optim import Adam, Optimizer
 
 from optimizers import METHODS
 from optimizers.core import Timed, WeightRule
+from suite import preemption
 from suite.checkpoint import load_checkpoint, save_checkpoint
-from suite.data.batches import TrainBatches
+from suite.data.feed import steps_of, train_batches
 from suite.data.held import splits_on
 from suite.environment import environment, peak_memory, reset_peak_memory
 from suite.evaluate import chance, evaluate, reestimate_batch_norm
 from suite.flips import FlipCounter
 from suite.models.layers import binary_layers
 from suite.precision import autocast
+from suite.preemption import Preempted
 from suite.random_keys import seed_draws
-from suite.records import RunFolder, canonical, digest, write_array
+from suite.ranks import ALONE, Ranks, gradients_stay_here, only_the_first_part_counts
+from suite.records import RunFolder, canonical, digest
 from suite.schedules import apply_schedules, tell_time, value_at
 from suite.trial import Trial, build_network, rule_at
 
 OnEpoch = Callable[[dict[str, Any]], None]
 LOOK_EVERY = 100  # steps between looks at the loss: a run that has diverged must not hold its place for long
+ASK_EVERY = 10  # steps after which several processes ask each other whether one was told to stop
 
 
 def train(
@@ -39,13 +43,16 @@ def train(
     device: torch.device,
     checkpoint_every: float = 60.0,
     on_epoch: OnEpoch = lambda line: None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Train as the trial says, leave the record in `run`, return the result.
 
-    A run that was interrupted goes on from its last checkpoint and ends with the same bits as an
-    unbroken one: every random draw is keyed by (seed, epoch, sample) or, if a method draws, by (seed, step),
-    so there is no generator state to lose.
-    `checkpoint_every` is in seconds; `on_epoch` is shown every finished epoch.
+    A run that was interrupted goes on from its last checkpoint, also in the middle of an epoch, and ends with
+    the same bits as an unbroken one: every random draw is keyed by (seed, epoch, sample) or, if a method
+    draws, by (seed, step), so there is no generator state to lose.
+    `checkpoint_every` is in seconds; `on_epoch` is shown every finished epoch. With several `ranks` each of
+    them calls this, and all but the first with a run folder that does not write. Preempted if the process was
+    asked to stop, once the state is saved.
     """
     started = time.perf_counter()
     reset_peak_memory(device)
@@ -58,7 +65,18 @@ def train(
     weights, real = optimizers_of(model, rule, value_at(trial.real["lr"], 0.0))
     real_schedules = {"lr": trial.real["lr"]} if isinstance(trial.real["lr"], dict) else {}
     settings = trial.train
-    batches = TrainBatches(data.train, settings["batch_size"], seed=trial.seed, augment=settings["augment"])
+    parts, batch_size = settings["batch_parts"], min(settings["batch_size"], len(data.train.labels))
+    damaged: set[str] = set()  # images that cannot be decoded
+    batches = train_batches(
+        data.train,
+        batch_size,
+        seed=trial.seed,
+        augment=settings["augment"],
+        device=device,
+        slices=ranks.slices(batch_size, parts),
+        damaged=damaged,
+    )
+    network = ranks.train_together(model, parts)
     steps_per_epoch, epochs, precision = len(batches), settings["epochs"], settings["precision"]
     steps = steps_per_epoch * epochs
     flips = FlipCounter(model, device)
@@ -67,52 +85,85 @@ def train(
     # Where the run stands
     lines: list[dict[str, Any]] = []
     flips_per_step: list[Tensor] = []
-    here = environment(device, METHODS[trial.method])
-    state = load_checkpoint(run.path, run.notes.append)
+    step, losses, correct = 0, [], torch.zeros((), dtype=torch.int64, device=device)
+    here = {**environment(device, METHODS[trial.method]), "processes": ranks.count}
+    state = checkpoint_for_all(run, ranks)
     where = here if state is None else went_on(json.loads(state["environment"]), here)
     run.begin(trial.as_dict(), where)
-    seconds_before = 0.0
+    seconds_before = seconds_in_epoch = 0.0
     if state is not None:
         model.load_state_dict(state["model"])
         weights.load_state_dict(state["weights"])
         real.load_state_dict(state["real"])
         flips.load_state_dict(state["flips"])
         lines, flips_per_step = json.loads(state["lines"]), state["flips_per_step"]
-        seconds_before = state["seconds"]
+        step, losses = state["step"], list(state["losses"].to(device))
+        correct += state["correct"]
+        damaged.update(state["damaged"])
+        seconds_before, seconds_in_epoch = state["seconds"], state["seconds_in_epoch"]
     run.keep_epochs(lines)
     checkpointed = time.perf_counter()
     diverged_at = None
+
+    def save() -> None:
+        state = {
+            "model": model.state_dict(),
+            "weights": weights.state_dict(),
+            "real": real.state_dict(),
+            "flips": flips.state_dict(),
+            "flips_per_step": flips_per_step,
+            "lines": json.dumps(lines),
+            "step": step,
+            "losses": torch.stack(losses) if losses else torch.zeros(0),
+            "correct": correct,
+            "damaged": sorted(damaged),
+            "environment": json.dumps(where),
+            "seconds": seconds_before + time.perf_counter() - started,
+            "seconds_in_epoch": seconds_in_epoch + time.perf_counter() - epoch_started,
+        }
+        if ranks.first:
+            save_checkpoint(run.path, state)
 
     for epoch in range(len(lines) + 1, epochs + 1):
         # One epoch of training. Losses and hits stay on the device until it is over.
         epoch_started = time.perf_counter()
         model.train()
-        step = (epoch - 1) * steps_per_epoch
-        losses: list[Tensor] = []
-        correct = torch.zeros((), dtype=torch.int64, device=device)
-        for x, labels in batches.epoch(epoch):
+        for batch in steps_of(batches, epoch, step - (epoch - 1) * steps_per_epoch):
             apply_schedules(weights, schedules, step / steps)
             apply_schedules(real, real_schedules, step / steps)
             tell_time(weights, timed, epoch, step / steps)
-            seed_draws(device, trial.seed, "step", step)
-            with autocast(device, precision):
-                logits = model(x)
-                loss = F.cross_entropy(logits, labels)
             weights.zero_grad()
             real.zero_grad()
-            loss.backward()
+            loss = torch.zeros((), device=device)
+            hits = torch.zeros((), dtype=torch.int64, device=device)
+            for part, (x, labels) in enumerate(batch):
+                seed_draws(device, trial.seed, "step", step)  # the same in each part of a batch
+                last = part == len(batch) - 1
+                with only_the_first_part_counts(model, ranks.rank + part), gradients_stay_here(network, last):
+                    with autocast(device, precision):
+                        logits = network(x)
+                        loss_of_part = F.cross_entropy(logits, labels) / len(batch)
+                    loss_of_part.backward()
+                loss += loss_of_part.detach()
+                hits += (logits.detach().argmax(1) == labels).sum()
             weights.step()
             real.step()
             flips.count()
-            losses.append(loss.detach())
-            correct += (logits.detach().argmax(1) == labels).sum()
+            losses.append(ranks.mean(loss))
+            correct += ranks.sum(hits)
             run.step = step = step + 1
-            if step % LOOK_EVERY == 0 and not bool(loss.isfinite()):
+            if step % LOOK_EVERY == 0 and not bool(losses[-1].isfinite()):
                 break
+            stop = must_stop(ranks, step)
+            if stop or time.perf_counter() - checkpointed >= checkpoint_every:
+                save()
+                checkpointed = time.perf_counter()
+            if stop:
+                raise Preempted(f"stopped after step {step} of {steps}, and saved")
 
         # Did it diverge? A sign hides what has become of a latent weight or an average: look at them too.
         loss_of_step = torch.stack(losses).tolist()
-        train_seconds = time.perf_counter() - epoch_started
+        train_seconds = seconds_in_epoch + time.perf_counter() - epoch_started
         bad = next((n for n, value in enumerate(loss_of_step, 1) if not math.isfinite(value)), None)
         tensors = [*model.parameters(), *state_tensors(weights), *state_tensors(real)]
         if bad is None and not all(bool(tensor.isfinite().all()) for tensor in tensors):
@@ -123,7 +174,10 @@ def train(
             break
 
         # What the epoch has brought
-        scores, _ = evaluate(model, data.val, "val", precision)
+        if ranks.count > 1:
+            ranks.agree(weights_sha256(model), "the weights")
+        ranks.share_buffers(model)
+        scores, _ = evaluate(model, data.val, "val", precision, ranks, damaged)
         flips_per_step.append(per_step)
         line = {
             "epoch": epoch,
@@ -133,42 +187,35 @@ def train(
             **scores,
             "flips": counts,
             "train_seconds": train_seconds,
-            "seconds": time.perf_counter() - epoch_started,
+            "seconds": seconds_in_epoch + time.perf_counter() - epoch_started,
         }
         lines.append(line)
         run.append_epoch(line)
         on_epoch(line)
-        if time.perf_counter() - checkpointed >= checkpoint_every and epoch < epochs:
-            state = {
-                "model": model.state_dict(),
-                "weights": weights.state_dict(),
-                "real": real.state_dict(),
-                "flips": flips.state_dict(),
-                "flips_per_step": flips_per_step,
-                "lines": json.dumps(lines),
-                "environment": json.dumps(where),
-                "seconds": seconds_before + time.perf_counter() - started,
-            }
-            save_checkpoint(run.path, state)
-            checkpointed = time.perf_counter()
+        losses.clear()
+        correct.zero_()
+        seconds_in_epoch = 0.0
 
     # The end: batch norm if asked for, the scores, the record
     if diverged_at is None:
         if settings["reestimate_batch_norm"]:
-            reestimate_batch_norm(model, batches.epoch(epochs + 1), precision)
-        scores, _ = evaluate(model, data.val, "val", precision)
+            reestimate_batch_norm(model, batches.epoch(epochs + 1), precision, ranks)
+        scores, _ = evaluate(model, data.val, "val", precision, ranks, damaged)
         if trial.stage == "final":
-            test_scores, right = evaluate(model, data.test, "test", precision)
+            test_scores, right = evaluate(model, data.test, "test", precision, ranks, damaged)
             scores |= test_scores
-            write_array(run.path / "test_correct.npy", np.packbits(right.cpu().numpy()))
+            run.write_array("test_correct.npy", np.packbits(right.numpy()))
     else:
         scores = chance(data.classes, "val")
         if trial.stage == "final":
             scores |= chance(data.classes, "test")
     no_flips = torch.zeros(0, len(flips.names), dtype=torch.int32)
     per_step = torch.cat(flips_per_step) if flips_per_step else no_flips
-    write_array(run.path / "flips.npz", per_step.numpy())
+    run.write_array("flips.npz", per_step.numpy())
     result = what_repeats(model, weights, real, flips, lines, scores, diverged_at)
+    if names := sorted(set().union(*ranks.gather(damaged))):
+        result["damaged_images"] = names
+        run.notes.append(f"{len(names)} images could not be decoded and were plain grey, first {names[0]}")
     without_times = [{k: v for k, v in line.items() if "seconds" not in k} for line in lines]
     result["digest"] = digest(
         {
@@ -185,6 +232,23 @@ def train(
     result["peak_memory_bytes"] = peak_memory(device)
     run.keep_epochs(lines)  # once more, whole and flushed: the result vouches for them
     return run.finish(result)
+
+
+def must_stop(ranks: Ranks, step: int) -> bool:
+    """Whether the run is to save its state and end: all processes must hear of it at the same step."""
+    if ranks.count == 1:
+        return preemption.requested()
+    return step % ASK_EVERY == 0 and ranks.any(preemption.requested())
+
+
+def checkpoint_for_all(run: RunFolder, ranks: Ranks) -> dict[str, Any] | None:
+    """The state to go on from. The first process reads it before the others: it sets damaged ones aside."""
+    state = load_checkpoint(run.path, run.notes.append) if ranks.first else None
+    ranks.gather(None)
+    if not ranks.first:
+        state = load_checkpoint(run.path)
+    ranks.agree(state and state["step"], f"the checkpoint in {run.path}, which all of them must see")
+    return state
 
 
 def what_repeats(
@@ -226,7 +290,9 @@ def optimizers_of(model: nn.Module, rule: WeightRule, real_lr: float) -> tuple[O
     owned = {id(weight) for weight in binary}
     real = [p for p in model.parameters() if p.requires_grad and id(p) not in owned]
     weights = rule.optimizer(binary)
-    adam = Adam(real, lr=real_lr, eps=1e-7, foreach=True)  # betas 0.9 and 0.999; eps as in Keras
+    adam = Adam(
+        [{"params": real}], lr=real_lr, eps=1e-7, foreach=True
+    )  # betas 0.9 and 0.999; eps as in Keras
     claimed = [
         id(p) for optimizer in (weights, adam) for group in optimizer.param_groups for p in group["params"]
     ]

@@ -16,15 +16,17 @@ import torch
 from optimizers import load_plugin
 from suite.data.held import borrow
 from suite.environment import use_device
+from suite.preemption import Preempted, heed_sigterm
 from suite.records import DamagedRecord, RunFolder, cannot_write, owned, set_aside
 from suite.train import train
 from suite.trial import Trial
 
 
 class Report(NamedTuple):
-    """What is said of a run: `epoch`, and last one of `done`, `failed`, `lost`, `busy`, `disk`.
+    """What is said of a run: `epoch`, and last one of `done`, `failed`, `lost`, `preempted`, `busy`, `disk`.
 
-    `failed` is the run's own fault, `lost` the machine's; after `disk` no run can leave its record.
+    `failed` is the run's own fault, `lost` the machine's; a `preempted` one was told to stop and has saved
+    its state; after `disk` no run can leave its record.
     `fault`, `where` and `traceback` are what failure.json says of it.
     """
 
@@ -41,6 +43,7 @@ def work(
     pipe: Connection, device: str, threads: int, plugins: Sequence[str], checkpoint_every: float
 ) -> None:
     """Train the (folder, trial, loan of images) that come through the pipe until it is closed."""
+    heed_sigterm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     get_ready(device, threads, plugins)
@@ -82,6 +85,8 @@ def run_once(
             if not mine:
                 return Report("busy", trial.run_id)
             return _train(trial, run, device, checkpoint_every, say)
+    except Preempted as stopped:
+        return Report("preempted", trial.run_id, f"{stopped}; it goes on from there later")
     except Exception as error:  # a method is a user's code: one bad cell never stops a sweep
         return _explain(error, run, trial)
 

@@ -72,6 +72,9 @@ class InlinePool:
     def lend(self, data: Mapping[str, object], splits: Splits) -> str:
         return ""
 
+    def stop(self, seconds: float) -> list[Report]:
+        return []
+
     def close(self) -> None:
         pass
 

@@ -21,6 +21,7 @@ from suite.data.source import Images
 from suite.data.splits import stratified_index
 from suite.data.torchvision_sets import cifar_images, mnist_images, svhn_images, torchvision_set
 from suite.random_keys import generator, random_key
+from tests.tiny import in_memory
 
 TRAIN, TEST, CLASSES = 60, 20, 10
 
@@ -143,6 +144,21 @@ def write_image_folder(folder: Path, test_name: str = "test") -> Written:
     return Written("imagefolder", {"folder": "own", "size": 16}, *sorted_parts)
 
 
+def write_imagenet(folder: Path) -> Written:
+    """Images whose centre, which evaluation sees, is one of `some_images`, and the rest black."""
+    train, test = some_images(TRAIN, 3, 16, seed=9), some_images(TEST, 3, 16, seed=10)
+    sorted_parts = []
+    for part, (pixels, labels) in (("train", train), ("val", test)):
+        order = np.argsort(labels, kind="stable")
+        sorted_parts.append((pixels[order], labels[order]))
+        for number, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
+            path = folder / "net" / part / f"n0{label}" / f"{number:03}.JPEG"  # a PNG: ImageNet has such, too
+            path.parent.mkdir(parents=True, exist_ok=True)
+            whole = np.pad(picture.transpose(1, 2, 0), ((16, 16), (16, 16), (0, 0)))
+            Image.fromarray(whole).save(path, format="png")
+    return Written("imagenet", {"folder": "net", "size": 16, "validation": 0.1}, *sorted_parts)
+
+
 @pytest.fixture(params=sorted(set(DATASETS) - {"digits"}))
 def written(request: pytest.FixtureRequest, data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     match request.param:
@@ -158,6 +174,8 @@ def written(request: pytest.FixtureRequest, data_folder: Path, monkeypatch: pyte
             return write_svhn(data_folder, monkeypatch)
         case "imagefolder":
             return write_image_folder(data_folder)
+        case "imagenet":
+            return write_imagenet(data_folder)
         case other:
             raise AssertionError(f"no synthetic files for {other!r}: write some")
 
@@ -171,11 +189,12 @@ def fingerprints(pixels: Any, labels: Any) -> list[tuple[bytes, int]]:
 
 def test_every_written_image_comes_back_once_with_its_label(written: Written):
     splits = load_splits(written.name, written.options, with_test=True)
-    train, val = fingerprints(*splits.train), fingerprints(*splits.val)
+    parts = [in_memory(part) for part in (splits.train, splits.val, splits.test)]
+    train, val, test = (fingerprints(*part) for part in parts)
     assert sorted(train + val) == sorted(fingerprints(*written.train))
     assert not set(train) & set(val)
-    assert fingerprints(*splits.test) == fingerprints(*written.test)
-    for part in (splits.train, splits.val, splits.test):
+    assert test == fingerprints(*written.test)
+    for part in parts:
         assert part.pixels.dtype == torch.uint8 and part.labels.dtype == torch.int64
         assert part.pixels.is_contiguous(memory_format=torch.channels_last)
 
@@ -186,7 +205,8 @@ def test_the_record_describes_the_splits(written: Written):
     assert json.loads(json.dumps(record)) == record
     assert record == load_splits(written.name, written.options, with_test=True).record
     index = record["validation_index"]
-    assert fingerprints(*splits.val) == fingerprints(written.train[0][index], written.train[1][index])
+    val = fingerprints(*in_memory(splits.val))
+    assert val == fingerprints(written.train[0][index], written.train[1][index])
     sizes = describe(written.name, written.options)
     assert sizes.pop("bytes") == (TRAIN + TEST) * written.train[0][0].size
     assert sizes == {key: record[key] for key in sizes}
@@ -198,7 +218,7 @@ def test_the_recorded_hash_covers_pixels_and_labels(data_folder: Path, monkeypat
     splits = load_splits("mnist", {}, with_test=False)
     digest = hashlib.sha256()
     for images in (splits.train, splits.val):
-        digest.update(images.pixels.numpy().transpose(0, 2, 3, 1).tobytes())
+        digest.update(in_memory(images).pixels.numpy().transpose(0, 2, 3, 1).tobytes())
         digest.update(images.labels.numpy().astype("<i8").tobytes())
     assert splits.record["sha256"] == digest.hexdigest()
 
@@ -209,7 +229,7 @@ def test_digits_are_scikit_learns_and_the_parts_do_not_overlap():
     splits = load_splits("digits", {}, with_test=True)
     parts = (splits.train, splits.val, splits.test)
     assert [len(part.labels) for part in parts] == [1150, 287, 360]
-    got = sorted(fingerprint for part in parts for fingerprint in fingerprints(*part))
+    got = sorted(fingerprint for part in parts for fingerprint in fingerprints(*in_memory(part)))
     pixels, labels = load_digits(return_X_y=True)
     stretched = np.floor(pixels * 255 / 16 + 0.5).astype(np.uint8)
     assert got == sorted(fingerprints(stretched, labels))
@@ -238,8 +258,8 @@ def test_stratified_index_rounds_by_largest_remainder():
 def test_train_limit_keeps_the_shares_and_leaves_validation_alone():
     full, limited = (load_splits("digits", {"train_limit": n}, with_test=False) for n in (None, 100))
     assert limited.train.labels.bincount().tolist() == [10] * 10
-    assert set(fingerprints(*limited.train)) <= set(fingerprints(*full.train))
-    assert limited.val.pixels.equal(full.val.pixels)
+    assert set(fingerprints(*in_memory(limited.train))) <= set(fingerprints(*in_memory(full.train)))
+    assert in_memory(limited.val).pixels.equal(in_memory(full.val).pixels)
     assert describe("digits", {"train_limit": 100})["train"] == 100
 
 
@@ -323,7 +343,7 @@ def test_a_download_is_checked_before_it_counts(
         assert list(data_folder.iterdir()) == []
     else:
         splits = load_splits("mnist", {}, with_test=True)
-        assert fingerprints(*splits.test) == fingerprints(*written.test)
+        assert fingerprints(*in_memory(splits.test)) == fingerprints(*written.test)
         assert [path.name for path in data_folder.iterdir()] == ["MNIST"]
 
 
@@ -363,8 +383,8 @@ def test_images_are_resized_by_the_short_side_and_cropped_in_the_centre(data_fol
     for label in range(CLASSES):
         Image.fromarray(stripes).save(data_folder / f"own/val/class{label}/stripes.png")
     splits = load_splits("imagefolder", {"folder": str(data_folder / "own"), "size": 16}, with_test=True)
-    assert splits.test.pixels.shape == (CLASSES, 3, 16, 16)
-    assert splits.test.pixels.unique().tolist() == [128]
+    pixels = in_memory(splits.test).pixels
+    assert pixels.shape == (CLASSES, 3, 16, 16) and pixels.unique().tolist() == [128]
 
 
 def test_an_image_folder_with_a_class_unknown_to_train_is_refused(data_folder: Path):

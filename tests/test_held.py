@@ -11,7 +11,7 @@ from suite.pool import LocalPool, Machine, Shelf
 from suite.records import canonical
 from suite.sweep import Sweep, prepare_folder
 from suite.trial import Trial
-from tests.tiny import CPU, digests, tiny_plan, tiny_trial
+from tests.tiny import CPU, digests, in_memory, tiny_plan, tiny_trial
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,8 @@ def noise(count: int, seed: int, side: int = 28) -> Images:
 def test_tuning_and_final_runs_hold_train_and_validation_once(tmp_path: Path) -> None:
     data = canonical(tiny_trial(tmp_path).data)
     tune, final = splits_on(CPU, data, False), splits_on(CPU, data, True)
-    assert tune.train.pixels.data_ptr() == final.train.pixels.data_ptr()
-    assert tune.val.pixels.data_ptr() == final.val.pixels.data_ptr()
+    assert in_memory(tune.train).pixels.data_ptr() == in_memory(final.train).pixels.data_ptr()
+    assert in_memory(tune.val).pixels.data_ptr() == in_memory(final.val).pixels.data_ptr()
     assert len(final.test.labels) == 360
     with pytest.raises(TestSetGuard):  # that a final run has it in this process changes nothing
         _ = splits_on(CPU, data, False).test
@@ -50,7 +50,9 @@ def test_what_is_read_alone_is_what_is_read_together(tmp_path: Path) -> None:
         (alone.val, together.val),
         (alone.test, together.test),
     ):
-        assert torch.equal(one.pixels, other.pixels) and torch.equal(one.labels, other.labels)
+        assert torch.equal(in_memory(one).pixels, in_memory(other).pixels) and torch.equal(
+            one.labels, other.labels
+        )
 
 
 def test_what_is_lent_is_not_read(tmp_path: Path) -> None:
@@ -60,9 +62,9 @@ def test_what_is_lent_is_not_read(tmp_path: Path) -> None:
         noise(5, 3),
     )
     borrow(Loan(data, lent))
-    assert splits_on(CPU, data, False).train.pixels is lent.train.pixels
+    assert in_memory(splits_on(CPU, data, False).train).pixels is in_memory(lent.train).pixels
     borrow(Loan(data, None, test))
-    assert splits_on(CPU, data, True).test.pixels is test.pixels
+    assert in_memory(splits_on(CPU, data, True).test).pixels is test.pixels
 
 
 def test_a_shelf_lends_each_part_once_and_the_test_part_to_final_runs_only(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_a_shelf_lends_each_part_once_and_the_test_part_to_final_runs_only(tmp_p
     assert [loan.test is not None for loan in loans] == [False, False, True, False, False]
     assert shelf.loan(final, set()).splits is splits and shelf.loan(final, set()).test is loans[2].test
     for images in (splits.train, splits.val, loans[2].test):
-        assert images and images.pixels.is_shared() and images.labels.is_shared()
+        assert images and in_memory(images).pixels.is_shared() and images.labels.is_shared()
 
 
 def test_images_that_cannot_be_shared_are_read_by_each_worker(

@@ -508,6 +508,7 @@ def test_a_task_trains_differently_where_it_says_so(tmp_path: Path):
     usual = {
         "epochs": 1,
         "batch_size": 32,
+        "batch_parts": 1,
         "augment": "crop",
         "reestimate_batch_norm": False,
         "precision": "float32",

@@ -373,11 +373,14 @@ class PretendPool:
         self.free -= 1
         self.started.append(trial)
 
-    def listen(self, timeout: float | None) -> list[Report]:
+    def listen(self, timeout: float) -> list[Report]:
         ended, self.started = self.started, []
         self.free += len(ended)
         scores = {"val_top1": 0.5, "val_loss": 1.0, "test_top1": 0.5}
         return [Report("done", trial.run_id, result={"scores": scores}) for trial in ended]
+
+    def stop(self, seconds: float) -> list[Report]:
+        return self.listen(seconds)
 
     def lend(self, data: object, splits: object) -> str:
         return ""

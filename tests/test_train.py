@@ -12,15 +12,17 @@ from torch import Tensor, nn
 from optimizers import METHODS
 from optimizers.bop import Bop
 from optimizers.core import Method, Timed, WeightRule, sign
+from suite import preemption
 from suite.checkpoint import load_checkpoint, save_checkpoint
 from suite.data import TestSetGuard, load_splits
 from suite.evaluate import assert_binary, evaluate, reestimate_batch_norm
 from suite.models.layers import BinaryLinear
+from suite.preemption import Preempted
 from suite.random_keys import seed_draws
 from suite.records import RunFolder
 from suite.train import optimizers_of, train
 from suite.trial import Trial
-from tests.tiny import CPU, tiny_trial
+from tests.tiny import CPU, in_memory, tiny_trial
 
 
 class Interrupted(Exception):
@@ -57,13 +59,17 @@ OPTIONS = [
 @pytest.mark.parametrize(
     ("method", "options"), [*((name, "") for name in METHODS), *(("latent-adam", o) for o in OPTIONS)]
 )
-def test_a_resumed_run_ends_like_an_unbroken_one(tmp_path: Path, method: str, options: str) -> None:
+def test_a_run_stopped_in_mid_epoch_ends_like_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, options: str
+) -> None:
     trial = tiny_trial(tmp_path, method, "final", 7, f"methods=[{{name: {method}, {options}}}]")
     unbroken = train(trial, RunFolder(tmp_path / "a"), CPU)
     broken = RunFolder(tmp_path / "b")
-    for epoch in (1, 2):
-        with pytest.raises(Interrupted):
-            train(trial, broken, CPU, checkpoint_every=0.0, on_epoch=interrupt_after(epoch))
+    for step in (2, 7):  # of 12: in the middle of the first epoch, and before the last step of the second
+        with monkeypatch.context() as patch:
+            patch.setattr(preemption, "requested", lambda step=step: broken.step == step)
+            with pytest.raises(Preempted, match=f"after step {step} of 12"):
+                train(trial, broken, CPU)
     seen: list[int] = []
     resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
     assert seen == [2, 3]  # the first epoch came from the checkpoint
@@ -72,6 +78,31 @@ def test_a_resumed_run_ends_like_an_unbroken_one(tmp_path: Path, method: str, op
                      for run in (broken, RunFolder(tmp_path / "a"))]  # fmt: skip
     assert without_times[0] == without_times[1]
     assert not list(broken.path.glob("checkpoint*"))
+
+
+def test_a_run_killed_while_it_looks_at_an_epoch_ends_like_an_unbroken_one(tmp_path: Path) -> None:
+    trial = tiny_trial(tmp_path, "bop", "final", 7)
+    unbroken = train(trial, RunFolder(tmp_path / "a"), CPU)
+    broken = RunFolder(tmp_path / "b")
+    for epoch in (1, 3):
+        with pytest.raises(Interrupted):
+            train(trial, broken, CPU, checkpoint_every=0.0, on_epoch=interrupt_after(epoch))
+    seen: list[int] = []
+    resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
+    assert seen == [3] and resumed["digest"] == unbroken["digest"]
+
+
+def test_the_checkpoint_of_another_version_is_not_read(tmp_path: Path) -> None:
+    trial = tiny_trial(tmp_path)
+    run = RunFolder(tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("suite.checkpoint.FORMAT", 1)
+        with pytest.raises(Interrupted):
+            train(trial, run, CPU, checkpoint_every=0.0, on_epoch=interrupt_after(2))
+    seen: list[int] = []
+    train(trial, run, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
+    assert seen == [1, 2, 3]
+    assert run.notes == ["the checkpoint is that of another version of flipbench; the run begins anew"]
 
 
 def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path: Path) -> None:
@@ -273,9 +304,9 @@ def test_scores_do_not_depend_on_the_evaluation_batch(monkeypatch: pytest.Monkey
     model = nn.Sequential(nn.Flatten(), BinaryLinear(rule, 64, 10), nn.BatchNorm1d(10))
     scores = []
     for size in (7, 64, 1000):
-        monkeypatch.setattr("suite.evaluate.EVAL_BATCH", size)
+        monkeypatch.setattr("suite.data.feed.MANY", size)
         scores.append(evaluate(model, data.val, "val")[0])
-    logits = model(data.val.pixels.float() / 127.5 - 1)
+    logits = model(in_memory(data.val).pixels.float() / 127.5 - 1)
     assert {s["val_top1"] for s in scores} == {float((logits.argmax(1) == data.val.labels).double().mean())}
     ranks = (logits > logits.gather(1, data.val.labels[:, None])).sum(1)
     assert {s["val_top5"] for s in scores} == {float((ranks < 5).double().mean())}

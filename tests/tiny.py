@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from suite.data import Images, StoredImages
 from suite.plan import Plan, make_plan
 from suite.spec import ExperimentFile
 from suite.trial import Trial
@@ -42,6 +43,14 @@ def digests(runs: Path) -> dict[str, str]:
         path.parent.name: json.loads(path.read_text())["digest"]
         for path in sorted(runs.glob("*/result.json"))
     }
+
+
+def in_memory(images: Images | StoredImages) -> Images:
+    """The images themselves, or the centres of those that stay on disk."""
+    if isinstance(images, Images):
+        return images
+    crops = images.centre_crops(range(len(images)))
+    return Images(crops.pixels.permute(0, 3, 1, 2), crops.labels)
 
 
 CPU = torch.device("cpu")

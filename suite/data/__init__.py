@@ -4,9 +4,11 @@ from typing import Any
 
 from suite.data.digits import DIGITS
 from suite.data.image_folder import IMAGE_FOLDER
+from suite.data.imagenet import IMAGENET
 from suite.data.options import resolve_options as _resolve
 from suite.data.source import DataError, Dataset, Images, Options
 from suite.data.splits import Splits, TestSetGuard, make_splits, part_sizes, read_test
+from suite.data.stored import StoredImages
 from suite.data.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
 from suite.errors import one_of
 
@@ -16,6 +18,7 @@ __all__ = [
     "Dataset",
     "Images",
     "Splits",
+    "StoredImages",
     "TestSetGuard",
     "describe",
     "load_splits",
@@ -24,7 +27,8 @@ __all__ = [
 ]
 
 DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset for dataset in (DIGITS, MNIST, FASHION_MNIST, CIFAR10, CIFAR100, SVHN, IMAGE_FOLDER)
+    dataset.name: dataset
+    for dataset in (DIGITS, MNIST, FASHION_MNIST, CIFAR10, CIFAR100, SVHN, IMAGE_FOLDER, IMAGENET)
 }
 
 
@@ -47,7 +51,7 @@ def load_splits(name: str, options: Options, *, with_test: bool) -> Splits:
     return make_splits(_find(name), resolve_options(name, options), with_test=with_test)
 
 
-def load_test(name: str, options: Options) -> Images:
+def load_test(name: str, options: Options) -> Images | StoredImages:
     """The test images of a data set alone, on the CPU; DataError as in `load_splits`."""
     return read_test(_find(name), resolve_options(name, options))
 
@@ -55,7 +59,7 @@ def load_test(name: str, options: Options) -> Images:
 def describe(name: str, options: Options) -> dict[str, Any]:
     """The sizes of a data set for planning, without reading a pixel: classes, shape, train, val, test, bytes.
 
-    `bytes` is what the uint8 pixels take in memory. Only an image folder is looked at, and only listed.
+    `bytes` is what the uint8 pixels take in memory. Only a folder of images is looked at, and only listed.
     """
     dataset, resolved = _find(name), resolve_options(name, options)
     classes, shape, total, test = dataset.classes, dataset.shape, dataset.train, dataset.test

@@ -1,16 +1,16 @@
 """Batches from images that live as one uint8 tensor on the device; augmentation is one gather per batch."""
 
-from collections.abc import Iterator
-from typing import get_args
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from suite.data.source import Augmentation, Images
+from suite.data.source import IN_MEMORY, Images
 from suite.random_keys import generator
 
 Batch = tuple[Tensor, Tensor]  # float32 (B, C, H, W) in [-1, 1], channels-last; int64 labels (B,)
+WHOLE = (slice(None),)
 
 
 def scale(pixels: Tensor) -> Tensor:
@@ -33,13 +33,22 @@ def augmentation_draws(n: int, pad: int, seed: int, epoch: int) -> tuple[Tensor,
     return corners, torch.randint(0, 2, (n,), generator=stream, dtype=torch.bool)
 
 
+def samples_of(order: Tensor, batch_size: int, slices: Sequence[slice], first_step: int) -> Iterator[Tensor]:
+    """The samples of each part of each full batch of an epoch in this order (n,), from a step of it on."""
+    for start in range(first_step * batch_size, len(order) - batch_size + 1, batch_size):
+        batch = order[start : start + batch_size]
+        for part in slices:
+            yield batch[part]
+
+
 class TrainBatches:
     """Shuffled, augmented training batches; epoch e is a pure function of the images, the seed and e.
 
     Every epoch has N // batch_size full batches: the incomplete last one is dropped, as in the paper's code
     (other samples every epoch, since the order changes). With fewer images than batch_size there is one batch
-    of them all. Cropping pads by `pad` pixels on each side (an eighth of the height unless given: 4 for 32)
-    with the uint8 value 0, so with -1 after scaling.
+    of them all. `slices` cut each batch into the parts that this process computes: all of it, unless the
+    batch is accumulated in parts or dealt to several processes. Cropping pads by `pad` pixels on each side
+    (an eighth of the height unless given: 4 for 32) with the uint8 value 0, so with -1 after scaling.
     """
 
     def __init__(
@@ -48,17 +57,18 @@ class TrainBatches:
         batch_size: int,
         *,
         seed: int,
-        augment: Augmentation = "none",
+        augment: str = "none",
         pad: int | None = None,
+        slices: Sequence[slice] = WHOLE,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if augment not in get_args(Augmentation):
-            raise ValueError(f"no augmentation {augment!r}; the choices are {list(get_args(Augmentation))}")
+        if augment not in IN_MEMORY:
+            raise ValueError(f"no augmentation {augment!r}; the choices are {list(IN_MEMORY)}")
         self.labels = images.labels
         self.count, _, self.height, self.width = images.pixels.shape
         self.batch_size = min(batch_size, self.count)
-        self.seed, self.augment = seed, augment
+        self.seed, self.augment, self.slices = seed, augment, slices
         self.pad = self.height // 8 if pad is None else pad
         # (N, H, W, C). No copy of images that are channels-last already, so several processes may share them:
         # the padding is put around one batch at a time.
@@ -71,12 +81,14 @@ class TrainBatches:
         """Batches, so optimizer steps, per epoch."""
         return self.count // self.batch_size
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch, counted from any number; each epoch has its own order and draws."""
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, part after part, from a step of it on, counted from 0.
+
+        Epochs are counted from any number; each has its own order and draws.
+        """
         order = epoch_order(self.count, self.seed, epoch, self.labels.device)
         windows = None if self.augment == "none" else self._place_windows(epoch)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen = order[start : start + self.batch_size]
+        for chosen in samples_of(order, self.batch_size, self.slices, first_step):
             pixels = self._pixels.index_select(0, chosen)
             if windows is not None:
                 pixels = self._cut(pixels, *(of_sample.index_select(0, chosen) for of_sample in windows))
@@ -106,8 +118,11 @@ class TrainBatches:
         return padded.view(-1, channels).index_select(0, index.flatten()).view(pixels.shape)
 
 
-def eval_batches(images: Images, batch_size: int) -> Iterator[Batch]:
-    """All images once, in order, unaugmented; the last batch may be short, so weight by samples."""
-    for start in range(0, len(images.labels), batch_size):
+def eval_batches(images: Images, batch_size: int, first: int = 0, every: int = 1) -> Iterator[Batch]:
+    """All images once, in order, unaugmented; the last batch may be short, so weight by samples.
+
+    Or of these batches one in `every`, from the first on.
+    """
+    for start in range(first * batch_size, len(images.labels), every * batch_size):
         part = slice(start, start + batch_size)
         yield scale(images.pixels[part]), images.labels[part]

@@ -8,8 +8,8 @@ from suite.errors import one_of
 
 def resolve_options(dataset: Dataset, options: Options) -> dict[str, Any]:
     """All options of a data set, defaults filled in; DataError for an unknown, missing or bad one."""
-    resolved = {"validation": dataset.validation, "train_limit": None, **options}
-    choices = ["validation", "train_limit", *dataset.required]
+    resolved = {"validation": dataset.validation, "train_limit": None, **dataset.optional, **options}
+    choices = ["validation", "train_limit", *dataset.required, *dataset.optional]
     if unknown := sorted(set(resolved) - set(choices)):
         raise DataError(
             f"data set {dataset.name!r} has no option {unknown[0]!r}{one_of(unknown[0], choices)}"
@@ -31,6 +31,11 @@ def _check_sizes(dataset: Dataset, resolved: dict[str, Any]) -> None:
         raise _bad(dataset, "train_limit", "a number of images, 2 or more", limit)
     if resolved.get("size", 1) < 1:
         raise _bad(dataset, "size", "a positive number of pixels", resolved["size"])
+    classes = resolved.get("classes")
+    if classes is not None and (type(classes) is not int or classes < 2):
+        raise _bad(dataset, "classes", "a number of classes, 2 or more", classes)
+    if resolved.get("damaged", "stop") not in ("stop", "grey"):
+        raise _bad(dataset, "damaged", "'stop' or 'grey'", resolved["damaged"])
 
 
 def _bad(dataset: Dataset, option: str, wanted: str, value: Any) -> DataError:

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from suite.errors import UserError
 
-Augmentation = Literal["none", "crop", "crop-flip"]
+if TYPE_CHECKING:
+    from suite.data.stored import StoredImages
+
+Augmentation = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
+IN_MEMORY: tuple[Augmentation, ...] = ("none", "crop", "crop-flip")  # of images that are tensors
 Options = Mapping[str, Any]
 Shape = tuple[int, int, int]
 
@@ -36,14 +40,18 @@ class Images(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """One data set, opened. `read` takes positions (n,) in the training part and returns their pixels."""
+    """One data set, opened. `read` takes positions (n,) in the training part and returns their pixels.
+
+    Images that stay on disk are returned as such, and `digest` vouches for all of them.
+    """
 
     classes: int
     shape: Shape
     labels: Tensor  # of the whole training part, before validation is carved out
-    read: Callable[[Tensor], Tensor]
+    read: "Callable[[Tensor], Tensor | StoredImages]"
     test_size: int
-    read_test: Callable[[], Images]
+    read_test: "Callable[[], Images | StoredImages]"
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,4 +68,6 @@ class Dataset:
     test: int | None = None
     validation: float = 0.1  # share of the training part, by default
     files: tuple[str, ...] = ()  # below the data folder, in torchvision's layout
+    augmentations: tuple[Augmentation, ...] = IN_MEMORY
     required: Mapping[str, type] = field(default_factory=dict)  # options without a default
+    optional: Mapping[str, Any] = field(default_factory=dict)  # options with theirs

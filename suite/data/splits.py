@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from suite.data.source import DataError, Dataset, Images, Options, Source
+from suite.data.stored import StoredImages
 from suite.random_keys import random_key
 
 
@@ -23,14 +24,14 @@ class TestSetGuard(RuntimeError):
 class Splits:
     """The three parts of a data set; `record` is what the results keep of it (see `record_of`)."""
 
-    train: Images
-    val: Images
+    train: Images | StoredImages
+    val: Images | StoredImages
     classes: int
     record: dict[str, Any] = field(repr=False)
-    _test: Images | None = field(default=None, repr=False)
+    _test: Images | StoredImages | None = field(default=None, repr=False)
 
     @property
-    def test(self) -> Images:
+    def test(self) -> Images | StoredImages:
         """The test images; TestSetGuard when the splits were loaded without them."""
         if self._test is None:
             raise TestSetGuard("the test set cannot be built while tuning")
@@ -41,7 +42,7 @@ class Splits:
         test = None if self._test is None else self._test.to(device)
         return Splits(self.train.to(device), self.val.to(device), self.classes, self.record, test)
 
-    def with_test(self, test: Images) -> "Splits":
+    def with_test(self, test: Images | StoredImages) -> "Splits":
         """The same splits, the test images within reach."""
         return dataclasses.replace(self, _test=test)
 
@@ -84,7 +85,7 @@ def make_splits(dataset: Dataset, options: Options, *, with_test: bool) -> Split
     return Splits(train, val, source.classes, record, _compact(source.read_test()) if with_test else None)
 
 
-def read_test(dataset: Dataset, options: Options) -> Images:
+def read_test(dataset: Dataset, options: Options) -> Images | StoredImages:
     """The test images alone."""
     return _compact(dataset.open(options).read_test())
 
@@ -103,21 +104,30 @@ def _carve(dataset: Dataset, source: Source, options: Options) -> tuple[Tensor, 
     return rest, val_index
 
 
-def _read(source: Source, index: Tensor) -> Images:
-    return _compact(Images(source.read(index), source.labels[index]))
+def _read(source: Source, index: Tensor) -> Images | StoredImages:
+    found = source.read(index)
+    return found if isinstance(found, StoredImages) else _compact(Images(found, source.labels[index]))
 
 
-def _compact(images: Images) -> Images:
+def _compact(images: Images | StoredImages) -> Images | StoredImages:
+    if isinstance(images, StoredImages):
+        return images
     # Channels-last in memory: convolutions are faster, and a crop finds the channels of a pixel side by side.
     return Images(images.pixels.contiguous(memory_format=torch.channels_last), images.labels.contiguous())
 
 
 def record_of(
-    dataset: Dataset, options: Options, source: Source, train: Images, val: Images, val_index: Tensor
+    dataset: Dataset,
+    options: Options,
+    source: Source,
+    train: Images | StoredImages,
+    val: Images | StoredImages,
+    val_index: Tensor,
 ) -> dict[str, Any]:
     """What the results keep of a data set, ready for JSON; the same with and without the test set.
 
-    `sha256` covers the pixels (sample, row, column, channel) and the labels (int64) of train, then of val.
+    `sha256` covers the pixels (sample, row, column, channel) and the labels (int64) of train, then of val; of
+    images that stay on disk, the digest of their folder and the positions in it of train, then of val.
     `validation_index` holds positions in the training part, before anything was carved out of it.
     """
     index = val_index.tolist()
@@ -129,10 +139,17 @@ def record_of(
         "val": len(val.labels),
         "test": source.test_size,
         "shape": list(source.shape),
-        "sha256": _sha256(train.pixels, train.labels, val.pixels, val.labels),
+        "sha256": _sha256_of(source, train, val),
         "validation_index": index,
         "validation_index_sha256": hashlib.sha256(str(index).encode()).hexdigest(),
     }
+
+
+def _sha256_of(source: Source, train: Images | StoredImages, val: Images | StoredImages) -> str:
+    if isinstance(train, Images) and isinstance(val, Images):
+        return _sha256(train.pixels, train.labels, val.pixels, val.labels)
+    assert isinstance(train, StoredImages) and isinstance(val, StoredImages)
+    return hashlib.sha256(f"{source.digest} {_sha256(train.index, val.index)}".encode()).hexdigest()
 
 
 def _sha256(*tensors: Tensor) -> str:

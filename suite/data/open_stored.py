@@ -1,0 +1,86 @@
+"""Open a folder of images, whether it is a tree of files or was prepared by `prepare`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from suite.data.decode import decode, read_bytes
+from suite.data.image_tree import Listing, list_tree
+from suite.data.packed import MANIFEST, open_pack
+from suite.data.source import DataError
+from suite.data.stored import Damaged, StoredImages
+from suite.records import digest
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """The images of one part of a tree, one file each."""
+
+    root: Path
+    paths: np.ndarray  # bytes (N,)
+
+    def name(self, position: int) -> str:
+        return str(self.root / os.fsdecode(self.paths[position]))
+
+    def read(self, position: int) -> Tensor:
+        return decode(read_bytes(os.path.join(os.fsencode(self.root), self.paths[position])))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a folder holds. `record` is what the results keep of it: its form and a digest, ready for JSON."""
+
+    classes: list[str]
+    train: StoredImages
+    val: StoredImages
+    record: dict[str, Any]
+
+
+def open_stored(folder: Path, size: int, damaged: Damaged) -> Stored:
+    """The images of a folder as crops of size x size; nothing is decoded yet.
+
+    DataError if the folder is neither a tree of images nor a prepared one, or if it is not whole.
+    """
+    if size < 1:
+        raise DataError(f"the size of the crops must be a positive number of pixels, got {size!r}")
+    if damaged not in get_args(Damaged):
+        raise DataError(f"'damaged' must be one of {', '.join(get_args(Damaged))}, got {damaged!r}")
+    if (folder / MANIFEST).exists():
+        return _open_prepared(folder, size, damaged)
+    if any(folder.glob("train-*.bin")):
+        raise DataError(f"{folder} is not prepared to the end: run the same `flipbench prepare` again")
+    return _open_tree(folder, size, damaged)
+
+
+def _open_tree(folder: Path, size: int, damaged: Damaged) -> Stored:
+    tree = list_tree(folder)
+
+    def part(listing: Listing) -> StoredImages:
+        reader, index = FileReader(folder, listing.paths), torch.arange(len(listing))
+        return StoredImages(reader, index, torch.from_numpy(listing.labels), size, damaged)
+
+    record = {"form": "tree", "digest": tree.digest()}
+    return Stored(list(tree.classes), part(tree.train), part(tree.val), record)
+
+
+def _open_prepared(folder: Path, size: int, damaged: Damaged) -> Stored:
+    pack = open_pack(folder)
+    manifest = pack.manifest
+    everything = torch.arange(len(pack.labels))
+    images = StoredImages(pack.reader, everything, torch.from_numpy(pack.labels), size, damaged)
+    record = {
+        "form": manifest["encoding"],
+        "digest": digest(manifest),  # the manifest holds the sha256 of every shard
+        **{key: manifest[key] for key in ("side", "quality", "source")},
+        "damaged": [image["name"] for image in manifest["damaged"]],
+    }
+    train, val = (
+        images.subset(everything[: manifest["train"]]),
+        images.subset(everything[manifest["train"] :]),
+    )
+    return Stored(list(manifest["classes"]), train, val, record)

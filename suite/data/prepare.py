@@ -1,0 +1,171 @@
+"""Convert a tree of images once, into a form that trains several times faster.
+
+Every shard is one unit of work. A unit that is done is never done again, so that the same command goes on
+after an interruption of any kind; the manifest comes last, and with it the folder can be opened.
+"""
+
+import multiprocessing
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from suite.data.image_tree import ImageTree, list_tree
+from suite.data.pack_index import Summary, finish
+from suite.data.pack_shard import (
+    IMAGES_PER_SHARD,
+    Settings,
+    Unit,
+    begin_work,
+    bytes_per_image,
+    damaged_image,
+    pack_shard,
+)
+from suite.data.packed import INDEX, MANIFEST, Encoding, wrong_size
+from suite.data.source import DataError
+from suite.records import DamagedRecord, clear_torn, owned, read_json, writing
+
+OURS = re.compile(
+    rf"(train|val)-\d{{5}}\.(bin|json)|{re.escape(INDEX)}|{re.escape(MANIFEST)}|\.lock|\..*\.tmp"
+)
+SAMPLE = 32  # images that tell how much space all will take
+
+OnDamage = Literal["stop", "leave-out"]
+OnProgress = Callable[[int, int], None]  # how many images are done, of how many
+
+
+def prepare(
+    source: Path,
+    target: Path,
+    *,
+    encoding: Encoding,
+    side: int = 256,
+    quality: int = 90,
+    damaged: OnDamage = "stop",
+    workers: int = 1,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Summary:
+    """Prepare the tree `source` into the folder `target`, with the short side of each image at most `side`.
+
+    The result does not depend on the number of worker processes. DataError for a source that is no tree, a
+    damaged image (unless these are left out), a target of other origin or settings, too little space, a
+    worker that died; OSError as in suite.records if something cannot be written.
+    """
+    _check(encoding, side, quality, damaged, workers)
+    tree = list_tree(source)
+    quality_used = quality if encoding == "jpeg" else None
+    settings = Settings(encoding, side, quality_used, tree.digest(), IMAGES_PER_SHARD)
+    units = list(_units(tree))
+    with owned(target) as mine:
+        if not mine:
+            raise DataError(f"another process is preparing {target}: wait until it has ended")
+        _refuse_foreign(target)
+        clear_torn(target)
+        absent = [unit for unit in units if not _is_done(target, unit, settings)]
+        if absent:
+            with writing(target / MANIFEST):
+                (target / MANIFEST).unlink(missing_ok=True)
+            work = _Work(tree.root, target, settings, damaged == "stop")
+            _pack(work, absent, workers, sum(len(unit.paths) for unit in units), on_progress)
+        done = [read_json(target / f"{unit.name}.json") for unit in units]
+        if damaged == "stop" and (left_out := [image for unit in done for image in unit["damaged"]]):
+            raise damaged_image(tree.root / left_out[0]["name"], left_out[0]["problem"])
+        return finish(target, tree.classes, settings, done, made=len(absent))
+
+
+def _check(encoding: str, side: int, quality: int, damaged: str, workers: int) -> None:
+    for name, value, choices in (
+        ("encoding", encoding, get_args(Encoding)),
+        ("damaged", damaged, get_args(OnDamage)),
+    ):
+        if value not in choices:
+            raise DataError(f"{name!r} must be one of {', '.join(choices)}, got {value!r}")
+    if side < 1:
+        raise DataError(f"'side' must be a positive number of pixels, got {side}")
+    if not 1 <= quality <= 95:
+        raise DataError(f"'quality' must be from 1 to 95, got {quality}")
+    if workers < 1:
+        raise DataError(f"'workers' must be a positive number of processes, got {workers}")
+
+
+def _units(tree: ImageTree) -> Iterator[Unit]:
+    for part, listing in (("train", tree.train), ("val", tree.val)):
+        for number, start in enumerate(range(0, len(listing), IMAGES_PER_SHARD)):
+            chosen = slice(start, start + IMAGES_PER_SHARD)
+            yield Unit(part, number, listing.paths[chosen], listing.labels[chosen])
+
+
+def _refuse_foreign(target: Path) -> None:
+    if foreign := sorted(path.name for path in target.iterdir() if not OURS.fullmatch(path.name)):
+        raise DataError(f"{target} holds other things, such as {foreign[0]}: choose a folder of its own")
+
+
+def _is_done(target: Path, unit: Unit, settings: Settings) -> bool:
+    """Whether the shard is there; DataError if it was made from other images or with other settings."""
+    path = target / f"{unit.name}.json"
+    try:
+        done = read_json(path)
+    except (FileNotFoundError, DamagedRecord):
+        return False
+    for key, value in settings.as_dict().items():
+        if (found := done["settings"].get(key)) != value:
+            raise DataError(
+                f"{target} was prepared with {key} {found}, now it is {value}: choose another folder, or "
+                "delete this one"
+            )
+    return not wrong_size(target / done["shard"]["name"], done["shard"]["bytes"])
+
+
+class _Work(NamedTuple):
+    root: Path
+    target: Path
+    settings: Settings
+    stop_at_damaged: bool
+
+
+def _pack(work: _Work, units: list[Unit], workers: int, total: int, on_progress: OnProgress) -> None:
+    """Make the shards in worker processes; after an error, or Ctrl-C, none is at work any more."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["suite.data.pack_shard"])  # loaded once for all workers
+    stop = context.Event()
+    pool = ProcessPoolExecutor(min(workers, len(units)), context, begin_work, (stop,))
+    done = total - sum(len(unit.paths) for unit in units)
+    try:
+        _refuse_small_disk(work, units, pool)
+        pending = [
+            pool.submit(
+                pack_shard, unit, work.root, work.target, work.settings, stop_at_damaged=work.stop_at_damaged
+            )
+            for unit in units
+        ]
+        for unit, future in zip(units, pending, strict=True):
+            on_progress(done, total)
+            future.result()
+            done += len(unit.paths)
+        on_progress(done, total)
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process died, as when memory runs out; the same command goes on from here, with fewer "
+            "workers if it was that"
+        ) from None
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _refuse_small_disk(work: _Work, units: list[Unit], pool: ProcessPoolExecutor) -> None:
+    """DataError if what is still to be made would not fit, as some of the images tell."""
+    paths = np.concatenate([unit.paths for unit in units])
+    sample = paths[np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)]
+    needed = len(paths) * pool.submit(bytes_per_image, sample, work.root, work.settings).result()
+    free = shutil.disk_usage(work.target).free
+    if needed > free:
+        raise DataError(
+            f"{work.target} needs about {needed / 1e9:.1f} GB more, the disk has {free / 1e9:.1f} GB left: "
+            "free some space, or choose a smaller side or the encoding jpeg"
+        )

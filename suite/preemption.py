@@ -1,0 +1,33 @@
+"""A request to stop soon: SIGTERM, as schedulers send it some time before they take a machine back.
+
+Whoever trains looks at `requested` between two steps, saves what it has, and raises Preempted. The command
+ends with EXIT_CODE, which tells a scheduler to start the same command again: it goes on from there.
+"""
+
+import os
+import signal
+import sys
+import threading
+
+EXIT_CODE = os.EX_TEMPFAIL  # 75: a failure of the moment, try again
+
+_stop = threading.Event()
+
+
+class Preempted(Exception):
+    """The run was told to stop and has saved its state."""
+
+
+def end_at_sigterm() -> None:
+    """From now on SIGTERM ends this process with EXIT_CODE, after cleaning up; main thread only."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_CODE))
+
+
+def heed_sigterm() -> None:
+    """From now on SIGTERM asks this process to stop soon instead of ending it; main thread only."""
+    signal.signal(signal.SIGTERM, lambda *_: _stop.set())
+
+
+def requested() -> bool:
+    """Whether this process was asked to stop."""
+    return _stop.is_set()

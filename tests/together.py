@@ -1,0 +1,29 @@
+"""Run by torchrun in tests/test_ranks.py: train the trials of a folder, whose records go beside them.
+
+`trials.json` maps a name to a trial; each process trains all of them with the others.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from suite.ranks import joined
+from suite.records import RunFolder, SilentRunFolder
+from suite.train import train
+from suite.trial import Trial
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    device = torch.device("cpu")
+    with joined(device) as ranks:
+        for name, values in json.loads((folder / "trials.json").read_text()).items():
+            values.pop("protocol")
+            run = (RunFolder if ranks.first else SilentRunFolder)(folder / name)
+            train(Trial(**values), run, device, ranks=ranks)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
