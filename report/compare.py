@@ -3,10 +3,11 @@
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from report.read import Cell, Records, Task
+from report.read import Cell, Records, Run, Task
 from report.statistics import (
     SAME,
     holm,
@@ -20,6 +21,7 @@ from report.styles import MANY_METHODS
 from report.tidy import score
 
 LEVEL = 0.05
+LARGE = 64  # pixels: images above this side are of ImageNet's kind
 BEST, WITHIN, WORSE, UNTOLD = "best", "within noise of best", "worse", "cannot tell"
 ABSENT, ALONE, CONTROL = "no score", "only method", "control"
 
@@ -37,6 +39,7 @@ class Standing:
     planned: int
     diverged: int
     validation: float  # of the tuning's winner
+    top5: float | None  # mean of the runs that are in; None where the task is not judged by it
     noise: float  # of the test set
     difference: float  # to the best method, over the common seeds
     resolution: float  # the smallest difference that another test set of the same size would not turn round
@@ -120,6 +123,7 @@ def stand(
         planned=len(runs),
         diverged=sum(run.status == "diverged" for run in runs),
         validation=cell.winner["value"] if cell.winner else math.nan,
+        top5=top5(runs) if judged_by_top5(records.plan["data"][cell.task.data]) else None,
         noise=sampling_noise(mean, images),
         difference=difference,
         resolution=resolution,
@@ -129,6 +133,17 @@ def stand(
     if cell.method in records.controls and scores:
         return replace(standing, mark=CONTROL)
     return replace(standing, mark=mark(standing, best, alone=len(means.keys() - records.controls) == 1))
+
+
+def judged_by_top5(data: dict[str, Any]) -> bool:
+    """Whether papers report top-5 on such a data set: of many classes, or with images of ImageNet's kind."""
+    return data["classes"] > 10 or max(data.get("shape", [0])) > LARGE
+
+
+def top5(runs: list[Run]) -> float:
+    """Mean test top-5 of the runs that have a score; NaN of none."""
+    scores = [run.result["scores"]["test_top5"] for run in runs if run.scored]
+    return float(np.mean(scores)) if scores else math.nan
 
 
 def mark(standing: Standing, best: str | None, alone: bool) -> str:

@@ -25,11 +25,13 @@ class Table:
 
 
 def accuracy_table(comparison: Comparison) -> Table:
+    top5 = any(each.top5 is not None for each in comparison.standings)
     columns = [
         "method",
         "test top\u20111,\u00a0%",
         "±\u00a095\u00a0%",
         "sd over seeds",
+        *(["test top\u20115,\u00a0%"] if top5 else []),
         "runs in",
         "diverged",
         "validation of winner,\u00a0%",
@@ -44,6 +46,7 @@ def accuracy_table(comparison: Comparison) -> Table:
             percent(each.mean),
             percent(each.half_width) if len(each.scores) != 1 else "n = 1",
             percent(each.sd),
+            *([percent(each.top5)] if top5 else []),
             f"{len(each.scores)} / {each.planned}",
             str(each.diverged),
             percent(each.validation),
@@ -55,10 +58,13 @@ def accuracy_table(comparison: Comparison) -> Table:
         for each in comparison.standings
     ]
     numbered = list(enumerate(comparison.standings))
-    incomplete = {(row, 4) for row, each in numbered if len(each.scores) < each.planned}
-    diverged = {(row, 5) for row, each in numbered if each.diverged}
+    runs_in = columns.index("runs in")
+    incomplete = {(row, runs_in) for row, each in numbered if len(each.scores) < each.planned}
+    diverged = {(row, runs_in + 1) for row, each in numbered if each.diverged}
     strong = tuple(row for row, each in numbered if each.mark == BEST)
-    return Table(columns, rows, text=(0, 10), strong=strong, warn=frozenset(incomplete | diverged))
+    return Table(
+        columns, rows, text=(0, len(columns) - 1), strong=strong, warn=frozenset(incomplete | diverged)
+    )
 
 
 def flips_table(records: Records, task: Task) -> Table:

@@ -118,6 +118,11 @@ def caveats(records: Records, comparison: Comparison) -> list[str]:
     if diverged:
         runs_of = ", ".join(f"{each.diverged} of {each.planned} runs of {each.method}" for each in diverged)
         notes.append(f"Diverged, counted at chance level: {runs_of}.")
+    runs = [run for cell in cells for run in (*records.trials(cell), *records.finals(cell))]
+    if damaged := sorted({name for run in runs for name in run.result.get("damaged_images", [])}):
+        first = f"{', '.join(damaged[:3])}{' and so on' if len(damaged) > 3 else ''}"
+        were = "was" if len(damaged) == 1 else "were"
+        notes.append(f"{count(len(damaged), 'image')} could not be decoded and {were} plain grey: {first}.")
     return notes
 
 

@@ -272,6 +272,28 @@ def test_one_seed_tells_nothing(tmp_path: Path) -> None:
     assert "| n = 1 |" in text
 
 
+def test_top5_is_told_of_images_of_imagenets_kind_and_damaged_ones_are_named(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], seeds=2, trials=1)
+    build_report(folder)
+    assert "top\u20115" not in (folder / "report" / "report.md").read_text(encoding="utf-8")
+    plan = read_json(folder / "plan.json")
+    plan["data"]["digits"]["shape"] = [3, 224, 224]
+    write_json(folder / "plan.json", plan)
+    run = final_run(folder, "digits.mlp.bop", 1001)
+    result = read_json(run / "result.json")
+    result["scores"]["test_top5"] = 0.785
+    write_json(run / "result.json", {**result, "damaged_images": ["train/n1/041.JPEG"]})
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    (header,) = {line for line in text.splitlines() if "test top\u20111" in line and "sd over seeds" in line}
+    (row,) = [
+        line for line in text.splitlines() if line.startswith("| bop |") and "2 / 2" in line and "±" in line
+    ]
+    column = header.split("|").index(" test top\u20115,\u00a0% ")
+    assert row.split("|")[column].strip() == "88.50"  # the mean of 78.5 and 98.5
+    assert "1 image could not be decoded and was plain grey: train/n1/041.JPEG." in text
+
+
 def test_equal_scores_are_within_noise_and_have_no_p(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=3, trials=1)
     for method in ("bop", "latent_sgd"):
