@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench import data, limits, memory, optimizer_step, overhead, scale, start, step, sweep
+from bench import birealnet, data, images, limits, memory, optimizer_step, overhead, scale, start, step, sweep
 from bench.race import Bench, Row
 
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
@@ -11,6 +11,8 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "optimizer": optimizer_step.measure,
     "memory": memory.measure,
     "data": data.measure,
+    "images": images.measure,
+    "birealnet": birealnet.measure,
     "overhead": overhead.measure,
     "sweep": sweep.measure,
     "start": start.measure,
