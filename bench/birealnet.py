@@ -17,8 +17,8 @@ from bench.limits import matmuls, peak_flops
 from bench.race import Bench, Row
 from optimizers import METHODS
 from suite.data.feed import steps_of, train_batches
-from suite.data.open_stored import open_stored
-from suite.data.prepare import prepare
+from suite.data.stored.open import open_stored
+from suite.data.stored.prepare import prepare
 from suite.flips import FlipCounter
 from suite.models import MODELS
 from suite.precision import autocast

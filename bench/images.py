@@ -13,13 +13,13 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from bench.race import Bench, Row
-from suite.data.crops import DEVIATION, MEAN, normalise
-from suite.data.open_stored import open_stored
-from suite.data.prepare import Encoding, prepare
+from suite.data.stored.crops import DEVIATION, MEAN, normalise
+from suite.data.stored.open import open_stored
+from suite.data.stored.prepare import Encoding, prepare
 
 COUNT, BATCH, SIZE, SIDE = 64, 32, 224, 256
 HEIGHT, WIDTH = 375, 500
-QUALITIES = {"china.jpg": 95, "flower.jpg": 98}  # about 110 kB each, as ImageNet's files are
+QUALITIES = {"china.jpg": 95, "flower.jpg": 98}  # about 90 kB each, as ImageNet's files of this size are
 BASELINE = "ImageFolder, PIL"
 
 

@@ -237,8 +237,8 @@ def prepare(
     as_json: AsJson = False,
 ) -> None:
     """Convert a tree of images once, so that training reads them faster. Run it again after a stop."""
-    from suite.data.prepare import prepare as prepare_images
-    from suite.data.verify_pack import verify as verify_images
+    from suite.data.stored.prepare import prepare as prepare_images
+    from suite.data.stored.verify_pack import verify as verify_images
     from suite.pool import cores
     from suite.prepare_view import bar, told
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from suite.data.pack_index import Summary
+from suite.data.stored.pack_index import Summary
 
 LINE_EVERY = 30.0  # seconds, where there is no terminal
 NAMED = 10  # images that are listed; the manifest names all

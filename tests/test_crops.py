@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor
 from torchvision import transforms
 
-from suite.data.crops import (
+from suite.data.stored.crops import (
     ATTEMPTS,
     Box,
     Draw,

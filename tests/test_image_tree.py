@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.data.image_tree import ImageTree, Listing, list_tree
 from suite.data.source import DataError
+from suite.data.stored.image_tree import ImageTree, Listing, list_tree
 
 CLASSES = ("n01440764", "n02102040", "n03000684")
 

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import suite.data.prepare
-from suite.data.image_tree import list_tree
-from suite.data.open_stored import open_stored
-from suite.data.prepare import prepare
+import suite.data.stored.prepare
 from suite.data.source import DataError
-from suite.data.verify_pack import verify
+from suite.data.stored.image_tree import list_tree
+from suite.data.stored.open import open_stored
+from suite.data.stored.prepare import prepare
+from suite.data.stored.verify_pack import verify
 from suite.records import owned, read_json
 from tests.photographs import window, write_jpeg, write_tree
 
@@ -32,7 +32,7 @@ SHARDS = ["train-00000", "train-00001", "train-00002", "val-00000", "val-00001"]
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite.data.prepare, "IMAGES_PER_SHARD", PER_SHARD)
+    monkeypatch.setattr(suite.data.stored.prepare, "IMAGES_PER_SHARD", PER_SHARD)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def unbroken(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one worker makes of the tree, without interruption."""
     target = tmp_path_factory.mktemp("unbroken") / "prepared"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suite.data.prepare, "IMAGES_PER_SHARD", PER_SHARD)
+        patch.setattr(suite.data.stored.prepare, "IMAGES_PER_SHARD", PER_SHARD)
         prepare(tree, target, encoding="jpeg", side=32)
     return target
 
@@ -96,7 +96,7 @@ def test_what_is_done_is_not_done_again(tree: Path, target: Path, unbroken: Path
 COMMAND = """
 import sys
 from pathlib import Path
-import suite.data.prepare as prepare
+import suite.data.stored.prepare as prepare
 
 def tell(done, total):
     print(done, flush=True)
@@ -152,7 +152,7 @@ def slow_hashes(slow_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     """Of what is made of it without interruption."""
     target = tmp_path_factory.mktemp("slow") / "prepared"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suite.data.prepare, "IMAGES_PER_SHARD", PER_SHARD)
+        patch.setattr(suite.data.stored.prepare, "IMAGES_PER_SHARD", PER_SHARD)
         prepare(slow_tree, target, encoding="jpeg", side=32)
     return hashes(target)
 

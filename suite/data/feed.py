@@ -7,7 +7,7 @@ import torch
 from suite.data.batches import Batch, TrainBatches, eval_batches
 from suite.data.source import Images
 from suite.data.stored import StoredImages
-from suite.data.stored_batches import Request, StoredBatches, crops_of
+from suite.data.stored.batches import Request, StoredBatches, crops_of
 
 SMALL_SIDE, MANY, FEW = 64, 1000, 125  # images that are evaluated together: many up to this size
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from torch import Tensor
 
 from suite.data.files import data_root
-from suite.data.open_stored import open_stored
 from suite.data.source import DataError, Dataset, Options, Source
 from suite.data.stored import StoredImages
+from suite.data.stored.open import open_stored
 
 
 def open_imagenet(options: Options) -> Source:

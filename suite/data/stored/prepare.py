@@ -15,9 +15,10 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from suite.data.image_tree import ImageTree, list_tree
-from suite.data.pack_index import Summary, finish
-from suite.data.pack_shard import (
+from suite.data.source import DataError
+from suite.data.stored.image_tree import ImageTree, list_tree
+from suite.data.stored.pack_index import Summary, finish
+from suite.data.stored.pack_shard import (
     IMAGES_PER_SHARD,
     Settings,
     Unit,
@@ -26,8 +27,7 @@ from suite.data.pack_shard import (
     damaged_image,
     pack_shard,
 )
-from suite.data.packed import INDEX, MANIFEST, Encoding, wrong_size
-from suite.data.source import DataError
+from suite.data.stored.packed import INDEX, MANIFEST, Encoding, wrong_size
 from suite.records import DamagedRecord, clear_torn, owned, read_json, writing
 
 OURS = re.compile(
@@ -131,7 +131,7 @@ class _Work(NamedTuple):
 def _pack(work: _Work, units: list[Unit], workers: int, total: int, on_progress: OnProgress) -> None:
     """Make the shards in worker processes; after an error, or Ctrl-C, none is at work any more."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["suite.data.pack_shard"])  # loaded once for all workers
+    context.set_forkserver_preload(["suite.data.stored.pack_shard"])  # loaded once for all workers
     stop = context.Event()
     pool = ProcessPoolExecutor(min(workers, len(units)), context, begin_work, (stop,))
     done = total - sum(len(unit.paths) for unit in units)

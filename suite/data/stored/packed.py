@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.data.decode import decode
 from suite.data.source import DataError
+from suite.data.stored.decode import decode
 from suite.records import DamagedRecord, read_json
 
 Encoding = Literal["jpeg", "pixels"]
@@ -96,7 +96,7 @@ class PackReader:
 
     def name(self, position: int) -> str:
         """The path that the image had in the tree it was prepared from."""
-        return f"{self._index[position]['name'].decode(errors='replace')} (prepared in {self.folder})"
+        return self._index[position]["name"].decode(errors="replace")
 
     def read(self, position: int) -> Tensor:
         """Pixels, uint8 (H, W, 3); DamagedImage if a JPEG cannot be decoded."""

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from suite.data.pack_shard import Settings
-from suite.data.packed import COLUMNS, INDEX, MANIFEST
+from suite.data.stored.pack_shard import Settings
+from suite.data.stored.packed import COLUMNS, INDEX, MANIFEST
 from suite.records import write_atomically, write_json
 
 

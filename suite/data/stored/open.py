@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.data.decode import decode, read_bytes
-from suite.data.image_tree import Listing, list_tree
-from suite.data.packed import MANIFEST, open_pack
 from suite.data.source import DataError
-from suite.data.stored import Damaged, StoredImages
+from suite.data.stored.decode import decode, read_bytes
+from suite.data.stored.image_tree import Listing, list_tree
+from suite.data.stored.images import Damaged, StoredImages
+from suite.data.stored.packed import MANIFEST, open_pack
 from suite.records import digest
 
 
@@ -21,14 +21,14 @@ from suite.records import digest
 class FileReader:
     """The images of one part of a tree, one file each."""
 
-    root: Path
+    folder: Path
     paths: np.ndarray  # bytes (N,)
 
     def name(self, position: int) -> str:
-        return str(self.root / os.fsdecode(self.paths[position]))
+        return os.fsdecode(self.paths[position])
 
     def read(self, position: int) -> Tensor:
-        return decode(read_bytes(os.path.join(os.fsencode(self.root), self.paths[position])))
+        return decode(read_bytes(os.path.join(os.fsencode(self.folder), self.paths[position])))
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from suite.data.packed import MANIFEST, read_manifest, wrong_size
 from suite.data.source import DataError
+from suite.data.stored.packed import MANIFEST, read_manifest, wrong_size
 
 
 def verify(target: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from suite.data.crops import Draw, central_box, cut, draws, random_box
-from suite.data.decode import DamagedImage
 from suite.data.source import DataError
+from suite.data.stored.crops import Draw, central_box, cut, draws, random_box
+from suite.data.stored.decode import DamagedImage
 
 Damaged = Literal["stop", "grey"]
 GREY = 128
@@ -18,8 +19,13 @@ GREY = 128
 class Reader(Protocol):
     """Where the pixels come from. It is small when pickled, and opens its files in the process that reads."""
 
+    @property
+    def folder(self) -> Path:
+        """Where the images are."""
+        ...
+
     def name(self, position: int) -> str:
-        """What to call an image in a message."""
+        """The path of an image below the folder, or below the tree that the folder was prepared from."""
         ...
 
     def read(self, position: int) -> Tensor:
@@ -87,7 +93,9 @@ class StoredImages:
             except DamagedImage as error:
                 name = self.reader.name(position)
                 if self.damaged == "stop":
-                    raise DataError(f"the image {name} is damaged: {error}") from error
+                    raise DataError(
+                        f"the image {name} of {self.reader.folder} is damaged: {error}"
+                    ) from error
                 row.fill_(GREY)
                 damaged.append(name)
         return Crops(pixels, self.labels[chosen], damaged)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.data.ground_truth import find_ground_truth
 from suite.data.source import DataError
+from suite.data.stored.ground_truth import find_ground_truth
 
 SUFFIXES = (b".jpeg", b".jpg", b".png")  # in any case
 NAMED = 10  # how many of many names a message lists

@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from suite.data.crops import shrink
-from suite.data.decode import DamagedImage, decode, read_bytes
-from suite.data.packed import VERSION, Encoding
 from suite.data.source import DataError
+from suite.data.stored.crops import shrink
+from suite.data.stored.decode import DamagedImage, decode, read_bytes
+from suite.data.stored.packed import VERSION, Encoding
 from suite.records import write_json, writing
 
 IMAGES_PER_SHARD = 1000

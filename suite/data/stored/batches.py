@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from suite.data.batches import Batch, epoch_order, samples_of
-from suite.data.crops import normalise
 from suite.data.source import DataError
-from suite.data.stored import Crops, StoredImages
+from suite.data.stored.crops import normalise
+from suite.data.stored.images import Crops, StoredImages
 from suite.random_keys import random_key
 
 AHEAD = 2  # parts that each decoding process has ready

@@ -1,0 +1,5 @@
+"""Images that stay on disk, in a tree of files or a prepared folder; decoded as training needs them."""
+
+from suite.data.stored.images import Crops, StoredImages
+
+__all__ = ["Crops", "StoredImages"]
