@@ -218,7 +218,9 @@ def train(
 
 @app.command()
 def prepare(
-    data: Annotated[Literal["imagenet"], typer.Argument(help="The data set that reads the result.")],
+    data: Annotated[
+        Literal["imagenet"], typer.Argument(metavar="imagenet", help="The data set that reads the result.")
+    ],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A tree: train/<class>/*.JPEG and val.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="A folder of its own for the result.")],
     encoding: Annotated[

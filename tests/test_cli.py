@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from suite.catalogue_view import reflowed
 from suite.data import DATASETS
 from suite.models import MODELS
 from suite.records import read_json, write_json
+from tests.photographs import write_tree
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,6 +89,18 @@ SURFACE = {
     "sweep": RUNNING,
     "tune": RUNNING,
     "train": (RUNNING | {"cell", "--seed", "--final"}) - {"--engine", "--workers", "--dry-run"},
+    "prepare": {
+        "imagenet",
+        "SRC",
+        "DST",
+        "--encoding",
+        "--side",
+        "--quality",
+        "--damaged",
+        "--workers",
+        "--check",
+    }
+    | {"--json"},
     "report": {"EXP", "--results"},
     "show": {"METHOD", "--plugin", "--json"},
     "status": {"EXP", "--watch", "--results", "--json"},
@@ -314,6 +329,68 @@ def test_a_damaged_result_is_an_error_and_no_number(flipbench: Flipbench):
     assert told.code == 2 and told.out == "" and f"{result} is damaged" in " ".join(told.err.split("\n"))
 
 
+def test_sigterm_saves_a_training_and_the_same_command_goes_on(tmp_path: Path):
+    (tmp_path / "long.yaml").write_text(TINY.replace("epochs: 1", "epochs: 4000"))
+    command = [sys.executable, "-m", "suite.cli", "train", "long.yaml", "digits.mlp.bop", "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for _ in range(2):
+        training = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, stdout=subprocess.PIPE
+        )
+        assert training.stderr is not None
+        first = training.stderr.readline()
+        training.send_signal(signal.SIGTERM)
+        rest = training.communicate(timeout=60)[1]
+        assert training.returncode == 75, rest
+        stopped = re.search(
+            r"^stopped after step (\d+) of 8000, and saved; the same command goes on", rest, re.M
+        )
+        assert stopped, rest
+        epochs = next((tmp_path / "results").glob("long/runs/*/epochs.jsonl")).read_text().splitlines()
+        assert len(epochs) == (int(stopped[1]) - 1) // 2  # two steps each; the last may not be evaluated yet
+    assert int(first.split()[1]) > 1  # the second went on from where the first had stopped
+
+
+# ---- preparing images
+
+
+def test_prepare_makes_what_imagenet_reads(flipbench: Flipbench):
+    write_tree(Path("tree"))
+    told = flipbench(
+        "prepare", "imagenet", "tree", "packed", "--encoding", "pixels", "--workers", "1", "--check"
+    )
+    assert told.code == 0 and "every byte is as its checksum says" in told.out
+    assert (
+        "packed: 12 images of train and 6 of val in 2 shards" in told.out
+        and "2 of the shards made now" in told.out
+    )
+    again = flipbench("prepare", "imagenet", "tree", "packed", "--encoding", "pixels", "--json")
+    assert again.json["made"] == 0 and again.json["damaged"] == [] and not again.json["checked"]
+    data = "{name: imagenet, folder: packed, size: 32, validation: 0.3}"
+    change = ("--set", f"tasks.0.data={data}", "--set", "train.batch_size=4", "--device", "cpu")
+    flipbench.monkeypatch.setenv("FLIPBENCH_DATA", str(flipbench.folder))
+    flipbench.monkeypatch.setenv("FLIPBENCH_DECODERS", "0")
+    trained = flipbench("train", "tiny", "imagenet.mlp.bop", "--final", "--json", *change)
+    assert trained.code == 0 and trained.json["steps"] == 2 and "test_top5" in trained.json["scores"]
+
+
+def test_prepare_names_what_is_damaged_or_stops(flipbench: Flipbench):
+    write_tree(Path("tree"))
+    damaged = Path("tree/train/n01440764/n01440764_1.JPEG")
+    damaged.write_bytes(damaged.read_bytes()[:400])
+    told = flipbench("prepare", "imagenet", "tree", "packed", "--workers", "1")
+    assert (
+        told.code == 2 and f"the image {damaged} is damaged" in told.err and "--damaged leave-out" in told.err
+    )
+    left = flipbench("prepare", "imagenet", "tree", "packed", "--workers", "1", "--damaged", "leave-out")
+    assert left.code == 0 and "11 images of train" in left.out
+    assert "1 damaged images are left out" in left.out and "  train/n01440764/n01440764_1.JPEG" in left.out
+    shard = Path("packed/val-00000.bin")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"!")
+    again = flipbench("prepare", "imagenet", "tree", "packed", "--damaged", "leave-out", "--check")
+    assert again.code == 2 and f"{shard} is damaged" in again.out
+
+
 # ---- mistakes: one message, exit code 2, nothing written
 
 MISTAKES = {
@@ -329,6 +406,13 @@ MISTAKES = {
     "sweep mnist.yaml": "mnist.yaml: no such experiment file",
     "sweep tiny --set tasks.0.data=mnist --device cpu": "data set 'mnist': 4 of its files are absent",
     "train tiny mnist.mlp.bop --set tasks.0.data=mnist --device cpu": "data set 'mnist': 4 of its files",
+    "prepare imagenet absent packed": "there is no folder absent/train",
+    "prepare cifar tree packed": "'cifar' is not one of 'imagenet'",
+    "prepare imagenet experiments packed --side 0": "Invalid value for '--side'",
+    "plan tiny --set train.batch_parts=3": "--set train.batch_parts=3: train.batch_parts: a batch of 50",
+    "plan tiny --set train.batch_parts=0": "train.batch_parts: must be at least 1, not 0",
+    "plan tiny --set train.augment=resized-crop-flip": "train.augment: digits has no 'resized-crop-flip'",
+    "plan tiny --set train.augment=flip": "train.augment: there is no 'flip'",
     "report tiny": "results/tiny/plan.json does not exist",
     "show bpo": "there is no method 'bpo'; did you mean 'bop'?",
     "status tiny": "results/tiny/plan.json does not exist",
