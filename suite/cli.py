@@ -241,7 +241,7 @@ def prepare(
     """Convert a tree of images once, so that training reads them faster. Run it again after a stop."""
     from suite.data.stored.prepare import prepare as prepare_images
     from suite.data.stored.verify_pack import verify as verify_images
-    from suite.pool import cores
+    from suite.environment import cores
     from suite.prepare_view import bar, told
 
     try:
@@ -384,6 +384,7 @@ def _run(
     tuning_only: bool,
 ) -> None:
     from suite.cost import require_space
+    from suite.data.stored.batches import share_decoders
     from suite.environment import choose_device
     from suite.pool import LocalPool, Machine, default_devices
     from suite.ray_pool import RayPool
@@ -394,6 +395,7 @@ def _run(
     else:
         chosen = choose_device(device)
         devices = (str(chosen),) * (workers or 1) if ":" in device else default_devices(chosen.type, workers)
+        share_decoders(len(devices))
         pool, count = LocalPool(Machine(devices, threads), planned.plugins), len(devices)
     with pool:
         require_space(planned, folder, count)

@@ -40,6 +40,11 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def cores() -> int:
+    """The cores that this process may use, where the system can tell; else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_device(device: torch.device, threads: int) -> None:
     """Fix what changes bits: the number of threads, and on a GPU the choice of algorithms."""
     torch.set_num_threads(threads)

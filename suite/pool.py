@@ -1,7 +1,6 @@
 """Where trials run: worker processes on this machine."""
 
 import multiprocessing
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import torch
 
 from suite.data import Images, Splits, StoredImages, load_test
 from suite.data.held import Loan
+from suite.environment import cores
 from suite.errors import UserError
 from suite.records import canonical
 from suite.trial import Trial
@@ -234,8 +234,3 @@ def default_devices(device: str, workers: int | None) -> tuple[str, ...]:
         names = [device] * (cores() if device == "cpu" else 1)
     count = workers or len(names)
     return tuple(names[n % len(names)] for n in range(count))
-
-
-def cores() -> int:
-    """The cores that this process may use, where the system can tell; else all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

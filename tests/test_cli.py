@@ -333,6 +333,7 @@ def test_sigterm_saves_a_training_and_the_same_command_goes_on(tmp_path: Path):
     (tmp_path / "long.yaml").write_text(TINY.replace("epochs: 1", "epochs: 4000"))
     command = [sys.executable, "-m", "suite.cli", "train", "long.yaml", "digits.mlp.bop", "--device", "cpu"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    first = ""
     for _ in range(2):
         training = subprocess.Popen(
             command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, stdout=subprocess.PIPE

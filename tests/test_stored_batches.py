@@ -1,5 +1,6 @@
 """Training from images that stay on disk: exact under any number of decoding processes, resumed anywhere."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from suite import preemption
 from suite.data import DataError, StoredImages, held, load_splits
 from suite.data.feed import evaluation_batches, steps_of, train_batches
-from suite.data.stored.batches import decoders
+from suite.data.stored.batches import decoders, share_decoders
 from suite.data.stored.crops import normalise
 from suite.evaluate import evaluate
 from suite.preemption import Preempted
@@ -162,6 +163,7 @@ def test_evaluation_sees_every_centre_once_whoever_shares_the_work(
 def test_the_number_of_decoding_processes_is_told_or_follows_the_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setenv("FLIPBENCH_DECODERS", "7")
     assert decoders() == 7
     monkeypatch.setenv("FLIPBENCH_DECODERS", "some")
@@ -172,6 +174,8 @@ def test_the_number_of_decoding_processes_is_told_or_follows_the_cores(
     assert decoders() == 15
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     assert decoders() == 1
+    share_decoders(4)
+    assert decoders() == 3
 
 
 def test_a_batch_that_is_dealt_to_processes_is_decoded_once() -> None:

@@ -15,6 +15,7 @@ from suite.data.batches import Batch, epoch_order, samples_of
 from suite.data.source import DataError
 from suite.data.stored.crops import normalise
 from suite.data.stored.images import Crops, StoredImages
+from suite.environment import cores
 from suite.random_keys import random_key
 
 AHEAD = 2  # parts that each decoding process has ready
@@ -23,13 +24,23 @@ AHEAD = 2  # parts that each decoding process has ready
 def decoders() -> int:
     """Decoding processes beside this one: FLIPBENCH_DECODERS, by default one for each core but one.
 
-    The cores are shared out among the processes that torchrun has started on this machine.
+    The cores are shared out among the processes that torchrun has started on this machine. DataError for a
+    value that is no number.
     """
     text = os.environ.get("FLIPBENCH_DECODERS", "")
     if text and not text.isdecimal():
         raise DataError(f"FLIPBENCH_DECODERS must be a number of processes, 0 or more, not {text!r}")
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return int(text) if text else max(0, len(os.sched_getaffinity(0)) // beside - 1)
+    return int(text) if text else cores_beside(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def share_decoders(workers: int) -> None:
+    """Let so many workers, which are yet to be started, share the cores, unless the user has said it."""
+    os.environ.setdefault("FLIPBENCH_DECODERS", str(cores_beside(workers)))
+
+
+def cores_beside(processes: int) -> int:
+    """How many cores each of these processes has, apart from its own."""
+    return max(0, cores() // processes - 1)
 
 
 class Request(NamedTuple):
