@@ -118,6 +118,9 @@ def caveats(records: Records, comparison: Comparison) -> list[str]:
     if diverged:
         runs_of = ", ".join(f"{each.diverged} of {each.planned} runs of {each.method}" for each in diverged)
         notes.append(f"Diverged, counted at chance level: {runs_of}.")
+    if left_out := records.data[comparison.task.data].get("stored", {}).get("damaged"):
+        these = "image" if len(left_out) == 1 else "images"
+        notes.append(f"Without {len(left_out)} damaged {these}, left out when the folder was prepared.")
     runs = [run for cell in cells for run in (*records.trials(cell), *records.finals(cell))]
     if damaged := sorted({name for run in runs for name in run.result.get("damaged_images", [])}):
         first = f"{', '.join(damaged[:3])}{' and so on' if len(damaged) > 3 else ''}"

@@ -198,7 +198,8 @@ def train(
             raise SpecError(f"{folder}: another process trains this run")
         run = RunFolder(folder) if ranks.first else SilentRunFolder(folder)
         try:
-            result = run.result() or train_trial(
+            finished = ranks.gather(run.result() if ranks.first else None)[0]
+            result = finished or train_trial(
                 trial, run, where, on_epoch=show if ranks.first else lambda line: None, ranks=ranks
             )
         except Preempted as stopped:

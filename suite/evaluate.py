@@ -13,6 +13,7 @@ from suite.data.feed import evaluation_batches
 from suite.data.stored import StoredImages
 from suite.models.layers import binary_layers
 from suite.precision import autocast
+from suite.preemption import unless_stopped
 from suite.ranks import ALONE, Ranks, in_turn
 
 
@@ -50,7 +51,7 @@ def evaluate(
     device = next(model.parameters()).device
     loss, top1, top5 = [], [], []
     damaged = set() if damaged is None else damaged
-    for x, labels in evaluation_batches(images, device, damaged, ranks.rank, ranks.count):
+    for x, labels in unless_stopped(evaluation_batches(images, device, damaged, ranks.rank, ranks.count)):
         with autocast(x.device, precision):
             logits = model(x).float()
         loss.append(F.cross_entropy(logits, labels, reduction="sum"))
@@ -92,7 +93,7 @@ def reestimate_batch_norm(
         norm.reset_running_stats()
         norm.momentum = None  # torch's word for a plain average
         norm.train()
-    for x, _ in batches:
+    for x, _ in unless_stopped(batches):
         with autocast(x.device, precision):
             model(x)
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -8,9 +8,12 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 EXIT_CODE = os.EX_TEMPFAIL  # 75: a failure of the moment, try again
 
+Item = TypeVar("Item")
 _stop = threading.Event()
 
 
@@ -26,6 +29,14 @@ def end_at_sigterm() -> None:
 def heed_sigterm() -> None:
     """From now on SIGTERM asks this process to stop soon instead of ending it; main thread only."""
     signal.signal(signal.SIGTERM, lambda *_: _stop.set())
+
+
+def unless_stopped(items: Iterable[Item]) -> Iterator[Item]:
+    """The same, one after another; Preempted as soon as this process is asked to stop."""
+    for item in items:
+        if requested():
+            raise Preempted("stopped between two batches")
+        yield item
 
 
 def requested() -> bool:

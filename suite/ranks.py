@@ -75,9 +75,10 @@ class Ranks:
             distributed.all_reduce(values)
         return values
 
-    def any(self, flag: bool) -> bool:
-        """Whether it is so in any process; all wait for all."""
-        return any(self.gather(flag)) if self.count > 1 else flag
+    def hear(self, stop: bool, due: bool, names: set[str]) -> tuple[bool, bool, set[str]]:
+        """What any process knows: is it to stop, is a checkpoint due, and all names; all wait for all."""
+        stops, dues, sets = zip(*self.gather((stop, due, names)), strict=True)
+        return any(stops), any(dues), set().union(*sets)
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all processes, in their order; all wait for all."""

@@ -1,11 +1,12 @@
 """The training loop: from a trial to its record. Everything that a run does stands here, in order."""
 
+import contextlib
 import hashlib
 import json
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from suite.trial import Trial, build_network, rule_at
 
 OnEpoch = Callable[[dict[str, Any]], None]
 LOOK_EVERY = 100  # steps between looks at the loss: a run that has diverged must not hold its place for long
-ASK_EVERY = 10  # steps after which several processes ask each other whether one was told to stop
+ASK_EVERY = 10  # steps after which several processes tell each other of what only one may know
 
 
 def train(
@@ -102,7 +103,7 @@ def train(
         damaged.update(state["damaged"])
         seconds_before, seconds_in_epoch = state["seconds"], state["seconds_in_epoch"]
     run.keep_epochs(lines)
-    checkpointed = time.perf_counter()
+    checkpointed = epoch_started = time.perf_counter()
     diverged_at = None
 
     def save() -> None:
@@ -123,6 +124,19 @@ def train(
         }
         if ranks.first:
             save_checkpoint(run.path, state)
+        nonlocal checkpointed
+        checkpointed = time.perf_counter()
+
+    def is_due() -> bool:
+        return time.perf_counter() - checkpointed >= checkpoint_every
+
+    @contextlib.contextmanager
+    def saved_if_stopped() -> Iterator[None]:
+        try:
+            yield
+        except Preempted:
+            save()
+            raise Preempted(stopped_at(step, steps)) from None
 
     for epoch in range(len(lines) + 1, epochs + 1):
         # One epoch of training. Losses and hits stay on the device until it is over.
@@ -139,7 +153,7 @@ def train(
             for part, (x, labels) in enumerate(batch):
                 seed_draws(device, trial.seed, "step", step)  # the same in each part of a batch
                 last = part == len(batch) - 1
-                with only_the_first_part_counts(model, ranks.rank + part), gradients_stay_here(network, last):
+                with only_the_first_part_counts(model, part), gradients_stay_here(network, last):
                     with autocast(device, precision):
                         logits = network(x)
                         loss_of_part = F.cross_entropy(logits, labels) / len(batch)
@@ -154,12 +168,13 @@ def train(
             run.step = step = step + 1
             if step % LOOK_EVERY == 0 and not bool(losses[-1].isfinite()):
                 break
-            stop = must_stop(ranks, step)
-            if stop or time.perf_counter() - checkpointed >= checkpoint_every:
-                save()
-                checkpointed = time.perf_counter()
-            if stop:
-                raise Preempted(f"stopped after step {step} of {steps}, and saved")
+            if ranks.count == 1 or step % ASK_EVERY == 0:
+                stop, due, names = ranks.hear(preemption.requested(), is_due(), damaged)
+                damaged |= names
+                if stop or due:
+                    save()
+                if stop:
+                    raise Preempted(stopped_at(step, steps))
 
         # Did it diverge? A sign hides what has become of a latent weight or an average: look at them too.
         loss_of_step = torch.stack(losses).tolist()
@@ -168,7 +183,6 @@ def train(
         tensors = [*model.parameters(), *state_tensors(weights), *state_tensors(real)]
         if bad is None and not all(bool(tensor.isfinite().all()) for tensor in tensors):
             bad = len(losses)
-        counts, per_step = flips.end_epoch()
         if bad is not None:
             diverged_at = (epoch - 1) * steps_per_epoch + bad
             break
@@ -177,7 +191,9 @@ def train(
         if ranks.count > 1:
             ranks.agree(weights_sha256(model), "the weights")
         ranks.share_buffers(model)
-        scores, _ = evaluate(model, data.val, "val", precision, ranks, damaged)
+        with saved_if_stopped():
+            scores, _ = evaluate(model, data.val, "val", precision, ranks, damaged)
+        counts, per_step = flips.end_epoch()
         flips_per_step.append(per_step)
         line = {
             "epoch": epoch,
@@ -197,14 +213,18 @@ def train(
         seconds_in_epoch = 0.0
 
     # The end: batch norm if asked for, the scores, the record
+    epoch_started = time.perf_counter()
     if diverged_at is None:
-        if settings["reestimate_batch_norm"]:
-            reestimate_batch_norm(model, batches.epoch(epochs + 1), precision, ranks)
-        scores, _ = evaluate(model, data.val, "val", precision, ranks, damaged)
-        if trial.stage == "final":
-            test_scores, right = evaluate(model, data.test, "test", precision, ranks, damaged)
-            scores |= test_scores
-            run.write_array("test_correct.npy", np.packbits(right.numpy()))
+        if is_due():
+            save()
+        with saved_if_stopped():
+            if settings["reestimate_batch_norm"]:
+                reestimate_batch_norm(model, batches.epoch(epochs + 1), precision, ranks)
+            scores, _ = evaluate(model, data.val, "val", precision, ranks, damaged)
+            if trial.stage == "final":
+                test_scores, right = evaluate(model, data.test, "test", precision, ranks, damaged)
+                scores |= test_scores
+                run.write_array("test_correct.npy", np.packbits(right.numpy()))
     else:
         scores = chance(data.classes, "val")
         if trial.stage == "final":
@@ -234,11 +254,9 @@ def train(
     return run.finish(result)
 
 
-def must_stop(ranks: Ranks, step: int) -> bool:
-    """Whether the run is to save its state and end: all processes must hear of it at the same step."""
-    if ranks.count == 1:
-        return preemption.requested()
-    return step % ASK_EVERY == 0 and ranks.any(preemption.requested())
+def stopped_at(step: int, steps: int) -> str:
+    """What to say of a run that was told to stop."""
+    return f"stopped after step {step} of {steps}, and saved"
 
 
 def checkpoint_for_all(run: RunFolder, ranks: Ranks) -> dict[str, Any] | None:

@@ -132,6 +132,8 @@ def _explain(error: Exception, run: RunFolder, trial: Trial) -> Report:
         return told._replace(fault="out of memory")
     if isinstance(error, OSError):  # a network's file system has its moods
         return told
+    if "DataLoader worker" in reason:  # a decoding process was killed
+        return told._replace(fault="worker died")
     try:
         run.fail("error", reason, where, told.traceback)
     except OSError as unwritable:

@@ -279,6 +279,9 @@ def test_top5_is_told_of_images_of_imagenets_kind_and_damaged_ones_are_named(tmp
     plan = read_json(folder / "plan.json")
     plan["data"]["digits"]["shape"] = [3, 224, 224]
     write_json(folder / "plan.json", plan)
+    data = {"sha256": "ab" * 32, "stored": {"form": "jpeg", "damaged": ["train/n2/007.JPEG"]}}
+    (folder / "data").mkdir(exist_ok=True)
+    write_json(folder / "data" / "digits.json", data)
     run = final_run(folder, "digits.mlp.bop", 1001)
     result = read_json(run / "result.json")
     result["scores"]["test_top5"] = 0.785
@@ -291,6 +294,7 @@ def test_top5_is_told_of_images_of_imagenets_kind_and_damaged_ones_are_named(tmp
     ]
     column = header.split("|").index(" test top\u20115,\u00a0% ")
     assert row.split("|")[column].strip() == "88.50"  # the mean of 78.5 and 98.5
+    assert "Without 1 damaged image, left out when the folder was prepared." in text
     assert "1 image could not be decoded and was plain grey: train/n1/041.JPEG." in text
 
 

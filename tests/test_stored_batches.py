@@ -1,6 +1,9 @@
 """Training from images that stay on disk: exact under any number of decoding processes, resumed anywhere."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +188,23 @@ def test_a_batch_that_is_dealt_to_processes_is_decoded_once() -> None:
         for rank in (0, 1)
     ]
     assert all(torch.cat(halves).equal(x) for *halves, x in zip(*dealt, whole, strict=True))
+
+
+def test_sigterm_to_all_processes_at_once_leaves_time_to_save(tmp_path: Path, tree: Path) -> None:
+    spec = tmp_path / "long.yaml"
+    spec.write_text(
+        "{version: 1, summary: Long., methods: [bop], tuning: {trials: 0}, seeds: 1,\n"
+        f" tasks: [{{data: {{name: imagenet, folder: {tree}, size: 16, validation: 0.1}}, model: mlp}}],\n"
+        " train: {epochs: 5000, batch_size: 18}}"
+    )
+    command = [sys.executable, "-m", "suite.cli", "train", str(spec), "imagenet.mlp.bop", "--device", "cpu"]
+    environment = {**os.environ, "FLIPBENCH_DECODERS": "2", "PYTHONPATH": str(Path(__file__).parents[1])}
+    training = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert training.stderr is not None
+    assert training.stderr.readline().startswith("epoch    1")
+    os.killpg(training.pid, signal.SIGTERM)
+    rest = training.communicate(timeout=60)[1]
+    assert training.returncode == 75, rest
+    assert list((tmp_path / "results").glob("long/runs/*/checkpoint.pt")), rest

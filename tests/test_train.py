@@ -1,5 +1,6 @@
 """One run: the same trial gives the same bits, interrupted or not, and what goes wrong is said."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -78,6 +79,25 @@ def test_a_run_stopped_in_mid_epoch_ends_like_an_unbroken_one(
                      for run in (broken, RunFolder(tmp_path / "a"))]  # fmt: skip
     assert without_times[0] == without_times[1]
     assert not list(broken.path.glob("checkpoint*"))
+
+
+@pytest.mark.parametrize("look", [5, 20, 21, 25, 26])
+def test_a_run_stopped_in_evaluation_or_reestimation_ends_like_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    # It looks after each of 4 steps and before the one batch of evaluation, so 5 times in each of 4 epochs;
+    # then before 4 batches of the re-estimation, one of validation and one of the test set: 26 times.
+    trial = tiny_trial(
+        tmp_path, "latent-adam", "final", 7, "train.reestimate_batch_norm=true", "train.epochs=4"
+    )
+    unbroken = train(trial, RunFolder(tmp_path / "a"), CPU)
+    broken, looks = RunFolder(tmp_path / "b"), itertools.count(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(preemption, "requested", lambda: next(looks) == look)
+        with pytest.raises(Preempted, match="of 16, and saved"):
+            train(trial, broken, CPU)
+    assert train(trial, broken, CPU)["digest"] == unbroken["digest"]
+    assert broken.flips(broken.whole() or {}).shape == (16, 2)
 
 
 def test_a_run_killed_while_it_looks_at_an_epoch_ends_like_an_unbroken_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """ImageNet, or any set of its kind, from a folder: images stay on disk and are decoded as they are needed."""
 
+import functools
 from pathlib import Path
 
 from torch import Tensor
@@ -7,7 +8,8 @@ from torch import Tensor
 from suite.data.files import data_root
 from suite.data.source import DataError, Dataset, Options, Source
 from suite.data.stored import StoredImages
-from suite.data.stored.open import open_stored
+from suite.data.stored.images import Damaged
+from suite.data.stored.open import Stored, open_stored
 
 
 def open_imagenet(options: Options) -> Source:
@@ -17,7 +19,7 @@ def open_imagenet(options: Options) -> Source:
     """
     folder, size = data_root() / Path(options["folder"]).expanduser(), options["size"]
     try:
-        stored = open_stored(folder, size, options["damaged"])
+        stored = _opened(folder, size, options["damaged"])
     except DataError as error:
         raise DataError(
             f"data set 'imagenet': {error}\n"
@@ -39,8 +41,14 @@ def open_imagenet(options: Options) -> Source:
         read=read,
         test_size=len(stored.val),
         read_test=lambda: stored.val,
-        digest=stored.record["digest"],
+        stored=stored.record,
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(folder: Path, size: int, damaged: Damaged) -> Stored:
+    """A process lists a million files once, though a plan and a run both open them."""
+    return open_stored(folder, size, damaged)
 
 
 IMAGENET = Dataset(

@@ -42,7 +42,7 @@ class Images(NamedTuple):
 class Source:
     """One data set, opened. `read` takes positions (n,) in the training part and returns their pixels.
 
-    Images that stay on disk are returned as such, and `digest` vouches for all of them.
+    Images that stay on disk are returned as such, and `stored` vouches for all of them.
     """
 
     classes: int
@@ -51,7 +51,7 @@ class Source:
     read: "Callable[[Tensor], Tensor | StoredImages]"
     test_size: int
     read_test: "Callable[[], Images | StoredImages]"
-    digest: str = ""
+    stored: Mapping[str, Any] = field(default_factory=dict)  # what is known of them, with a `digest`
 
 
 @dataclass(frozen=True)

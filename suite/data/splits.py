@@ -140,6 +140,7 @@ def record_of(
         "test": source.test_size,
         "shape": list(source.shape),
         "sha256": _sha256_of(source, train, val),
+        **({"stored": dict(source.stored)} if source.stored else {}),
         "validation_index": index,
         "validation_index_sha256": hashlib.sha256(str(index).encode()).hexdigest(),
     }
@@ -149,7 +150,7 @@ def _sha256_of(source: Source, train: Images | StoredImages, val: Images | Store
     if isinstance(train, Images) and isinstance(val, Images):
         return _sha256(train.pixels, train.labels, val.pixels, val.labels)
     assert isinstance(train, StoredImages) and isinstance(val, StoredImages)
-    return hashlib.sha256(f"{source.digest} {_sha256(train.index, val.index)}".encode()).hexdigest()
+    return hashlib.sha256(f"{source.stored['digest']} {_sha256(train.index, val.index)}".encode()).hexdigest()
 
 
 def _sha256(*tensors: Tensor) -> str:

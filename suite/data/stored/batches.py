@@ -4,7 +4,10 @@ What a batch holds depends on the images, the seed and the epoch alone, however 
 """
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -82,13 +85,42 @@ def crops_of(
         num_workers=processes,
         prefetch_factor=AHEAD if processes else None,
         pin_memory=device.type == "cuda",
+        # In a sweep's worker the default would be a slow start from the forkserver, which SIGTERM ends.
+        multiprocessing_context="fork" if processes else None,
+        worker_init_fn=_obey_only_the_parent,
     )
-    for crops in loader:
+    with _sigterm_waits():
+        answers = iter(loader)
+    for crops in answers:
         if isinstance(crops, DataError):
             raise crops
         damaged.update(crops.damaged)
         pixels = crops.pixels.to(device, non_blocking=True)
         yield normalise(pixels), crops.labels.to(device, non_blocking=True)
+
+
+@contextmanager
+def _sigterm_waits() -> Iterator[None]:
+    """SIGTERM is not delivered in here, nor in processes that are started in here until they ask for it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _obey_only_the_parent(worker: int) -> None:
+    """What a decoding process does first: SIGTERM then ends it if it comes from the one that trains.
+
+    Schedulers send it to all processes, and the one that trains needs its decoders until it has saved.
+    """
+    threading.Thread(target=_end_at_sigterm_of_the_parent, daemon=True).start()
+
+
+def _end_at_sigterm_of_the_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 class StoredBatches:

@@ -120,7 +120,7 @@ class PackReader:
     def _map(self, shard: int) -> Tensor:
         path = self.folder / self.shards[shard]
         try:
-            # Copy on write: nothing is written, but torch would warn of memory that it must not write to.
-            return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c"))
-        except (OSError, ValueError) as error:
+            # Unlike NumPy's, torch's mapping keeps no file open; there are more shards than may be.
+            return torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
+        except (OSError, RuntimeError) as error:
             raise DataError(f"cannot read {path}: {error}") from error
