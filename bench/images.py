@@ -16,6 +16,7 @@ from bench.race import Bench, Row
 from suite.data.stored.crops import DEVIATION, MEAN, normalise
 from suite.data.stored.open import open_stored
 from suite.data.stored.prepare import Encoding, prepare
+from suite.environment import keep_freed_memory
 
 COUNT, BATCH, SIZE, SIDE = 64, 32, 224, 256
 HEIGHT, WIDTH = 375, 500
@@ -71,6 +72,7 @@ def our_epoch(folder: Path) -> Callable[[], object]:
 def measure(bench: Bench) -> list[Row]:
     """Images per second of one core, decoding included."""
     cpu = Bench(torch.device("cpu"), bench.rounds, bench.quick, bench.progress)
+    keep_freed_memory()  # as in training, and for all variants alike
     count = 8 if bench.quick else COUNT
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"

@@ -11,16 +11,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from suite.data import feed
 from suite.ranks import ALONE, Ranks, RanksError, in_turn, only_the_first_part_counts
 from suite.records import RunFolder
 from suite.train import train
 from suite.trial import Trial
 from tests.tiny import CPU, tiny_trial
+from tests.together import EVALUATED
 
 METHODS = ("bop", "latent-adam", "bayes-binn")
 CONVOLUTIONS = "tasks.0.model={name: convnet, channels: 8, dense: 32}"
 LONGER = "tasks.0.data.train_limit=1000"
 TRAINED = ("train.epochs=1", "train.batch_size=40", LONGER, CONVOLUTIONS)  # 25 steps
+
+
+@pytest.fixture(autouse=True)
+def evaluation_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "MANY", EVALUATED)
 
 
 def a_trial(folder: Path, method: str, parts: int) -> Trial:

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import torch
 
+from suite.data import feed
 from suite.ranks import joined
 from suite.records import RunFolder, SilentRunFolder
 from suite.train import train
 from suite.trial import Trial
 
+EVALUATED = 30  # images at a time, so that each process has some of the batches
+
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
+    feed.MANY = EVALUATED
     device = torch.device("cpu")
     with joined(device) as ranks:
         for name, values in json.loads((folder / "trials.json").read_text()).items():
