@@ -137,7 +137,7 @@ def tuning_table(tunings: list[Tuning]) -> Table:
 
 
 def hypers_table(records: Records, task: Task) -> Table:
-    """The winner of every cell beside its default and range, with a warning at the edge of a range."""
+    """What the final runs of every cell use, beside default and range; a warning at the edge of a range."""
     rows, warn = [], set()
     for cell in records.cells_of(task):
         # With no tuning the published defaults are what the final runs use.
@@ -156,19 +156,25 @@ def hypers_table(records: Records, task: Task) -> Table:
                     f"within 5 % of the {edge} edge" if edge else "",
                 ]
             )
-    columns = ["method", "hyperparameter", "winner", "published default", "range", "note"]
+    columns = ["method", "hyperparameter", "in the final runs", "published default", "range", "note"]
     return Table(columns, rows, text=(0, 1, 4, 5), warn=frozenset(warn))
 
 
 def cell_hypers(records: Records, cell: Cell) -> list[tuple[str, object, object, str | None]]:
-    """Name, winner, default and range of every hyperparameter; those the plan does not list come last."""
+    """Name, value in the final runs, default and range of every hyperparameter.
+
+    The value is the winner's, or what the experiment sets, else the default. What the plan does not list
+    comes last.
+    """
     planned = records.plan["methods"][cell.method]["hypers"]
     first = next((run.hypers for run in records.trials(cell) if run.published_default), {})
     chosen = cell.winner["hypers"] if cell.winner else {}
-    known = [
-        (name, chosen.get(name, spec["default"]), spec["default"], spec["range"])
-        for name, spec in planned.items()
-    ]
+    trial = next(spec.get("trial", {}) for spec in records.plan["cells"] if spec["cell"] == cell.name)
+    fixed = {**trial.get("hypers", {}), **{f"real.{name}": v for name, v in trial.get("real", {}).items()}}
+    known = []
+    for name, spec in planned.items():
+        value = spec["default"] if spec["range"] else fixed.get(name, spec["default"])
+        known.append((name, chosen.get(name, value), spec["default"], spec["range"]))
     return known + [(name, chosen[name], first.get(name), None) for name in chosen if name not in planned]
 
 

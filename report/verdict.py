@@ -91,7 +91,7 @@ def budget(records: Records) -> str:
     """The tuning budget of every method; the first trial is always the published default."""
     trials, sampler = records.plan["tuning"]["trials"], records.plan["tuning"]["sampler"]
     if trials < 2:
-        return "each at its published default, not tuned"
+        return "each as the experiment sets it, else at its published default; not tuned"
     draws = count(trials - 1, "random draw")
     how = (
         f"the published default and {draws}"

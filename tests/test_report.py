@@ -260,7 +260,17 @@ def test_no_tuning_leaves_the_published_default(tmp_path: Path) -> None:
     build_report(folder)
     text = (folder / "report" / "report.md").read_text(encoding="utf-8")
     assert "| bop | gamma | 0.0001 | 0.0001 |" in text
-    assert "each at its published default, not tuned" in text
+    plan = read_json(folder / "plan.json")
+    for name in plan["methods"]["bop"]["hypers"].values():
+        name["range"] = None
+    (cell,) = [cell for cell in plan["cells"] if cell["method"] == "bop"]
+    cell["trial"] = {"hypers": {"gamma": {"cosine": [0.05, 0.0]}, "threshold": 3e-10}, "real": {"lr": 0.003}}
+    write_json(folder / "plan.json", plan)
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| bop | gamma | cosine 0.05 → 0 | 0.0001 | not tuned |" in text  # as the experiment sets it
+    assert "| bop | threshold | 3e-10 | 1e-08 |" in text and "| bop | real.lr | 0.003 | 0.01 |" in text
+    assert "each as the experiment sets it, else at its published default; not tuned" in text
 
 
 def test_one_seed_tells_nothing(tmp_path: Path) -> None:
