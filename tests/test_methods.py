@@ -30,7 +30,7 @@ every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METH
 
 # The architectures with a kind of layer of their own learn with every method, their larger kin with some.
 KINDS = ("mlp", "convnet", "binarynet", "birealnet-18")
-SOME = ("bop", "latent-adam", "bayes-binn", "prox-quant")
+SOME = ("bop", "latent-adam")
 everywhere = pytest.mark.parametrize(
     ("method", "model"),
     [
