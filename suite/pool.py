@@ -1,10 +1,8 @@
 """Where trials run: worker processes on this machine."""
 
-import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -16,6 +14,7 @@ from suite.data import Images, Splits, StoredImages, load_test
 from suite.data.held import Loan
 from suite.environment import cores
 from suite.errors import UserError
+from suite.forkserver import fork_context
 from suite.records import canonical
 from suite.trial import Trial
 from suite.worker import Report, work
@@ -82,10 +81,7 @@ class LocalPool:
     def __init__(self, machine: Machine, plugins: Sequence[str] = ()) -> None:
         self.machine, self.plugins, self.shelf = machine, plugins, Shelf()
         self.workers: list[Worker] = []
-        self._context = multiprocessing.get_context("forkserver")
-        # Every worker is a fork of a process that has torch loaded. It loads while the coordinator goes on.
-        self._context.set_forkserver_preload(["suite.worker"])
-        forkserver.ensure_running()
+        self._context = fork_context()
 
     def __enter__(self) -> "LocalPool":
         return self

@@ -1,6 +1,5 @@
 """A process whose forks may die: importing torch takes seconds, a fork of a process that has done so none."""
 
-import multiprocessing
 import os
 import pickle
 import signal
@@ -16,6 +15,7 @@ import torch
 from optimizers import METHODS
 from suite.data.held import splits_on
 from suite.environment import environment
+from suite.forkserver import fork_context
 from suite.records import canonical
 from tests.tiny import CPU, tiny_plan
 
@@ -31,8 +31,7 @@ class Warm:
     """A process that has imported everything and trained nothing: its forks can train."""
 
     def __init__(self, place: Path) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["suite.worker"])  # as `LocalPool` does: the first to ask decides
+        context = fork_context()
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_serve, args=(there, place))
         self.process.start()

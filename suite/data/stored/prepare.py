@@ -4,7 +4,6 @@ Every shard is one unit of work. A unit that is done is never done again, so tha
 after an interruption of any kind; the manifest comes last, and with it the folder can be opened.
 """
 
-import multiprocessing
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from suite.data.stored.pack_shard import (
     pack_shard,
 )
 from suite.data.stored.packed import INDEX, MANIFEST, Encoding, wrong_size
+from suite.forkserver import fork_context
 from suite.records import DamagedRecord, clear_torn, owned, read_json, writing
 
 OURS = re.compile(
@@ -130,8 +130,7 @@ class _Work(NamedTuple):
 
 def _pack(work: _Work, units: list[Unit], workers: int, total: int, on_progress: OnProgress) -> None:
     """Make the shards in worker processes; after an error, or Ctrl-C, none is at work any more."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["suite.data.stored.pack_shard"])  # loaded once for all workers
+    context = fork_context()
     stop = context.Event()
     pool = ProcessPoolExecutor(min(workers, len(units)), context, begin_work, (stop,))
     done = total - sum(len(unit.paths) for unit in units)
