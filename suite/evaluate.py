@@ -7,10 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from suite.data import Images
 from suite.data.batches import Batch
 from suite.data.feed import evaluation_batches
-from suite.data.stored import StoredImages
+from suite.data.stored import AnyImages
 from suite.models.layers import binary_layers
 from suite.precision import autocast
 from suite.preemption import unless_stopped
@@ -34,7 +33,7 @@ def assert_binary(model: nn.Module) -> None:
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    images: Images | StoredImages,
+    images: AnyImages,
     part: str,
     precision: str = "float32",
     ranks: Ranks = ALONE,

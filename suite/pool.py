@@ -10,7 +10,7 @@ from typing import Protocol
 
 import torch
 
-from suite.data import Images, Splits, StoredImages, load_test
+from suite.data import AnyImages, Splits, load_test
 from suite.data.held import Loan
 from suite.environment import cores
 from suite.errors import UserError
@@ -185,7 +185,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._splits: dict[str, Splits] = {}
-        self._tests: dict[str, Images | StoredImages | None] = {}
+        self._tests: dict[str, AnyImages | None] = {}
 
     def put(self, data: Mapping[str, object], splits: Splits) -> str:
         """Share the images of a trial's `data`; what went wrong if that cannot be, else nothing."""
@@ -210,7 +210,7 @@ class Shelf:
         borrowed |= {("tune", data), (trial.stage, data)}
         return loan
 
-    def _test(self, trial: Trial, data: str) -> Images | StoredImages | None:
+    def _test(self, trial: Trial, data: str) -> AnyImages | None:
         if data not in self._tests:
             options = dict(trial.data)
             try:

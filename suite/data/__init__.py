@@ -8,12 +8,13 @@ from suite.data.imagenet import IMAGENET
 from suite.data.options import resolve_options as _resolve
 from suite.data.source import DataError, Dataset, Images, Options
 from suite.data.splits import Splits, TestSetGuard, make_splits, part_sizes, read_test
-from suite.data.stored import StoredImages
+from suite.data.stored import AnyImages, StoredImages
 from suite.data.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
 from suite.errors import one_of
 
 __all__ = [
     "DATASETS",
+    "AnyImages",
     "DataError",
     "Dataset",
     "Images",
@@ -51,7 +52,7 @@ def load_splits(name: str, options: Options, *, with_test: bool) -> Splits:
     return make_splits(_find(name), resolve_options(name, options), with_test=with_test)
 
 
-def load_test(name: str, options: Options) -> Images | StoredImages:
+def load_test(name: str, options: Options) -> AnyImages:
     """The test images of a data set alone, on the CPU; DataError as in `load_splits`."""
     return read_test(_find(name), resolve_options(name, options))
 

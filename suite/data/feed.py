@@ -6,14 +6,14 @@ import torch
 
 from suite.data.batches import Batch, TrainBatches, eval_batches
 from suite.data.source import Images
-from suite.data.stored import StoredImages
+from suite.data.stored import AnyImages
 from suite.data.stored.batches import Request, StoredBatches, crops_of
 
 SMALL_SIDE, MANY, FEW = 64, 1000, 125  # images that are evaluated together: many up to this size
 
 
 def train_batches(
-    images: Images | StoredImages,
+    images: AnyImages,
     batch_size: int,
     *,
     seed: int,
@@ -40,7 +40,7 @@ def steps_of(
 
 
 def evaluation_batches(
-    images: Images | StoredImages,
+    images: AnyImages,
     device: torch.device,
     damaged: set[str],
     first: int = 0,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from suite.data import Images, Splits, StoredImages, load_splits, load_test
+from suite.data import AnyImages, Splits, load_splits, load_test
 
 
 class Loan(NamedTuple):
@@ -18,11 +18,11 @@ class Loan(NamedTuple):
 
     data: str
     splits: Splits | None = None  # without the test part
-    test: Images | StoredImages | None = None
+    test: AnyImages | None = None
 
 
 _borrowed: dict[str, Splits] = {}
-_borrowed_test: dict[str, Images | StoredImages] = {}
+_borrowed_test: dict[str, AnyImages] = {}
 
 
 def borrow(loan: Loan) -> None:
@@ -51,7 +51,7 @@ def _without_test(device: torch.device, data: str) -> Splits:
 
 
 @functools.lru_cache(maxsize=4)
-def _test(device: torch.device, data: str) -> Images | StoredImages:
+def _test(device: torch.device, data: str) -> AnyImages:
     if data in _borrowed_test:
         return _borrowed_test[data].to(device)
     options = json.loads(data)

@@ -1,8 +1,9 @@
 """Check the options of a data set and fill in their defaults."""
 
-from typing import Any
+from typing import Any, get_args
 
 from suite.data.source import DataError, Dataset, Options
+from suite.data.stored.images import Damaged
 from suite.errors import one_of
 
 
@@ -34,8 +35,8 @@ def _check_sizes(dataset: Dataset, resolved: dict[str, Any]) -> None:
     classes = resolved.get("classes")
     if classes is not None and (type(classes) is not int or classes < 2):
         raise _bad(dataset, "classes", "a number of classes, 2 or more", classes)
-    if resolved.get("damaged", "stop") not in ("stop", "grey"):
-        raise _bad(dataset, "damaged", "'stop' or 'grey'", resolved["damaged"])
+    if resolved.get("damaged", "stop") not in (choices := get_args(Damaged)):
+        raise _bad(dataset, "damaged", " or ".join(map(repr, choices)), resolved["damaged"])
 
 
 def _bad(dataset: Dataset, option: str, wanted: str, value: Any) -> DataError:

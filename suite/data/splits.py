@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from suite.data.source import DataError, Dataset, Images, Options, Source
-from suite.data.stored import StoredImages
+from suite.data.stored import AnyImages, StoredImages
 from suite.random_keys import random_key
 
 
@@ -24,14 +24,14 @@ class TestSetGuard(RuntimeError):
 class Splits:
     """The three parts of a data set; `record` is what the results keep of it (see `record_of`)."""
 
-    train: Images | StoredImages
-    val: Images | StoredImages
+    train: AnyImages
+    val: AnyImages
     classes: int
     record: dict[str, Any] = field(repr=False)
-    _test: Images | StoredImages | None = field(default=None, repr=False)
+    _test: AnyImages | None = field(default=None, repr=False)
 
     @property
-    def test(self) -> Images | StoredImages:
+    def test(self) -> AnyImages:
         """The test images; TestSetGuard when the splits were loaded without them."""
         if self._test is None:
             raise TestSetGuard("the test set cannot be built while tuning")
@@ -42,7 +42,7 @@ class Splits:
         test = None if self._test is None else self._test.to(device)
         return Splits(self.train.to(device), self.val.to(device), self.classes, self.record, test)
 
-    def with_test(self, test: Images | StoredImages) -> "Splits":
+    def with_test(self, test: AnyImages) -> "Splits":
         """The same splits, the test images within reach."""
         return dataclasses.replace(self, _test=test)
 
@@ -85,7 +85,7 @@ def make_splits(dataset: Dataset, options: Options, *, with_test: bool) -> Split
     return Splits(train, val, source.classes, record, _compact(source.read_test()) if with_test else None)
 
 
-def read_test(dataset: Dataset, options: Options) -> Images | StoredImages:
+def read_test(dataset: Dataset, options: Options) -> AnyImages:
     """The test images alone."""
     return _compact(dataset.open(options).read_test())
 
@@ -104,12 +104,12 @@ def _carve(dataset: Dataset, source: Source, options: Options) -> tuple[Tensor, 
     return rest, val_index
 
 
-def _read(source: Source, index: Tensor) -> Images | StoredImages:
+def _read(source: Source, index: Tensor) -> AnyImages:
     found = source.read(index)
     return found if isinstance(found, StoredImages) else _compact(Images(found, source.labels[index]))
 
 
-def _compact(images: Images | StoredImages) -> Images | StoredImages:
+def _compact(images: AnyImages) -> AnyImages:
     if isinstance(images, StoredImages):
         return images
     # Channels-last in memory: convolutions are faster, and a crop finds the channels of a pixel side by side.
@@ -120,8 +120,8 @@ def record_of(
     dataset: Dataset,
     options: Options,
     source: Source,
-    train: Images | StoredImages,
-    val: Images | StoredImages,
+    train: AnyImages,
+    val: AnyImages,
     val_index: Tensor,
 ) -> dict[str, Any]:
     """What the results keep of a data set, ready for JSON; the same with and without the test set.
@@ -146,7 +146,7 @@ def record_of(
     }
 
 
-def _sha256_of(source: Source, train: Images | StoredImages, val: Images | StoredImages) -> str:
+def _sha256_of(source: Source, train: AnyImages, val: AnyImages) -> str:
     if isinstance(train, Images) and isinstance(val, Images):
         return _sha256(train.pixels, train.labels, val.pixels, val.labels)
     assert isinstance(train, StoredImages) and isinstance(val, StoredImages)

@@ -25,7 +25,10 @@ class _Sum(torch.autograd.Function):
 
 
 class SyncedBatchNorm(_BatchNorm):
-    """Batch norm whose mean and variance are those of all processes of a group; float32 inside."""
+    """Batch norm whose mean and variance are those of all processes of a group; float32 inside.
+
+    In training each process has as many images as the others.
+    """
 
     group: Group = None
 
@@ -40,9 +43,7 @@ class SyncedBatchNorm(_BatchNorm):
         others = [dimension for dimension in range(input.dim()) if dimension != 1]
         per_channel = [1, -1] + [1] * (input.dim() - 2)
         x = input.float()
-        here = torch.full((), x.numel() / x.shape[1], device=x.device)
-        distributed.all_reduce(here, group=self.group)
-        count = here.item() if x.device.type == "cpu" else here
+        count = x.numel() // x.shape[1] * distributed.get_world_size(self.group)
         mean = sum_over(x.sum(others), self.group) / count
         centred = x - mean.view(per_channel)
         variance = sum_over(centred.square().sum(others), self.group) / count

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -22,6 +22,7 @@ from suite.environment import cores
 from suite.random_keys import random_key
 
 AHEAD = 2  # parts that each decoding process has ready
+SENDER_IS_TOLD = hasattr(signal, "sigwaitinfo")  # whether the system says who sent a signal; macOS does not
 
 
 def decoders() -> int:
@@ -87,9 +88,9 @@ def crops_of(
         pin_memory=device.type == "cuda",
         # In a sweep's worker the default would be a slow start from the forkserver, which SIGTERM ends.
         multiprocessing_context="fork" if processes else None,
-        worker_init_fn=_obey_only_the_parent,
+        worker_init_fn=_obey_only_the_parent if SENDER_IS_TOLD else None,
     )
-    with _sigterm_waits():
+    with _sigterm_waits() if SENDER_IS_TOLD else nullcontext():
         answers = iter(loader)
     for crops in answers:
         if isinstance(crops, DataError):
