@@ -19,8 +19,8 @@ from bench.machine import machine
 from bench.parts import PARTS
 from bench.race import Bench, Row
 from bench.tables import as_csv, as_markdown, as_tables
-from suite.environment import choose_device
-from suite.errors import one_of
+from suite.machine.environment import choose_device
+from suite.machine.errors import one_of
 
 QUICK_ROUNDS = 2
 WIDTH = 120  # of the tables where there is no terminal

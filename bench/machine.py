@@ -5,7 +5,7 @@ import platform
 import torch
 
 from optimizers import METHODS
-from suite.environment import environment
+from suite.machine.environment import environment
 
 
 def machine(device: torch.device) -> dict[str, str]:

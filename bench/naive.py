@@ -3,7 +3,7 @@
 Every layer keeps a real copy beside its weight and overwrites the weight with its sign before each forward
 pass; activations go through a small autograd Function; tensors stay in torch's default layout and in float32;
 clipping and Bop walk over the tensors one by one. Network and start are those of the suite, and the forward
-pass and the gradients are the same numbers up to rounding: tests/test_bench.py.
+pass and the gradients are the same numbers up to rounding: tests/bench/test_bench.py.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from suite.models.layers import BinaryConv2d, BinaryLayer, Sign
+from suite.models.blocks.layers import BinaryConv2d, BinaryLayer, Sign
 
 
 def sign_without_zero(x: Tensor) -> Tensor:

@@ -11,14 +11,15 @@ import torch
 
 from optimizers import METHODS
 from suite.data import Splits, load_splits
-from suite.environment import environment
-from suite.plan import Plan, make_plan
-from suite.random_keys import random_key
-from suite.records import RunFolder, write_array
-from suite.spec import ExperimentFile
-from suite.sweep import Sweep, prepare_folder
-from suite.trial import Trial
-from suite.worker import Report
+from suite.experiment.plan import Plan, make_plan
+from suite.experiment.spec import ExperimentFile
+from suite.experiment.trial import Trial
+from suite.machine.environment import environment
+from suite.machine.random_keys import random_key
+from suite.records.files import write_array
+from suite.records.run import RunFolder
+from suite.sweep.coordinator import Sweep, prepare_folder
+from suite.sweep.worker import Report
 
 SPEC = """
 version: 1

@@ -2,7 +2,7 @@
 
 The family of BinaryConnect (https://arxiv.org/abs/1511.00363) and BinaryNet (https://arxiv.org/abs/1602.02830)
 with the optimizers that people use for it (AdamW is that of BNext), and Lion, of which we know no study on
-latent weights. What they share, and what can be put around them, is in optimizers.core.latent_rule. As the
+latent weights. What they share, and what can be put around them, is in optimizers.core.latent.rule. As the
 sign is scale-free, a latent weight under SGD is the sum of its gradients, or with weight decay an average
 whose half-life is 0.7/(lr weight_decay) steps. The decoupled decay of AdamW and Lion is searched over larger
 values than the coupled one of the others: smaller ones do nothing in some thousands of steps.
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from optimizers.core import Flipper, WeightRule, choice, log, method, uniform
 from optimizers.core.checks import check_below_one, check_not_negative
-from optimizers.core.latent_rule import LATENT, LatentStep, latent_rule
+from optimizers.core.latent.rule import LATENT, LatentStep, latent_rule
 
 BINARY_NET = "Courbariaux et al., BinaryNet, 2016, https://arxiv.org/abs/1602.02830"
 

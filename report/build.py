@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from report.gather import Report, gather
-from report.page import markdown_page, page
-from report.read import Records, read_records
-from report.svg import standalone
-from report.texts import accuracy_rows, console, latex
-from report.tidy import runs_frame, tuning_frame
-from suite.records import write_atomically
+from report.analysis.frames import runs_frame, tuning_frame
+from report.draw.svg import standalone
+from report.page.gather import Report, gather
+from report.page.html import markdown_page, page
+from report.page.texts import accuracy_rows, console, latex
+from report.read.experiment import Records, read_records
+from suite.records.files import write_atomically
 
 
 def build_report(experiment_folder: Path, show: Callable[[Table], object] = lambda table: None) -> Path:

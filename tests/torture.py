@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.attempts import (
+from tests.support.attempts import (
     RANDOM,
     TPE,
     Trouble,
@@ -24,7 +24,7 @@ from tests.attempts import (
     records_of,
     unbroken,
 )
-from tests.warm import Warm
+from tests.support.warm import Warm
 
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

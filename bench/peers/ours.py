@@ -1,4 +1,4 @@
-"""This project's step, with what `suite.train` does in every step: also the count of flips and of hits."""
+"""This project's step, with what the training loop does in each step: also the count of flips and of hits."""
 
 import itertools
 import platform
@@ -23,12 +23,12 @@ from bench.peers.networks import (
 from bench.peers.protocol import serve
 from optimizers import METHODS
 from optimizers.core import WeightRule
-from suite.environment import use_device
-from suite.flips import FlipCounter
+from suite.machine.environment import use_device
 from suite.models import MODELS
-from suite.models.layers import binary_layers
-from suite.precision import autocast
-from suite.train import optimizers_of
+from suite.models.blocks.layers import binary_layers
+from suite.training.flips import FlipCounter
+from suite.training.loop import optimizers_of
+from suite.training.precision import autocast
 
 CPU = torch.device("cpu")
 HYPERS = {

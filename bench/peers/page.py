@@ -11,7 +11,7 @@ import torch
 
 from bench.peers.tables import groups_of, markdown, summary, verdicts
 from optimizers import METHODS
-from suite.environment import environment
+from suite.machine.environment import environment
 
 COLOURS = {
     "ours bfloat16": "#1b6ca8",

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from suite.data.digits import DIGITS
-from suite.data.image_folder import IMAGE_FOLDER
-from suite.data.imagenet import IMAGENET
 from suite.data.options import resolve_options as _resolve
+from suite.data.sets.digits import DIGITS
+from suite.data.sets.image_folder import IMAGE_FOLDER
+from suite.data.sets.imagenet import IMAGENET
+from suite.data.sets.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
 from suite.data.source import DataError, Dataset, Images, Options
 from suite.data.splits import Splits, TestSetGuard, make_splits, part_sizes, read_test
 from suite.data.stored import AnyImages, StoredImages
-from suite.data.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
-from suite.errors import one_of
+from suite.machine.errors import one_of
 
 __all__ = [
     "DATASETS",

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from suite.data.source import IN_MEMORY, Images
-from suite.random_keys import generator
+from suite.machine.random_keys import generator
 
 Batch = tuple[Tensor, Tensor]  # float32 (B, C, H, W) in [-1, 1], channels-last; int64 labels (B,)
 WHOLE = (slice(None),)

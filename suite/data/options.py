@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from suite.data.source import DataError, Dataset, Options
 from suite.data.stored.images import Damaged
-from suite.errors import one_of
+from suite.machine.errors import one_of
 
 
 def resolve_options(dataset: Dataset, options: Options) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from suite.errors import UserError
+from suite.machine.errors import UserError
 
 if TYPE_CHECKING:
     from suite.data.stored import StoredImages

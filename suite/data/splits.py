@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.data.source import DataError, Dataset, Images, Options, Source
 from suite.data.stored import AnyImages, StoredImages
-from suite.random_keys import random_key
+from suite.machine.random_keys import random_key
 
 
 class TestSetGuard(RuntimeError):

@@ -11,9 +11,9 @@ sides (maps are of the same size). The latent network of larq's zoo has no scale
 from torch import nn
 
 from optimizers.core import WeightRule
-from suite.models.layers import BinaryConv2d, BinaryLinear, Sign, named
+from suite.models.blocks.layers import BinaryConv2d, BinaryLinear, Sign, named
+from suite.models.blocks.norms import Norm
 from suite.models.model import Shape, check_size, model, scaled
-from suite.models.norms import Norm
 
 
 @model

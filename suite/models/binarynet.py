@@ -3,9 +3,9 @@
 from torch import nn
 
 from optimizers.core import WeightRule
-from suite.models.layers import BinaryConv2d, BinaryLinear, Sign
+from suite.models.blocks.layers import BinaryConv2d, BinaryLinear, Sign
+from suite.models.blocks.norms import Norm
 from suite.models.model import Shape, check_size, model, scaled
-from suite.models.norms import Norm
 
 
 @model

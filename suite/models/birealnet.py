@@ -14,10 +14,10 @@ are `transform: magnitude_aware` of a latent method; Bop has none.
 from torch import nn
 
 from optimizers.core import WeightRule
-from suite.models.layers import named, real_conv2d
+from suite.models.blocks.layers import named, real_conv2d
+from suite.models.blocks.norms import Norm
+from suite.models.blocks.residual import residual_network
 from suite.models.model import Shape, check_size, model, scaled
-from suite.models.norms import Norm
-from suite.models.residual import residual_network
 
 
 @model

@@ -5,9 +5,9 @@ from itertools import pairwise
 from torch import nn
 
 from optimizers.core import WeightRule
-from suite.models.layers import BinaryLinear, Sign
+from suite.models.blocks.layers import BinaryLinear, Sign
+from suite.models.blocks.norms import Norm
 from suite.models.model import Shape, model
-from suite.models.norms import Norm
 
 
 @model

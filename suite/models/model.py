@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from optimizers.core import WeightRule
-from suite.random_keys import random_key
+from suite.machine.random_keys import random_key
 
 Shape = tuple[int, int, int]  # channels, height, width
 

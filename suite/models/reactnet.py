@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from optimizers.core import WeightRule
-from suite.models.layers import BinaryConv2d, Sign, named, real_conv2d, real_linear
+from suite.models.blocks.layers import BinaryConv2d, Sign, named, real_conv2d, real_linear
+from suite.models.blocks.norms import Norm
 from suite.models.model import Shape, check_size, model, scaled
-from suite.models.norms import Norm
 
 # Of the 13 blocks, in units of the stem's channels: outputs, stride.
 BLOCKS = [(2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), *[(16, 1)] * 5, (32, 2), (32, 1)]

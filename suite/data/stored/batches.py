@@ -18,8 +18,8 @@ from suite.data.batches import Batch, epoch_order, samples_of
 from suite.data.source import DataError
 from suite.data.stored.crops import normalise
 from suite.data.stored.images import Crops, StoredImages
-from suite.environment import cores
-from suite.random_keys import random_key
+from suite.machine.environment import cores
+from suite.machine.random_keys import random_key
 
 AHEAD = 2  # parts that each decoding process has ready
 SENDER_IS_TOLD = hasattr(signal, "sigwaitinfo")  # whether the system says who sent a signal; macOS does not

@@ -14,7 +14,7 @@ from suite.data.stored.decode import decode, read_bytes
 from suite.data.stored.image_tree import Listing, list_tree
 from suite.data.stored.images import Damaged, StoredImages
 from suite.data.stored.packed import MANIFEST, open_pack
-from suite.records import digest
+from suite.records.files import digest
 
 
 @dataclass(frozen=True)

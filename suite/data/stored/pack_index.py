@@ -9,7 +9,7 @@ import numpy as np
 
 from suite.data.stored.pack_shard import Settings
 from suite.data.stored.packed import COLUMNS, INDEX, MANIFEST
-from suite.records import write_atomically, write_json
+from suite.records.files import write_atomically, write_json
 
 
 class Summary(NamedTuple):

@@ -22,7 +22,7 @@ from suite.data.source import DataError
 from suite.data.stored.crops import shrink
 from suite.data.stored.decode import DamagedImage, decode, read_bytes
 from suite.data.stored.packed import VERSION, Encoding
-from suite.records import write_json, writing
+from suite.records.files import write_json, writing
 
 IMAGES_PER_SHARD = 1000
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from suite.data.source import DataError
 from suite.data.stored.decode import decode
-from suite.records import DamagedRecord, read_json
+from suite.records.files import DamagedRecord, read_json
 
 Encoding = Literal["jpeg", "pixels"]
 MANIFEST, INDEX = "prepared.json", "index.npy"

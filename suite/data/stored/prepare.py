@@ -27,8 +27,8 @@ from suite.data.stored.pack_shard import (
     pack_shard,
 )
 from suite.data.stored.packed import INDEX, MANIFEST, Encoding, wrong_size
-from suite.forkserver import fork_context
-from suite.records import DamagedRecord, clear_torn, owned, read_json, writing
+from suite.machine.forkserver import fork_context
+from suite.records.files import DamagedRecord, clear_torn, owned, read_json, writing
 
 OURS = re.compile(
     rf"(train|val)-\d{{5}}\.(bin|json)|{re.escape(INDEX)}|{re.escape(MANIFEST)}|\.lock|\..*\.tmp"
@@ -54,7 +54,7 @@ def prepare(
 
     The result does not depend on the number of worker processes. DataError for a source that is no tree, a
     damaged image (unless these are left out), a target of other origin or settings, too little space, a
-    worker that died; OSError as in suite.records if something cannot be written.
+    worker that died; OSError as in suite.records.run if something cannot be written.
     """
     _check(encoding, side, quality, damaged, workers)
     tree = list_tree(source)

@@ -1,0 +1,80 @@
+"""Writes the report as one HTML page that needs nothing but itself, and as Markdown."""
+
+import re
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from report.analysis.numbers import count
+from report.draw.svg import RULES
+from report.page.gather import Report
+from report.page.texts import markdown
+
+TEMPLATES = Path(__file__).parent / "templates"
+ADDRESS = re.compile(r"https?://[^\s,;)]+")
+
+
+def page(report: Report) -> str:
+    """The whole of index.html."""
+    return (
+        environment(autoescape=True)
+        .get_template("index.html.jinja")
+        .render(report=report, rules=Markup(RULES))
+    )
+
+
+def markdown_page(report: Report) -> str:
+    """The whole of report.md: the same content without the drawings."""
+    return environment(autoescape=False).get_template("report.md.jinja").render(report=report)
+
+
+def environment(autoescape: bool) -> Environment:
+    jinja = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=autoescape,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    jinja.filters.update(
+        linked=linked,
+        stressed=stressed,
+        breakable=breakable,
+        safe_svg=Markup,
+        markdown=markdown,
+        count=count,
+        grouped=grouped,
+    )
+    return jinja
+
+
+def linked(text: str) -> Markup:
+    """The text with its web addresses as links."""
+    pieces, end = [], 0
+    for found in ADDRESS.finditer(text):
+        address = escape(found.group())
+        pieces += [escape(text[end : found.start()]), Markup(f'<a href="{address}">{address}</a>')]
+        end = found.end()
+    return Markup("").join([*pieces, escape(text[end:])])
+
+
+def stressed(text: str, word: str | None) -> Markup:
+    """The text with the first occurrence of a word in bold."""
+    before, found, after = text.partition(word) if word else (text, "", "")
+    return (
+        escape(before)
+        + (Markup("<strong>{}</strong>").format(found) if found else Markup(""))
+        + escape(after)
+    )
+
+
+def breakable(name: str) -> Markup:
+    """A name that may go on in the next line after an underscore."""
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+
+
+def grouped(number: int) -> str:
+    """54000 as 54 000, with a thin space."""
+    return f"{number:,}".replace(",", "\u202f")

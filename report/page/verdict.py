@@ -1,0 +1,162 @@
+"""The result in sentences: what the data say about each task, and no more than that."""
+
+import math
+
+from report.analysis.comparison import (
+    ABSENT,
+    ALONE,
+    BEST,
+    CONTROL,
+    MANY_METHODS,
+    UNTOLD,
+    WITHIN,
+    WORSE,
+    Comparison,
+    Standing,
+)
+from report.analysis.numbers import count, percent, spread_percent
+from report.read.experiment import Records, Run
+
+
+def verdict(comparison: Comparison) -> str:
+    """One or two sentences: who is best, who is within noise of it, what cannot be told."""
+    if comparison.best is None:
+        return "No final run has finished, so nothing can be said about the methods yet."
+    top = next(each for each in comparison.standings if each.method == comparison.best)
+    if len(comparison.standings) == 1:
+        return f"{top.method} reaches {spread_percent(top)} on test; there is no other method to compare."
+    if top.mark == ALONE:
+        return f"Only {top.method} has finished final runs, {spread_percent(top)}: nothing to compare yet."
+    groups = {mark: names(comparison.marked(mark)) for mark in (WITHIN, WORSE, UNTOLD, ABSENT)}
+    return " ".join([opening(top, groups), *rest(top, comparison, groups)])
+
+
+def opening(top: Standing, groups: dict[str, list[str]]) -> str:
+    if top.mark == UNTOLD:
+        return f"{top.method} has the highest score, {spread_percent(top)}, but one run may be luck."
+    if groups[WITHIN] and not groups[WORSE] and not groups[UNTOLD]:
+        return (
+            f"The data cannot separate the methods: {top.method} has the highest mean, "
+            f"{spread_percent(top)}, "
+            f"and {listing(groups[WITHIN])} {are(groups[WITHIN])} within noise of it."
+        )
+    if groups[WITHIN]:
+        within = f"{listing(groups[WITHIN])} {are(groups[WITHIN])} within noise of it"
+        return f"{top.method} has the highest mean test accuracy, {spread_percent(top)}; {within}."
+    if groups[UNTOLD] or groups[ABSENT]:
+        return f"{top.method} has the highest mean test accuracy, {spread_percent(top)}."
+    return f"{top.method} is best on the test set, {spread_percent(top)}."
+
+
+def rest(top: Standing, comparison: Comparison, groups: dict[str, list[str]]) -> list[str]:
+    sentences = []
+    if groups[WORSE]:
+        sentences.append(f"{listing(groups[WORSE])} {are(groups[WORSE])} measurably worse.")
+    if top.mark == BEST:
+        for reason, methods in untold(comparison).items():
+            stand = "stands" if len(methods) == 1 else "stand"
+            sentences.append(f"Where {listing(methods)} {stand} the data cannot tell: {reason}.")
+    if controls := comparison.marked(CONTROL):
+        told = listing([f"{each.method} {spread_percent(each)}" for each in controls])
+        sentences.append(f"To read this by: {told}.")
+    if groups[ABSENT]:
+        sentences.append(f"{listing(groups[ABSENT])} {have(groups[ABSENT])} no finished final run.")
+    return sentences
+
+
+def untold(comparison: Comparison) -> dict[str, list[str]]:
+    """Why the data cannot tell -> the methods of which they cannot."""
+    found: dict[str, list[str]] = {}
+    for each in comparison.marked(UNTOLD):
+        if each.diverged:
+            reason = "runs diverged"
+        elif math.isnan(each.p):
+            reason = "too few runs can be compared"
+        else:
+            reason = "lower by more than the test set's noise, but too few seeds to show it"
+        found.setdefault(reason, []).append(each.method)
+    return found
+
+
+def basis(records: Records, comparison: Comparison) -> str:
+    """What the verdict rests on: seeds, tuning budget, tests, the noise of the test set."""
+    seeds = count(len(records.plan["seeds"]), "seed")
+    parts = [f"{seeds} per method; {budget(records)}"]
+    if comparison.tests:
+        parts.append(f"{count(comparison.tests, 'paired comparison')}, Holm-corrected")
+    images = records.plan["data"][comparison.task.data]["test"]
+    top = max(
+        (each.noise for each in comparison.standings if each.method == comparison.best), default=math.nan
+    )
+    if not math.isnan(top):
+        parts.append(
+            f"the {images:,} test images alone blur each score by ±{percent(top)} points".replace(
+                ",", "\u202f"
+            )
+        )
+    return "; ".join(parts).replace(" %", "\u00a0%") + "."
+
+
+def budget(records: Records) -> str:
+    """The tuning budget of every method; the first trial is always the published default."""
+    trials, sampler = records.plan["tuning"]["trials"], records.plan["tuning"]["sampler"]
+    if trials < 2:
+        return "each as the experiment sets it, else at its published default; not tuned"
+    draws = count(trials - 1, "random draw")
+    how = (
+        f"the published default and {draws}"
+        if sampler == "random"
+        else f"the published default, then {sampler.upper()}"
+    )
+    return f"the same {count(trials, 'tuning trial')} ({how}) for each, scored on validation"
+
+
+def caveats(records: Records, comparison: Comparison) -> list[str]:
+    """What weakens the verdict of a task: runs that are not in, runs that diverged."""
+    cells = records.cells_of(comparison.task)
+    notes = []
+    for phase in ("final", "tuning"):
+        of_cell = records.finals if phase == "final" else records.trials
+        planned = [run for cell in cells for run in of_cell(cell)]
+        absent = [run for run in planned if not run.scored]
+        if absent:
+            start = "Provisional: " if comparison.best else ""
+            notes.append(
+                f"{start}{len(absent)} of {len(planned)} {phase} runs are not in ({breakdown(absent)})."
+            )
+    diverged = [each for each in comparison.standings if each.diverged]
+    if diverged:
+        runs_of = ", ".join(f"{each.diverged} of {each.planned} runs of {each.method}" for each in diverged)
+        notes.append(f"Diverged, counted at chance level: {runs_of}.")
+    if left_out := records.data[comparison.task.data].get("stored", {}).get("damaged"):
+        these = "image" if len(left_out) == 1 else "images"
+        notes.append(f"Without {len(left_out)} damaged {these}, left out when the folder was prepared.")
+    runs = [run for cell in cells for run in (*records.trials(cell), *records.finals(cell))]
+    if damaged := sorted({name for run in runs for name in run.result.get("damaged_images", [])}):
+        first = f"{', '.join(damaged[:3])}{' and so on' if len(damaged) > 3 else ''}"
+        were = "was" if len(damaged) == 1 else "were"
+        notes.append(f"{count(len(damaged), 'image')} could not be decoded and {were} plain grey: {first}.")
+    return notes
+
+
+def breakdown(runs: list[Run]) -> str:
+    statuses = [run.status for run in runs]
+    return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(sorted(statuses)))
+
+
+def names(standings: list[Standing]) -> list[str]:
+    return [each.method for each in standings]
+
+
+def listing(words: list[str]) -> str:
+    if len(words) > MANY_METHODS:
+        return f"{', '.join(words[:4])} and {len(words) - 4} others"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def are(words: list[str]) -> str:
+    return "is" if len(words) == 1 else "are"
+
+
+def have(words: list[str]) -> str:
+    return "has" if len(words) == 1 else "have"

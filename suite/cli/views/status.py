@@ -1,0 +1,75 @@
+"""The status of a sweep as a person reads it: once, or kept up to date on a terminal."""
+
+import time
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Column, Table
+from rich.text import Text
+
+from suite.checks.status import Observer, Status
+
+REFRESH = 2.0  # seconds between two looks with `--watch`
+
+
+def picture(status: Status) -> Group:
+    """The status as a person reads it."""
+    columns = ("tuning", "final", "failed", "diverged", "best validation so far")
+    table = Table(Column("cell", no_wrap=True), *columns, box=box.SIMPLE_HEAD)
+    for cell in status.cells:
+        table.add_row(
+            cell.cell,
+            f"{cell.tuning}/{cell.tuning_planned}",
+            f"{cell.final}/{cell.final_planned}",
+            f"[bold red]{cell.failed}[/]" if cell.failed else "",
+            f"{cell.diverged}" if cell.diverged else "",
+            "" if cell.best_val_top1 is None else f"{100 * cell.best_val_top1:.2f} %",
+        )
+    running = [Text(f"{run.cell} {run.which}: epoch {run.epoch} of {run.epochs}") for run in status.running]
+    damaged = [Text(f"damaged: {problem}", style="red") for problem in status.damaged]
+    head = Text.assemble((status.experiment, "bold"), f": {_headline(status)}")
+    return Group(head, table, *running, Text(_totals(status)), *damaged)
+
+
+def _headline(status: Status) -> str:
+    if status.working:
+        return "a sweep works in this folder"
+    return "every planned run has ended" if status.settled else "no sweep works in this folder"
+
+
+def _totals(status: Status) -> str:
+    finished = sum(cell.tuning + cell.final for cell in status.cells)
+    planned = sum(cell.tuning_planned + cell.final_planned for cell in status.cells)
+    epochs, of = (sum(getattr(c, name) for c in status.cells) for name in ("epochs", "epochs_planned"))
+    said = [f"{finished:,} of {planned:,} runs, {epochs:,} of {of:,} epochs"]
+    if status.epochs_per_minute:
+        said.append(f"{status.epochs_per_minute:,.0f} epochs per minute")
+    if left := status.work_left_seconds:
+        at_once = len(status.running)
+        said.append(
+            f"about {_time(left / at_once)} left with {at_once} runs at once"
+            if at_once
+            else f"about {_time(left)} of work left, one run at a time"
+        )
+    return "; ".join(said)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def watch_status(observer: Observer, console: Console, refresh: float = REFRESH) -> None:
+    """Show the status until every planned run has ended, or the user has seen enough."""
+    status = observer.look()
+    with Live(picture(status), console=console, auto_refresh=False) as live:
+        while status.working or not status.settled:
+            try:
+                time.sleep(refresh)
+            except KeyboardInterrupt:
+                return
+            status = observer.look()
+            live.update(picture(status), refresh=True)

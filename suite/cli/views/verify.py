@@ -1,0 +1,100 @@
+"""What a verification found, as a person reads it: a table of counts, then every problem with its file."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from suite.checks.run import SEVERITY
+from suite.checks.verify import STATUSES, Verification, Verified, run_names
+from suite.machine.errors import UserError, one_of
+
+COLOURS = ("dim", "yellow", "red")  # by severity
+VERDICTS = ("all there and intact", "intact, but not all there", "damaged or contradictory")
+
+
+def verify_with_bar(folder: Path, console: Console) -> Verified:
+    """Check an experiment, with a bar over its run folders on a terminal."""
+    total = sum(1 for _ in run_names(folder))
+    with _bar(console) as bar:
+        task = bar.add_task("runs", total=total)
+        return Verification(folder, on_run=lambda: bar.advance(task)).run()
+
+
+def replay_with_bar(folder: Path, found: Verified, runs: Sequence[str], console: Console) -> int:
+    """Train these runs again; what differs is added to what was found. How many gave the same bits."""
+    from suite.checks.replay import replay  # it imports torch, which nothing else here needs
+
+    same = 0
+    with _bar(console) as bar:
+        task = bar.add_task("replays", total=len(runs))
+        for run in runs:
+            bar.update(task, description=f"replay of {run}")
+            if finding := replay(folder / "runs" / run):
+                found.say(*finding)
+            else:
+                same += 1
+            bar.advance(task)
+    return same
+
+
+def chosen_runs(wanted: str, folder: Path, found: Verified) -> list[str]:
+    """The runs that `--replay` names: one, all, or a number of them by a draw that is always the same."""
+    if wanted == "all":
+        return found.finished
+    if wanted.isdecimal() and wanted not in found.finished:
+        count = min(int(wanted), len(found.finished))
+        return random.Random(0).sample(sorted(found.finished), count)
+    if wanted not in found.finished:
+        if (folder / "runs" / wanted).is_dir():
+            raise UserError(f"--replay {wanted}: this run has no intact result")
+        hint = one_of(wanted, [*found.finished[:5], "all", "a number"])
+        raise UserError(f"--replay {wanted}: there is no such run{hint}")
+    return [wanted]
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+
+
+def picture(found: Verified) -> Group:
+    """Counts, problems and verdict."""
+    table = Table(Column("planned runs", no_wrap=True), *STATUSES, box=box.SIMPLE_HEAD)
+    for phase in ("tuning", "final"):
+        counts = [found.counts[phase, status] for status in STATUSES]
+        table.add_row(f"{phase} {sum(counts):,}", *(f"{count:,}" if count else "" for count in counts))
+    hashed = f"{found.files:,} files in {found.folders:,} run folders, {decimal(found.bytes)}, hashed"
+    problems = [
+        Text(f"{each.kind}: {each.file}: {each.text}", style=COLOURS[SEVERITY[each.kind]])
+        for each in found.findings
+    ]
+    return Group(table, hashed, *problems)
+
+
+def verdict(found: Verified) -> str:
+    """The last line."""
+    return VERDICTS[found.exit_code]
+
+
+def as_json(found: Verified, replayed: int, same: int) -> dict[str, Any]:
+    """The same for a program."""
+    phases = ("tuning", "final")
+    return {
+        "verdict": verdict(found),
+        "exit_code": found.exit_code,
+        "runs": {phase: {status: found.counts[phase, status] for status in STATUSES} for phase in phases},
+        "folders": found.folders,
+        "files": found.files,
+        "bytes": found.bytes,
+        "replayed": replayed,
+        "same_bits": same,
+        "problems": [each._asdict() for each in found.findings],
+    }

@@ -1,0 +1,49 @@
+"""What an experiment will take on disk, estimated from its plan, and whether it is there."""
+
+import shutil
+from pathlib import Path
+
+from suite.experiment.plan import FIRST_SEED, Cell, Plan
+from suite.experiment.trial import network_size
+from suite.machine.errors import UserError
+
+BYTES_PER_LINE = 500  # of epochs.jsonl, and as many again for each binary layer's counts
+BYTES_PER_RUN = 10_000  # trial, environment, result, and the run's lines in ledger and journal
+# A checkpoint holds each parameter with its optimizer's state, three floats for most methods and seldom more,
+# and six bytes of flip counts; beside it lie the previous one and the next, while that is written.
+BYTES_PER_PARAMETER = 3 * (4 * 4 + 6)
+
+
+def disk_bytes(plan: Plan) -> int:
+    """An upper estimate of the bytes that the experiment's records take when it is done."""
+    each = plan.experiment.tuning.trials + plan.experiment.seeds
+    return sum(each * _run_bytes(cell) for cell in plan.cells)
+
+
+def checkpoint_bytes(plan: Plan, workers: int) -> int:
+    """The most that the checkpoints of runs in progress take at one time, for methods with usual state."""
+    sizes = [network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes) for cell in plan.cells]
+    return workers * BYTES_PER_PARAMETER * max(size.binary + size.real for size in sizes)
+
+
+def require_space(plan: Plan, folder: Path, workers: int) -> None:
+    """UserError if the disk under `folder` has less free than the sweep may need; nothing is written.
+
+    What an earlier part of the sweep has written is asked for once more: this is an upper estimate.
+    """
+    need = disk_bytes(plan) + checkpoint_bytes(plan, workers)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < need:
+        raise UserError(
+            f"{folder}: the sweep may write up to {need / 1e6:,.0f} MB ({workers} workers' checkpoints "
+            f"included), but only {free / 1e6:,.0f} MB are free there; free some space, or put the results "
+            "on another disk with --results"
+        )
+
+
+def _run_bytes(cell: Cell) -> int:
+    layers = network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes).layers
+    steps = max(1, cell.sizes["train"] // cell.train["batch_size"]) * cell.train["epochs"]
+    lines = cell.train["epochs"] * BYTES_PER_LINE * (1 + layers // 4)
+    return BYTES_PER_RUN + lines + 4 * steps * layers + cell.sizes["test"] // 8

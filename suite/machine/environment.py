@@ -1,0 +1,141 @@
+"""Where a run ran: what its record says about code, versions and machine."""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import inspect
+import os
+import platform
+import resource
+import socket
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optimizers.core import Method
+from suite.machine.errors import UserError
+
+PACKAGES = ("torch", "torchvision", "numpy", "optuna")
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto`, or a device by name; UserError if this machine has it not."""
+    if wanted == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(name)
+    choices = "the choices are auto, cpu, cuda, cuda:N, mps"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"there is no device {wanted!r}; {choices}") from None
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"no {wanted} on this machine ({reason}); {choices}") from None
+    return device
+
+
+def cores() -> int:
+    """The cores that this process may use, where the system can tell; else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_device(device: torch.device, threads: int) -> None:
+    """Fix what changes bits: the number of threads, and on a GPU the choice of algorithms."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees: each step needs the same memory again, and getting it is not free.
+
+    Only glibc has to be told; elsewhere nothing happens.
+    """
+    try:
+        allocator = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    for parameter, value in MALLOPT.items():
+        allocator(parameter, value)
+
+
+# From malloc.h: M_MMAP_MAX (no large block of its own), M_TRIM_THRESHOLD (give nothing back), M_TOP_PAD.
+MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 256 * 2**20}
+
+
+def environment(device: torch.device, method: Method) -> dict[str, Any]:
+    """The content of environment.json."""
+    return {
+        "git": dict(_git()),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "method_file": method_file(method),
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+    }
+
+
+def method_file(method: Method) -> dict[str, str]:
+    """The file that defines a method, by name and content: what a kept run was made with."""
+    source = Path(inspect.getfile(method.rule))
+    return {"name": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+
+
+@functools.cache
+def _git() -> tuple[tuple[str, Any], ...]:
+    def git(*arguments: str) -> str:
+        here = Path(__file__).resolve().parents[2]
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=30
+        ).stdout.strip()
+
+    try:
+        return ("commit", git("rev-parse", "HEAD")), (
+            "dirty",
+            bool(git("status", "--porcelain", "--", "suite", "optimizers")),
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ("commit", None), ("dirty", None)
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement of `peak_memory`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):  # not Linux: the mark stays that of the process' whole life
+        Path("/proc/self/clear_refs").write_text("5")  # forget the high-water mark
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: allocated on a GPU, else the resident memory of this process, libraries included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if platform.system() == "Darwin" else peak * 1024

@@ -1,0 +1,69 @@
+"""Normalisation, an axis of its own: batch norm as an architecture has it, or what stands in its place.
+
+* batch: the architecture's batch norm
+* batch-without-affine: batch norm without scale and shift
+* layer: every image on its own, over channels and places, then the affine part of the architecture's batch
+  norm (Ba et al. 2016, https://arxiv.org/abs/1607.06450, whose scale and shift are one for each place too)
+* fan-in: times 1/sqrt(n) where the layer before sums n products; nothing is measured or learned. It gives
+  sums of independent -1 and +1 unit variance; behind a real layer with a Glorot start it makes them small.
+* none: what the layer gives
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from suite.models.blocks.layers import BinaryLayer
+
+NORMS = ("batch", "batch-without-affine", "layer", "fan-in", "none")
+
+
+class FanInScale(nn.Module):
+    """x / sqrt(fan_in)."""
+
+    def __init__(self, fan_in: int) -> None:
+        super().__init__()
+        self.scale = fan_in**-0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A network's option `norm` with the numbers of its architecture; ValueError if one is impossible.
+
+    kind: one of NORMS. momentum: torch's, 1 - Keras'. eps: added to the variance. scale: whether batch norm
+    learns a scale beside its shift.
+    """
+
+    kind: str
+    momentum: float
+    eps: float
+    scale: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in NORMS:
+            raise ValueError(f"norm must be one of {list(NORMS)}, not {self.kind!r}")
+        if not 0.0 < self.momentum <= 1.0:
+            raise ValueError(f"batch_norm_momentum must lie in (0, 1], not {self.momentum}")
+
+    def after(self, layer: BinaryLayer | nn.Conv2d | nn.Linear, fan_in: int | None = None) -> nn.Module:
+        """A new module to normalise what `layer` gives, for each of its outputs; pooling may come between.
+
+        fan_in: of what is normalised, if not the layer's.
+        """
+        outputs = layer.weight.shape[0]
+        if self.kind == "none":
+            return nn.Identity()
+        if self.kind == "fan-in":
+            return FanInScale(layer.weight[0].numel() if fan_in is None else fan_in)
+        if self.kind == "layer":
+            norm: nn.Module = nn.GroupNorm(1, outputs, eps=self.eps)
+        else:
+            kind = nn.BatchNorm2d if layer.weight.dim() == 4 else nn.BatchNorm1d
+            affine = self.kind == "batch"
+            norm = kind(outputs, eps=self.eps, momentum=self.momentum, affine=affine)
+        if isinstance(norm.weight, nn.Parameter) and not self.scale:
+            norm.weight.requires_grad_(False)  # stays 1
+        return norm

@@ -1,0 +1,206 @@
+"""What is written to disk and how: whole or not at all. The layout is described in results/README.md.
+
+Nothing here imports torch, so that the report can read records where torch is not installed.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROTOCOL = 3  # part of every run_id: raise it when a trial would give other numbers, or say more
+FORMAT = 2  # of the files
+SEAL = "checksum"  # the key of a JSON file's checksum of itself
+LOOK = 0.05  # seconds, many times what a look at a lock takes
+
+
+class DamagedRecord(ValueError):
+    """A file of a record does not hold what was written to it."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} is damaged: {problem}")
+        self.path, self.problem = path, problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DamagedRecord, (self.path, self.problem)  # it crosses from worker to coordinator
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """sha256 of the canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write aside, flush to disk, rename: the file is the old one or the new one, never a part."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            with open(aside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise
+        _flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever error the system has in there names the file, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> OSError:
+    """The same error, with a message that names the file and what to do."""
+    told = OSError(f"cannot write {path}: {error.strerror}{REMEDIES.get(error.errno or 0, '')}")
+    told.errno = error.errno
+    return told
+
+
+REMEDIES = {
+    errno.ENOSPC: "; free some space, then the same command goes on from here",
+    errno.EDQUOT: "; free some of your quota, then the same command goes on from here",
+    errno.EROFS: "; make it writable, then the same command goes on from here",
+    errno.EACCES: "; make it writable, then the same command goes on from here",
+    errno.EIO: "; the disk or its connection is failing: mend it, then the same command goes on from here",
+    errno.EFBIG: "; raise the limit on file sizes, then the same command goes on from here",
+}
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, durably, where there are none; OSError as in `writing`."""
+    with writing(folder):
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _flush_folder(folder.parent)
+
+
+def clear_torn(folder: Path) -> None:
+    """Remove the files that a killed owner of this folder was writing aside."""
+    with writing(folder):
+        for torn in folder.glob(".*.tmp"):
+            torn.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename itself durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Readable JSON, atomically, sealed with a checksum of its own content."""
+    assert SEAL not in value
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    sealed = {**value, SEAL: digest(json.loads(text))}  # of what will be read: JSON knows no tuples
+    write_atomically(path, (json.dumps(sealed, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` was given; DamagedRecord if that is not what the file holds.
+
+    FileNotFoundError if it is absent.
+    """
+    return unsealed(path.read_bytes(), path)
+
+
+def unsealed(content: bytes, path: Path) -> dict[str, Any]:
+    """The value in the content of a sealed JSON file; DamagedRecord names its path."""
+    try:
+        value = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecord(path, str(error)) from None
+    if not isinstance(value, dict):
+        raise DamagedRecord(path, f"it holds a {type(value).__name__}, not an object")
+    try:
+        seal, intact = value.pop(SEAL, None), digest(value)
+    except ValueError as error:  # NaN is no JSON, and nothing here writes it
+        raise DamagedRecord(path, str(error)) from None
+    if seal != intact:
+        raise DamagedRecord(path, "its content does not match its checksum" if seal else "it has no checksum")
+    return value
+
+
+def set_aside(path: Path) -> Path:
+    """Move a damaged file out of the way, keeping it for whoever wants to know why."""
+    aside = path.with_name(path.name + ".damaged")
+    with writing(aside):
+        os.replace(path, aside)
+    return aside
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """A NumPy file, atomically; compressed with the name `flips` when the suffix is .npz."""
+    buffer = io.BytesIO()
+    if path.suffix == ".npz":
+        np.savez_compressed(buffer, flips=array)
+    else:
+        np.save(buffer, array, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+
+
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[bool]:
+    """Whether this process alone may write in `folder`; the system frees the lock of a dead owner.
+
+    OSError names the folder if it cannot be made or written.
+    """
+    make_folder(folder)
+    with writing(folder):
+        lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below; here only its errors are caught
+    with lock:
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # an owner, or somebody who looks for one and lets go at once: `is_owned`
+                time.sleep(LOOK)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        except OSError as error:  # some network file systems cannot: two owners would not see each other
+            raise OSError(
+                f"cannot lock {folder}: {error.strerror}; results need a file system with working flock"
+            ) from None
+        else:
+            yield True
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether a process, on this machine or another, is inside `owned(folder)` now; nothing is written.
+
+    Only trying can tell on every system: the lock is taken, shared, for an instant. `owned` tries twice,
+    further apart than that, so that looking keeps nobody out.
+    """
+    try:
+        lock = open(folder / ".lock", "rb")  # noqa: SIM115 - closed below; here only its absence is caught
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

@@ -1,0 +1,163 @@
+"""Flips, flips undone, distance from the start: per layer, the same for every method.
+
+Measured on the effective binary weights, by comparing them before and after each optimizer step. Nothing is
+asked of the optimizer, so latent and latent-free methods are counted alike.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from optimizers.core import reads_the_sign
+from suite.models.blocks.layers import BinaryLayer, binary_layers
+
+WITHIN = (1, 2, 5, 10)  # a flip is undone within k steps if the same weight flips back at most k steps later
+NEVER = -(1 << 30)
+ROW = 1024  # each layer begins a new row of so many weights: sums of rows are sums of parts of one layer
+BLOCK = 512 * ROW  # weights that a CPU looks at together, so that their signs stay in its cache
+
+
+class FlipCounter:
+    """Watches the binary layers of a model. Call `count` once after every optimizer step.
+
+    Costs six bytes per binary weight: the last sign, the first sign, the step of the last flip. On a CPU only
+    the few weights that flipped are looked at closely. To find them, one would have to wait for a GPU in each
+    step, so there all weights are looked at (`dense`).
+    """
+
+    def __init__(
+        self, model: nn.Module, device: torch.device | str = "cpu", *, dense: bool | None = None
+    ) -> None:
+        layers = list(binary_layers(model))
+        self.layers = [layer for _, layer in layers]
+        self.names = [name for name, _ in layers]
+        self.weights = [layer.weight.numel() for layer in self.layers]
+        rows = torch.tensor([-(-count // ROW) for count in self.weights])
+        self._ends = rows.cumsum(0).to(device)  # the row after the last of each layer
+        self._first = [ROW * row for row in (rows.cumsum(0) - rows).tolist()]
+        # One entry per weight, layer after layer, each up to a whole row; what fills the rows never changes.
+        self._signs = torch.zeros(int(rows.sum()) * ROW, dtype=torch.bool, device=device)
+        self._read_signs(self._signs)
+        self._start = self._signs.clone()
+        self._last_flip = torch.full_like(self._signs, NEVER, dtype=torch.int32)
+        self._step = 0
+        self._flips: list[Tensor] = []  # one count per layer for each step of the epoch
+        self._undone = torch.zeros(len(WITHIN), len(self.layers), dtype=torch.int64, device=device)
+        self._dense = torch.device(device).type != "cpu" if dense is None else dense
+
+    @torch.no_grad()
+    def count(self) -> None:
+        """Compare with the signs of the last call."""
+        self._step += 1
+        flips, undone = self._count_all() if self._dense else self._count_flipped()
+        self._flips.append(flips)
+        self._undone += undone
+
+    def _count_all(self) -> tuple[Tensor, Tensor]:
+        """The flips of this step, (layers,), and those that undo one within each of WITHIN, (4, layers).
+
+        Nothing here depends on what the numbers are, so nothing waits for them.
+        """
+        signs = torch.zeros_like(self._signs)
+        self._read_signs(signs)
+        flipped = signs ^ self._signs
+        gap = self._step - self._last_flip
+        masks = torch.stack([flipped, *(flipped & (gap <= k) for k in WITHIN)])
+        up_to_layer = masks.view(len(masks), -1, ROW).sum(2).cumsum(1)[:, self._ends - 1]
+        counts = up_to_layer.diff(dim=1, prepend=torch.zeros_like(up_to_layer[:, :1]))
+        self._last_flip.masked_fill_(flipped, self._step)
+        self._signs = signs
+        return counts[0], counts[1:]
+
+    def _count_flipped(self) -> tuple[Tensor, Tensor]:
+        """The same, from the positions of the weights that flipped."""
+        signs, last_flip = self._signs.numpy(), self._last_flip.numpy()
+        values = [_values(layer).numpy() for layer in self.layers]
+        counts = np.zeros((1 + len(WITHIN), len(self.layers)), dtype=np.int64)
+        scratch = np.empty(min(BLOCK, len(signs)), dtype=bool)
+        for first in range(0, len(signs), BLOCK):
+            before = signs[first : first + BLOCK]
+            now = scratch[: len(before)]
+            self._read_block(values, first, now)
+            flipped = first + _update(before, now)
+            gap = self._step - last_flip[flipped]
+            last_flip[flipped] = self._step
+            counts[0] += self._per_layer(flipped)
+            for row, k in enumerate(WITHIN, 1):
+                counts[row] += self._per_layer(flipped[gap <= k])
+        return torch.from_numpy(counts[0]), torch.from_numpy(counts[1:])
+
+    def _read_block(self, values: list[np.ndarray], first: int, signs: np.ndarray) -> None:
+        """Write those signs of the layers' values that belong into a flat block from `first` on."""
+        signs.fill(False)  # what fills the rows
+        for start, of_layer in zip(self._first, values, strict=True):
+            begin, end = max(first, start), min(first + len(signs), start + len(of_layer))
+            if begin < end:
+                np.greater_equal(
+                    of_layer[begin - start : end - start], 0, out=signs[begin - first : end - first]
+                )
+
+    def _per_layer(self, positions: np.ndarray) -> np.ndarray:
+        """How many of these ascending flat positions lie in each layer."""
+        return np.diff(np.searchsorted(positions, [*self._first, len(self._signs)]))
+
+    @torch.no_grad()
+    def _read_signs(self, signs: Tensor) -> None:
+        """Write all effective binary weights into a flat tensor, True for +1."""
+        for layer, first, count in zip(self.layers, self._first, self.weights, strict=True):
+            torch.ge(_values(layer), 0, out=signs[first : first + count])
+
+    def end_epoch(self) -> tuple[dict[str, list[int]], Tensor]:
+        """The epoch's counts for the record, and the flips of each step, int32 of shape (steps, layers)."""
+        per_step = torch.stack(self._flips).to("cpu", torch.int32)
+        counts = {"flips": per_step.sum(0).tolist()}
+        counts |= {f"undone_{k}": row for k, row in zip(WITHIN, self._undone.tolist(), strict=True)}
+        counts["never"] = self._sums(self._last_flip == NEVER)
+        counts["distance"] = self._sums(self._signs ^ self._start)
+        self._flips.clear()
+        self._undone.zero_()
+        return counts, per_step
+
+    def _sums(self, mask: Tensor) -> list[int]:
+        parts = zip(self._first, self.weights, strict=True)
+        return [int(mask[first : first + count].count_nonzero()) for first, count in parts]
+
+    def state_dict(self) -> dict[str, Tensor | int | None]:
+        """What `load_state_dict` needs to go on, in the middle of an epoch too."""
+        return {
+            "start": self._start,
+            "signs": self._signs,
+            "last_flip": self._last_flip,
+            "step": self._step,
+            "flips": torch.stack(self._flips) if self._flips else None,
+            "undone": self._undone,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self._start.copy_(state["start"])
+        self._signs.copy_(state["signs"])
+        self._last_flip.copy_(state["last_flip"])
+        self._step = state["step"]
+        self._flips = [] if state["flips"] is None else list(state["flips"].to(self._undone.device))
+        self._undone.copy_(state["undone"])
+
+
+def _values(layer: BinaryLayer) -> Tensor:
+    """One number per weight, flat, whose sign is the effective weight; no copy where that can be."""
+    stored = layer.weight.detach()
+    values = stored if reads_the_sign(layer.deploy) else layer.deploy(stored)
+    # Training holds convolutions channels-last: in this order their numbers lie side by side.
+    return (values.permute(0, 2, 3, 1) if values.dim() == 4 else values).reshape(-1)
+
+
+def _update(signs: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """Bring the signs up to date with `now`, both (n,) bools; the positions that changed, ascending.
+
+    With numpy, whose comparisons and searches of bools are faster than torch's on a CPU. Eight signs are
+    compared as one word, as most of them have not changed.
+    """
+    words_before, words = signs.view(np.uint64), now.view(np.uint64)
+    differing = np.flatnonzero(words != words_before)
+    which, byte = (words[differing] ^ words_before[differing]).view(bool).reshape(-1, 8).nonzero()
+    words_before[differing] = words[differing]
+    return differing[which] * 8 + byte

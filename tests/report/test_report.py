@@ -1,0 +1,440 @@
+"""The report of hand-made records: known numbers, honest denominators, the same bytes every time."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from report.analysis.comparison import BEST, WITHIN, compare
+from report.analysis.ranges import at_edge
+from report.build import build_report
+from report.draw.axes import apart
+from report.page.verdict import verdict
+from report.read.experiment import DamagedRecord, read_records
+from suite.records.files import read_json, write_json
+from tests.support import fake_records
+from tests.support.fake_records import (
+    TASKS,
+    damage,
+    diverge,
+    fail,
+    final_run,
+    run_id,
+    score,
+    spoil,
+    write_experiment,
+)
+from tests.support.paths import ROOT
+
+SEEDS = range(1001, 1006)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_experiment(tmp_path_factory.mktemp("whole"))
+    build_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spoiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = spoil(write_experiment(tmp_path_factory.mktemp("spoiled")))
+    build_report(folder)
+    return folder
+
+
+def rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "report" / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def accuracy(folder: Path, method: str, data: str = "digits") -> dict[str, str]:
+    (row,) = [row for row in rows(folder, "accuracy.csv") if (row["data"], row["method"]) == (data, method)]
+    return row
+
+
+def scores(method: str, data: str = "digits") -> list[float]:
+    return [score(data, method, seed) for seed in SEEDS]
+
+
+def test_the_numbers_are_those_of_scipy(whole: Path) -> None:
+    row, values = accuracy(whole, "bop"), scores("bop")
+    low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    assert float(row["test_top1"]) == pytest.approx(np.mean(values))
+    assert float(row["half_width_95"]) == pytest.approx((high - low) / 2)
+    assert float(row["sd"]) == pytest.approx(np.std(values, ddof=1))
+    assert float(row["test_set_noise"]) == pytest.approx(stats.binom.std(360, np.mean(values)) / 360)
+    difference = np.mean(np.subtract(values, scores("latent_adam")))
+    assert float(row["difference_to_best"]) == pytest.approx(difference)
+    assert row["comparisons"] == "6"  # all pairs of four methods
+
+
+def test_the_same_numbers_are_in_every_format(whole: Path) -> None:
+    report, values = whole / "report", scores("latent_adam")
+    half = stats.t.ppf(0.975, 4) * stats.sem(values)
+    mean, interval = f"{100 * np.mean(values):.2f}", f"{100 * half:.2f}"
+    markdown = (report / "report.md").read_text(encoding="utf-8")
+    assert f"| latent_adam | {mean} | {interval} |" in markdown
+    latex = (report / "accuracy.tex").read_text(encoding="utf-8")
+    assert rf"latent\_adam & \textbf{{{mean}~$\pm$~{interval}}} & 5/5" in latex
+    assert f"{mean}\u00a0±\u00a0{interval}" in (report / "index.html").read_text(encoding="utf-8")
+
+
+def test_readings_and_verdict(whole: Path, tmp_path: Path) -> None:
+    """The same runs, on a test set that is large enough to tell bop from the best, and on one that is not."""
+    methods = ("bop", "bop_second_order", "latent_adam")
+    assert float(accuracy(whole, "bop")["p_holm"]) < 0.05  # seeds alone would tell
+    assert [accuracy(whole, method)["reading"] for method in methods] == [WITHIN, WITHIN, "best"]
+    large = tmp_path / "large"
+    shutil.copytree(whole, large)
+    plan = read_json(large / "plan.json")
+    plan["data"]["digits"]["test"] = 36_000
+    write_json(large / "plan.json", plan)
+    build_report(large)
+    assert [accuracy(large, method)["reading"] for method in methods] == ["worse", WITHIN, "best"]
+    records = read_records(large)
+    text = verdict(compare(records, records.tasks[0]))
+    assert "latent_adam has the highest mean test accuracy" in text
+    assert "bop_second_order is within noise of it" in text
+    assert "bop and latent_sgd are measurably worse" in text
+
+
+def test_every_planned_run_is_a_row(whole: Path, spoiled: Path) -> None:
+    for folder in (whole, spoiled):
+        assert len(rows(folder, "runs.csv")) == 2 * 4 * (8 + 5)
+    states = [row["status"] for row in rows(spoiled, "runs.csv")]
+    assert [states.count(each) for each in ("done", "diverged", "failed", "damaged", "missing")] == [
+        100,
+        1,
+        1,
+        1,
+        1,
+    ]
+
+
+def test_missing_runs_stay_in_the_denominators(spoiled: Path) -> None:
+    for method in ("bop", "bop_second_order", "latent_adam"):
+        row = accuracy(spoiled, method)
+        assert (row["runs"], row["planned"]) == ("4", "5")
+    text = (spoiled / "report" / "report.md").read_text(encoding="utf-8")
+    assert "101 of 104 planned runs are in" in text
+    assert "Provisional: 3 of 20 final runs are not in (1 damaged, 1 failed, 1 missing)." in text
+    assert "error in step 7: RuntimeError: no such weight" in text
+
+
+def test_failures_are_counted_by_kind(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=4, trials=2)
+    kinds = ("out of memory", "worker died", "out of memory")
+    for seed, kind in zip((1001, 1002, 1004), kinds, strict=True):
+        fail(final_run(folder, "digits.mlp.bop", seed), kind=kind)
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| task | method | planned | error | out of memory | worker died |" in text
+    assert "| digits × mlp | bop | 6 | 0 | 2 | 1 |" in text  # noqa: RUF001 - as the page writes it
+    assert "| digits × mlp | latent_sgd | 6 |" not in text  # noqa: RUF001
+    assert "worker died in step 7: RuntimeError: no such weight" in text
+    assert [row["failure"] for row in rows(folder, "runs.csv")].count("out of memory") == 2
+
+
+def test_memory_per_binary_weight_is_a_column(whole: Path) -> None:
+    text = (whole / "report" / "report.md").read_text(encoding="utf-8")
+    cost = text.split("## Cost")[1]
+    assert "| method | stored, bytes/weight | optimizer, bytes/weight | together |" in cost
+    for method, row in {"bop": "4 | 4 | 8", "latent_adam": "4 | 8 | 12"}.items():
+        assert f"| {method} | {row} |" in cost
+
+
+def test_a_diverged_run_counts_at_chance_and_is_never_good_news(spoiled: Path) -> None:
+    row = accuracy(spoiled, "latent_sgd")
+    assert float(row["test_top1"]) == pytest.approx(np.mean([0.1, *scores("latent_sgd")[1:]]))
+    assert (row["diverged"], row["reading"]) == ("1", "cannot tell")
+
+
+def test_a_damaged_result_is_flagged_and_never_used(spoiled: Path) -> None:
+    row = accuracy(spoiled, "latent_adam")
+    values = [value for seed, value in zip(SEEDS, scores("latent_adam"), strict=True) if seed != 1004]
+    assert float(row["test_top1"]) == pytest.approx(np.mean(values))
+    name = run_id("digits.mlp.latent_adam", "final", 1004)
+    text = (spoiled / "report" / "report.md").read_text(encoding="utf-8")
+    assert f"| damaged | runs/{name}/result.json: " in text
+
+
+@pytest.mark.parametrize("file", ["result.json", "epochs.jsonl", "flips.npz", "environment.json"])
+def test_whatever_file_is_cut_the_run_is_damaged(tmp_path: Path, file: str) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=2, trials=1)
+    damage(final_run(folder, "digits.mlp.bop", 1002) / file)
+    statuses = {run.seed: run.status for run in read_records(folder).runs if run.phase == "final"}
+    assert statuses == {1001: "done", 1002: "damaged"}
+
+
+@pytest.mark.parametrize(
+    "spoil_ledger",
+    [
+        lambda ledger: ledger["final"].append(ledger["final"][0]),
+        lambda ledger: ledger["final"][1].update(run=ledger["final"][0]["run"]),
+        lambda ledger: ledger["final"][0].update(seed=7),
+        lambda ledger: ledger["tuning"][1].update(number=0),
+    ],
+)
+def test_a_ledger_that_contradicts_the_plan_damages_its_cell_only(tmp_path: Path, spoil_ledger) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=2, trials=2)
+    path = folder / "cells" / "digits.mlp.bop.json"
+    ledger = read_json(path)
+    spoil_ledger(ledger)
+    write_json(path, ledger)
+    statuses = {method: set() for method in ("bop", "latent_sgd")}
+    for run in read_records(folder).runs:
+        statuses[run.cell.method].add(run.status)
+    assert statuses == {"bop": {"damaged"}, "latent_sgd": {"done"}}
+    build_report(folder)
+
+
+def test_a_plan_that_cannot_be_used_stops_the_report(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"plan\.json"):
+        build_report(tmp_path / "nowhere")
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=1, trials=1)
+    plan = read_json(folder / "plan.json")
+    write_json(folder / "plan.json", plan | {"format": 1})
+    with pytest.raises(
+        DamagedRecord, match=r"plan\.json is damaged: its format is 1; this flipbench reads format 2"
+    ):
+        build_report(folder)
+    damage(folder / "plan.json")
+    with pytest.raises(DamagedRecord, match=r"plan\.json is damaged: Unterminated string"):
+        build_report(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "report").iterdir()}
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path, spoiled: Path) -> None:
+    """Again in place, and from run folders that were made in the opposite order, somewhere else."""
+    before = contents(spoiled)
+    build_report(spoiled)
+    assert contents(spoiled) == before
+    other = spoil(write_experiment(tmp_path / "elsewhere", reverse=True))
+    build_report(other)
+    assert contents(other) == before
+
+
+def test_a_stale_figure_does_not_survive(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=1, trials=1)
+    (folder / "report").mkdir()
+    (folder / "report" / "accuracy-gone.svg").write_text("old")
+    build_report(folder)
+    assert not (folder / "report" / "accuracy-gone.svg").exists()
+
+
+def test_nothing_private_and_nothing_local_is_in_the_report(spoiled: Path) -> None:
+    for name, content in contents(spoiled).items():
+        assert b"secret-host" not in content, name
+        assert str(spoiled).encode() not in content, name
+
+
+def test_before_anything_ran(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path)
+    for name in ("cells", "runs", "data"):
+        os.rename(folder / name, folder / f"gone-{name}")
+    page = build_report(folder).read_text(encoding="utf-8")
+    assert "No final run has finished, so nothing can be said about the methods yet." in page
+    assert "0 of 104 planned runs are in" in page
+
+
+def test_labels_keep_their_distance_and_stay_near() -> None:
+    assert apart([0.0, 50.0, 100.0], 15, 0, 100) == [0.0, 50.0, 100.0]
+    assert apart([50.0, 50.0], 10, 0, 100) == [45.0, 55.0]
+    assert apart([98.0, 99.0, 100.0], 10, 0, 100) == [80.0, 90.0, 100.0]
+    assert apart([0.0, 1.0, 12.0], 10, 0, 100) == [0.0, 10.0, 20.0]
+
+
+def test_no_tuning_leaves_the_published_default(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], seeds=2, trials=0)
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| bop | gamma | 0.0001 | 0.0001 |" in text
+    plan = read_json(folder / "plan.json")
+    for name in plan["methods"]["bop"]["hypers"].values():
+        name["range"] = None
+    (cell,) = [cell for cell in plan["cells"] if cell["method"] == "bop"]
+    cell["trial"] = {"hypers": {"gamma": {"cosine": [0.05, 0.0]}, "threshold": 3e-10}, "real": {"lr": 0.003}}
+    write_json(folder / "plan.json", plan)
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| bop | gamma | cosine 0.05 → 0 | 0.0001 | not tuned |" in text  # as the experiment sets it
+    assert "| bop | threshold | 3e-10 | 1e-08 |" in text and "| bop | real.lr | 0.003 | 0.01 |" in text
+    assert "each as the experiment sets it, else at its published default; not tuned" in text
+
+
+def test_one_seed_tells_nothing(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], seeds=1, trials=1)
+    build_report(folder)
+    assert {row["reading"] for row in rows(folder, "accuracy.csv")} == {"cannot tell"}
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "one run may be luck" in text
+    assert "| n = 1 |" in text
+
+
+def test_top5_is_told_of_images_of_imagenets_kind_and_damaged_ones_are_named(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], seeds=2, trials=1)
+    build_report(folder)
+    assert "top\u20115" not in (folder / "report" / "report.md").read_text(encoding="utf-8")
+    plan = read_json(folder / "plan.json")
+    plan["data"]["digits"]["shape"] = [3, 224, 224]
+    write_json(folder / "plan.json", plan)
+    data = {"sha256": "ab" * 32, "stored": {"form": "jpeg", "damaged": ["train/n2/007.JPEG"]}}
+    (folder / "data").mkdir(exist_ok=True)
+    write_json(folder / "data" / "digits.json", data)
+    run = final_run(folder, "digits.mlp.bop", 1001)
+    result = read_json(run / "result.json")
+    result["scores"]["test_top5"] = 0.785
+    write_json(run / "result.json", {**result, "damaged_images": ["train/n1/041.JPEG"]})
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    (header,) = {line for line in text.splitlines() if "test top\u20111" in line and "sd over seeds" in line}
+    (row,) = [
+        line for line in text.splitlines() if line.startswith("| bop |") and "2 / 2" in line and "±" in line
+    ]
+    column = header.split("|").index(" test top\u20115,\u00a0% ")
+    assert row.split("|")[column].strip() == "88.50"  # the mean of 78.5 and 98.5
+    assert "Without 1 damaged image, left out when the folder was prepared." in text
+    assert "1 image could not be decoded and was plain grey: train/n1/041.JPEG." in text
+
+
+def test_equal_scores_are_within_noise_and_have_no_p(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=3, trials=1)
+    for method in ("bop", "latent_sgd"):
+        for seed in (1001, 1002, 1003):
+            diverge(final_run(folder, f"digits.mlp.{method}", seed))
+    build_report(folder)
+    (other,) = [row for row in rows(folder, "accuracy.csv") if row["reading"] != "best"]
+    assert (other["reading"], other["p_holm"], other["half_width_95"]) == ("within noise of best", "", "0.0")
+
+
+def test_methods_that_are_the_same_are_seldom_called_different(tmp_path: Path) -> None:
+    """A/A: four names for one method; `worse` is a false alarm, promised in at most 5 % of experiments."""
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], seeds=5, trials=1)
+    records, random, alarms = read_records(folder), np.random.default_rng(0), 0
+    finals = [run for run in records.runs if run.phase == "final"]
+    for _ in range(300):
+        for run in finals:
+            run.result["scores"]["test_top1"] = 0.9 + 0.01 * random.normal()
+        alarms += any(each.mark == "worse" for each in compare(records, records.tasks[0]).standings)
+    assert alarms / 300 <= 0.05
+
+
+def test_the_tuning_curve_leaves_out_the_published_default(whole: Path) -> None:
+    curve = [
+        row
+        for row in rows(whole, "tuning.csv")
+        if row["cell"] == "digits.mlp.bop" and row["kind"] == "best-of-n"
+    ]
+    tuning = [
+        row for row in rows(whole, "runs.csv") if row["cell"] == "digits.mlp.bop" and row["phase"] == "tuning"
+    ]
+    assert len(curve) == 7
+    drawn = sorted(float(row["val_top1"]) for row in tuning if row["published_default"] == "False")
+    assert float(curve[0]["value"]) == drawn[3]  # the median of seven
+
+
+def test_a_dependent_sampler_gets_no_band(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], sampler="tpe")
+    page = build_report(folder).read_text(encoding="utf-8")
+    assert {row["kind"] for row in rows(folder, "tuning.csv")} == {"best so far"}
+    assert "TPE sampler depend on each other" in page
+
+
+def test_flip_rates_by_hand(whole: Path) -> None:
+    run = final_run(whole, "digits.mlp.bop", 1001)
+    flips = np.load(run / "flips.npz")["flips"]
+    (row,) = [
+        row
+        for row in rows(whole, "curves.csv")
+        if (row["cell"], row["seed"], row["epoch"]) == ("digits.mlp.bop", "1001", "2")
+    ]
+    second = flips[18:36]
+    assert float(row["flip_rate"]) == pytest.approx(second.sum() / ((16384 + 2560) * 18))
+    assert float(row["pi"]) == pytest.approx(np.mean(np.log(second[:, 1] / 2560 + np.exp(-9))))
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "edge"),
+    [
+        (1.1e-6, "log 1e-06 … 0.01", "lower"),
+        (0.009, "log 1e-06 … 0.01", "upper"),
+        (0.001, "log 1e-06 … 0.01", None),
+        (0.95, "uniform 0.0 … 0.99", "upper"),
+        (0.06, "uniform 0.0 … 0.99", None),
+        ("ste", "choice ste | approx", None),
+        ({"cosine": [0.1, 0.0]}, "log 0.001 … 1.0", None),
+        (1, "int 1 … 10", None),
+    ],
+)
+def test_edges_are_measured_on_the_scale_of_the_range(value: object, text: str, edge: str | None) -> None:
+    assert at_edge(value, text) == edge
+
+
+def test_the_terminal_table_fits_80_columns(spoiled: Path) -> None:
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    build_report(spoiled, console.print)
+    console.file.close()
+    text = console.export_text()
+    assert "latent_adam" in text
+    assert "4/5" in text
+    assert "1 of latent_sgd on digits" in text
+
+
+def test_the_report_never_imports_torch() -> None:
+    code = "import report.build, sys; assert not {'torch', 'optuna', 'optimizers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def as_control(folder: Path, method: str) -> Path:
+    """Make one method of a written experiment a control."""
+    plan = read_json(folder / "plan.json")
+    plan["methods"][method] |= {"control": True}
+    write_json(folder / "plan.json", plan)
+    return folder
+
+
+def test_a_control_is_shown_and_competes_with_nobody(whole: Path, tmp_path: Path) -> None:
+    of_digits = [row for row in rows(whole, "accuracy.csv") if row["data"] == "digits"]
+    (best,) = [row for row in of_digits if row["reading"] == BEST]
+    folder = as_control(write_experiment(tmp_path / "control"), best["method"])
+    build_report(folder)
+    row = accuracy(folder, best["method"])
+    assert (row["reading"], row["p_holm"]) == ("control", "")
+    assert row["test_top1"] == best["test_top1"] and row["half_width_95"] == best["half_width_95"]
+    others = [each for each in rows(folder, "accuracy.csv") if each["data"] == "digits" and each != row]
+    assert {each["comparisons"] for each in others} == {"3"}  # all pairs of the three that compete
+    assert max(others, key=lambda each: float(each["test_top1"]))["reading"] == BEST
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"To read this by: {best['method']}" in page
+    assert "To read this by" not in (whole / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_with_many_methods_the_best_stands_first_and_each_has_a_panel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"bop_{number}" for number in range(9)]
+    for number, name in enumerate(names):
+        for known in (fake_records.METHODS, fake_records.OPTIMIZER_BYTES, fake_records.FLIP_LEVEL):
+            monkeypatch.setitem(known, name, known["bop"])
+        monkeypatch.setitem(fake_records.REACHED, ("digits", name), 0.8 + 0.015 * number)
+    folder = write_experiment(tmp_path / "many", tasks=(("digits", "mlp"),), methods=tuple(names))
+    build_report(as_control(folder, "bop_8"))
+    order = [row["method"] for row in rows(folder, "accuracy.csv")]
+    assert order == ["bop_7", "bop_6", "bop_5", "bop_4", "bop_3", "bop_2", "bop_1", "bop_0", "bop_8"]
+    for figure in ("validation", "loss", "flips", "undone", "pi", "layers"):
+        drawn = (folder / "report" / f"{figure}-digits.mlp.svg").read_text(encoding="utf-8")
+        assert all(name in drawn for name in names), figure
+    cells = re.findall(r">\u2212?\d\.\d<", drawn)
+    assert len(cells) == 9 * 2  # a number for every method and layer

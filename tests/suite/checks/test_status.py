@@ -1,0 +1,238 @@
+"""`status` tells from the records alone how far a sweep has come, and disturbs nobody."""
+
+import dataclasses
+import fcntl
+import io
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from suite.checks.status import Observer, Running, Status
+from suite.cli.main import app
+from suite.cli.views.status import picture, watch_status
+from suite.records.files import FORMAT, DamagedRecord, is_owned, owned, read_json, write_json
+from suite.records.run import RunFolder
+from tests.support.paths import ROOT
+
+SECONDS = {"bop": 2.0, "adam": 4.0}  # per epoch
+TRIALS, SEEDS, EPOCHS = 4, [1001, 1002], 10
+
+
+def write_run(folder: Path, name: str, val_top1: float, seconds: float, **changes: Any) -> None:
+    run = RunFolder(folder / "runs" / name)
+    run.begin({}, {})
+    scores = {"val_top1": val_top1, "val_loss": 1.0}
+    run.finish({"status": "done", "epochs": EPOCHS, "scores": scores, "seconds": seconds, **changes})
+
+
+def begin_run(folder: Path, name: str, epochs: int, seconds: float) -> Path:
+    run = RunFolder(folder / "runs" / name)
+    run.begin({}, {})
+    run.keep_epochs([{"epoch": n + 1, "seconds": seconds} for n in range(epochs)])
+    return run.path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sweep that stopped: bop is tuned and in its final runs, adam in its tuning.
+
+    bop: 4 trials done, one of them diverged after 3 epochs; seed 1001 after 5 of 10 epochs.
+    adam: trial 0 done, trial 1 failed, trial 2 after 2 epochs, trial 3 not begun.
+    """
+    cells = [{"cell": f"d.m.{m}", "data": "d", "model": "m", "method": m, "epochs": EPOCHS} for m in SECONDS]
+    plan = {"format": FORMAT, "experiment": "demo", "cells": cells}
+    plan |= {"tuning": {"trials": TRIALS}, "seeds": SEEDS}
+    (tmp_path / "cells").mkdir()
+    write_json(tmp_path / "plan.json", plan)
+    for method in SECONDS:
+        tuning = [{"number": n, "run": f"{method}-{n}", "hypers": {}} for n in range(TRIALS)]
+        final = [{"seed": seed, "run": f"{method}-{seed}"} for seed in SEEDS] if method == "bop" else []
+        ledger = {"cell": f"d.m.{method}", "tuning": tuning, "winner": None, "final": final}
+        write_json(tmp_path / "cells" / f"d.m.{method}.json", ledger)
+    for number, score in enumerate((0.5, 0.75, 0.625)):
+        write_run(tmp_path, f"bop-{number}", score, 10 * SECONDS["bop"])
+    write_run(tmp_path, "bop-3", 0.1, 3 * SECONDS["bop"], status="diverged", epochs=3)
+    begin_run(tmp_path, "bop-1001", 5, SECONDS["bop"])
+    write_run(tmp_path, "adam-0", 0.375, 10 * SECONDS["adam"])
+    RunFolder(tmp_path / "runs" / "adam-1").fail("error", "ValueError: no such luck")
+    begin_run(tmp_path, "adam-2", 2, SECONDS["adam"])
+    return tmp_path
+
+
+@contextmanager
+def held(*folders: Path) -> Iterator[None]:
+    """Another process owns these folders."""
+    script = (
+        "import sys\nfrom contextlib import ExitStack\nfrom pathlib import Path\n"
+        "from suite.records.files import owned\n"
+        "with ExitStack() as stack:\n"
+        "    assert all(stack.enter_context(owned(Path(each))) for each in sys.argv[1:])\n"
+        "    print('held', flush=True)\n    sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, *map(str, folders)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as holder:
+        assert holder.stdout and holder.stdout.readline() == "held\n"
+        yield
+        holder.communicate()
+
+
+def text_of(status: Status) -> str:
+    console = Console(file=io.StringIO(), width=140)
+    console.print(picture(status))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+# ---- what it counts
+
+
+def test_a_stopped_sweep(folder: Path) -> None:
+    status = Observer(folder).look()
+    assert (status.experiment, status.working, status.running, status.settled) == ("demo", False, [], False)
+    bop, adam = status.cells
+    assert (bop.tuning, bop.final, bop.failed, bop.diverged) == (4, 0, 0, 1)
+    assert (adam.tuning, adam.final, adam.failed, adam.diverged) == (1, 0, 1, 0)
+    assert (bop.best_val_top1, adam.best_val_top1) == (0.75, 0.375)
+    assert (bop.tuning_planned, bop.final_planned, bop.epochs_planned) == (4, 2, 60)
+    assert (bop.epochs, adam.epochs) == (4 * 10 + 5, 10 + 2)  # diverged: its budget is spent
+    assert (bop.seconds_per_epoch, adam.seconds_per_epoch) == (2.0, 4.0)
+    # bop lacks 15 epochs; adam 60 - 12, less the ten of the failed run
+    assert status.work_left_seconds == 15 * 2.0 + 38 * 4.0 and not status.epochs_per_minute
+    shown = text_of(status)
+    for words in ("demo: no sweep works", "75.00 %", "5 of 12 runs, 57 of 120 epochs", "about 3 min of work"):
+        assert words in shown
+
+
+def test_a_sweep_at_work(folder: Path) -> None:
+    runs = folder / "runs"
+    with held(folder, runs / "bop-1001", runs / "adam-2"):
+        status = Observer(folder).look()
+    assert status.working and status.running == [
+        Running("d.m.bop", "seed 1001", "bop-1001", 5, 10),
+        Running("d.m.adam", "trial 2", "adam-2", 2, 10),
+    ]
+    assert status.epochs_per_minute == 60 / 2.0 + 60 / 4.0
+    shown = text_of(status)
+    for words in ("a sweep works in this folder", "d.m.adam trial 2: epoch 2 of 10", "45 epochs per minute"):
+        assert words in shown
+    assert "about 2 min left with 2 runs at once" in shown
+    assert not Observer(folder).look().working
+
+
+def test_a_failed_run_that_is_tried_again_is_running(folder: Path) -> None:
+    with held(folder / "runs" / "adam-1"):
+        status = Observer(folder).look()
+    assert status.cells[1].failed == 0 and [run.run for run in status.running] == ["adam-1"]
+
+
+def test_a_cell_without_an_epoch_is_as_fast_as_the_others(folder: Path) -> None:
+    for run in ("adam-0", "adam-1", "adam-2"):
+        shutil.rmtree(folder / "runs" / run)
+    status = Observer(folder).look()
+    assert status.work_left_seconds == 15 * 2.0 + 60 * 2.0
+    shutil.rmtree(folder / "runs")
+    status = Observer(folder).look()
+    assert status.work_left_seconds is None and "0 of 12 runs, 0 of 120 epochs" in text_of(status)
+
+
+def test_the_end(folder: Path) -> None:
+    value = read_json(folder / "cells" / "d.m.adam.json")
+    final = [{"seed": seed, "run": f"adam-{seed}"} for seed in SEEDS]
+    write_json(folder / "cells" / "d.m.adam.json", {**value, "final": final})
+    for name in ("bop-1001", "bop-1002", "adam-2", "adam-3", "adam-1001", "adam-1002"):
+        write_run(folder, name, 0.5, 1.0)
+    status = Observer(folder).look()
+    assert status.settled and "every planned run has ended" in text_of(status)
+    console = Console(file=io.StringIO())
+    watch_status(Observer(folder), console)  # it ends by itself
+    assert isinstance(console.file, io.StringIO) and "11 of 12 runs" in console.file.getvalue()
+
+
+# ---- what it does not trust, and what it leaves alone
+
+
+def test_a_damaged_file_is_said_and_not_fatal(folder: Path) -> None:
+    for name in ("runs/bop-1/result.json", "cells/d.m.adam.json", "runs/bop-1001/epochs.jsonl"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content.replace(b"1", b"}"))
+    status = Observer(folder).look()
+    assert [problem.split(": ")[0] for problem in status.damaged] == [
+        "runs/bop-1/result.json",
+        "runs/bop-1001/epochs.jsonl",
+        "cells/d.m.adam.json",
+    ]
+    assert status.cells[0].tuning == 3 and status.cells[0].best_val_top1 == 0.625
+    assert status.cells[1].tuning_planned == 4 and not status.settled
+    assert "damaged: runs/bop-1/result.json" in text_of(status)
+
+
+def test_an_epoch_that_is_being_written_is_no_damage(folder: Path) -> None:
+    with open(folder / "runs" / "adam-2" / "epochs.jsonl", "a") as file:
+        file.write('{"epoch": 3, "sec')
+    status = Observer(folder).look()
+    assert status.damaged == [] and status.cells[1].epochs == 12
+
+
+def test_a_plan_that_cannot_be_read_is_an_error(folder: Path) -> None:
+    write_json(folder / "plan.json", {**read_json(folder / "plan.json"), "format": 0})
+    with pytest.raises(DamagedRecord, match="its format is 0"):
+        Observer(folder).look()
+    (folder / "plan.json").unlink()
+    with pytest.raises(FileNotFoundError, match="no sweep was started there"):
+        Observer(folder).look()
+
+
+def test_nothing_is_written_and_a_finished_run_is_read_once(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    observer = Observer(folder)
+    first = observer.look()
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    (folder / "runs" / "bop-1" / "result.json").write_text("")
+    assert dataclasses.asdict(observer.look()) == dataclasses.asdict(first)
+    assert Observer(folder).look().damaged
+
+
+def test_who_looks_keeps_no_owner_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".lock").touch()
+    with open(tmp_path / ".lock", "rb") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)  # as `is_owned` holds it, for an instant
+        assert not is_owned(tmp_path)  # nor does another who looks
+        with owned(tmp_path) as mine:
+            assert not mine
+        monkeypatch.setattr(time, "sleep", lambda seconds: fcntl.flock(look, fcntl.LOCK_UN))
+        with owned(tmp_path) as mine:
+            assert mine and is_owned(tmp_path)
+    assert not is_owned(tmp_path) and not is_owned(tmp_path / "absent")
+
+
+# ---- the command
+
+
+def test_the_command(folder: Path) -> None:
+    told = CliRunner().invoke(app, ["status", str(folder)])
+    assert told.exit_code == 0 and "d.m.bop" in told.output and "4/4" in told.output
+    value = json.loads(CliRunner().invoke(app, ["status", str(folder), "--json"]).stdout)
+    assert value["cells"][0]["tuning"] == 4 and value["working"] is False and value["damaged"] == []
+    assert CliRunner().invoke(app, ["status", str(folder), "--watch"]).exit_code != 0  # this is no terminal
+
+
+def test_it_needs_no_torch(folder: Path) -> None:
+    script = (
+        "import sys\nfrom suite.cli import main as cli\n"
+        f"sys.argv = ['flipbench', 'status', {str(folder)!r}]\n"
+        "try:\n    cli.main()\nfinally:\n    print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.endswith("\nFalse\n")

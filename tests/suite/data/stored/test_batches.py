@@ -1,0 +1,211 @@
+"""Training from images that stay on disk: exact under any number of decoding processes, resumed anywhere."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from suite.data import DataError, StoredImages, held, load_splits
+from suite.data.feed import evaluation_batches, steps_of, train_batches
+from suite.data.stored.batches import decoders, share_decoders
+from suite.data.stored.crops import normalise
+from suite.experiment.trial import Trial, build_network, rule_at
+from suite.machine import preemption
+from suite.machine.preemption import Preempted
+from suite.machine.random_keys import random_key
+from suite.records.run import RunFolder
+from suite.training.evaluate import evaluate
+from suite.training.loop import train
+from suite.training.ranks import Ranks
+from tests.support.paths import ROOT
+from tests.support.tiny import CPU, tiny_trial
+
+TRAIN, VAL, SIDE = 80, 20, 24
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This DataLoader will create"
+)  # more than this machine's cores
+DATA = {"folder": "net", "size": 16, "validation": 0.1}
+
+
+@pytest.fixture(autouse=True)
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tree of four classes, each a colour in noise; decoded in this process unless told otherwise."""
+    monkeypatch.setenv("FLIPBENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "0")
+    for cache in (held._without_test, held._test):  # they know data sets by their options
+        cache.cache_clear()
+    random = np.random.RandomState(0)
+    for part, count in (("train", TRAIN), ("val", VAL)):
+        for number in range(count):
+            label = number % 4
+            colour = np.array([60 + 40 * label, 200 - 40 * label, 128])
+            pixels = np.clip(colour + random.normal(0, 30, (SIDE, SIDE + number % 5, 3)), 0, 255)
+            path = tmp_path / "net" / part / f"n{label}" / f"{number:03}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path, quality=90)
+    return tmp_path / "net"
+
+
+def a_trial(folder: Path, *changes: str) -> Trial:
+    text = ", ".join(f"{name}: {value}" for name, value in DATA.items())
+    task = f"tasks=[{{data: {{name: imagenet, {text}}}, model: {{name: convnet, channels: 4, dense: 16}}}}]"
+    return tiny_trial(folder, "bop", "final", 5, task, "train.batch_size=18", *changes)
+
+
+def images() -> StoredImages:
+    train_part = load_splits("imagenet", DATA, with_test=False).train
+    assert isinstance(train_part, StoredImages)
+    return train_part
+
+
+def batches_of(augment: str = "resized-crop-flip", slices: tuple[slice, ...] = (slice(None),)):
+    return train_batches(
+        images(), 20, seed=3, augment=augment, device=CPU, slices=list(slices), damaged=set()
+    )
+
+
+def test_a_batch_holds_the_keyed_crops_of_its_samples() -> None:
+    batches = batches_of()
+    assert len(batches) == 3  # 72 images, 8 of them validation's
+    first, (second,), _ = list(steps_of(batches, 4, 0))
+    order = torch.randperm(72, generator=torch.Generator().manual_seed(random_key(3, "order", 4)))
+    expected = images().train_crops(order[20:40].tolist(), random_key(3, "augment", 4))
+    assert second[0].equal(normalise(expected.pixels)) and second[1].equal(expected.labels)
+    assert second[0].shape == (20, 3, 16, 16) and second[0].dtype == torch.float32
+    assert not first[0][0].equal(second[0])
+
+
+def test_an_epoch_goes_on_from_any_step_and_in_parts() -> None:
+    whole = [x for ((x, _),) in steps_of(batches_of(), 1, 0)]
+    from_the_second = [x for ((x, _),) in steps_of(batches_of(), 1, 1)]
+    assert all(map(torch.equal, whole[1:], from_the_second)) and len(from_the_second) == 2
+    halves = list(steps_of(batches_of(slices=(slice(0, 10), slice(10, 20))), 1, 0))
+    assert all(torch.cat([x for x, _ in parts]).equal(x) for parts, x in zip(halves, whole, strict=True))
+
+
+def test_without_augmentation_training_sees_the_centres() -> None:
+    order = torch.randperm(72, generator=torch.Generator().manual_seed(random_key(3, "order", 1)))
+    ((x, _),) = next(steps_of(batches_of("none"), 1, 0))
+    assert x.equal(normalise(images().centre_crops(order[:20].tolist()).pixels))
+
+
+def test_the_number_of_decoding_processes_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = []
+    for count in ("0", "1", "3"):
+        monkeypatch.setenv("FLIPBENCH_DECODERS", count)
+        digests.append(train(a_trial(tmp_path), RunFolder(tmp_path / count), CPU)["digest"])
+    assert digests[0] == digests[1] == digests[2]
+
+
+def test_a_run_stopped_in_mid_epoch_ends_like_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = a_trial(tmp_path)
+    unbroken = train(trial, RunFolder(tmp_path / "a"), CPU)
+    broken = RunFolder(tmp_path / "b")
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "2")
+    for step in (3, 6):  # four steps are an epoch
+        with monkeypatch.context() as patch:
+            patch.setattr(preemption, "requested", lambda step=step: broken.step == step)
+            with pytest.raises(Preempted):
+                train(trial, broken, CPU)
+    assert train(trial, broken, CPU)["digest"] == unbroken["digest"]
+    assert unbroken["steps"] == 12 and len(unbroken["scores"]) == 6
+
+
+def damage(tree: Path) -> None:
+    for path in ("train/n1/041.JPEG", "val/n2/002.JPEG"):
+        (tree / path).write_bytes((tree / path).read_bytes()[:300])
+
+
+@pytest.mark.parametrize("count", ["0", "2"])
+def test_a_damaged_image_stops_the_run_and_is_named(
+    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, count: str
+) -> None:
+    damage(tree)
+    monkeypatch.setenv("FLIPBENCH_DECODERS", count)
+    with pytest.raises(DataError, match=rf"^the image train/n1/041.JPEG of {tree} is damaged: [^\n]*$"):
+        train(a_trial(tmp_path), RunFolder(tmp_path / "run"), CPU)
+
+
+def test_damaged_images_that_are_allowed_are_named_in_the_result(tmp_path: Path, tree: Path) -> None:
+    damage(tree)
+    run = RunFolder(tmp_path / "run")
+    trial = a_trial(tmp_path, "tasks.0.data.damaged=grey", "train.epochs=6")
+    names = train(trial, run, CPU)["damaged_images"]
+    assert names == ["train/n1/041.JPEG", "val/n2/002.JPEG"]
+    assert run.notes == [f"2 images could not be decoded and were plain grey, first {names[0]}"]
+
+
+def test_evaluation_sees_every_centre_once_whoever_shares_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.data.feed.FEW", 7)
+    part = load_splits("imagenet", DATA, with_test=True).test
+    assert isinstance(part, StoredImages)
+    batches = list(evaluation_batches(part, CPU, set()))
+    assert [len(labels) for _, labels in batches] == [7, 7, 6]
+    assert torch.cat([x for x, _ in batches]).equal(normalise(part.centre_crops(range(20)).pixels))
+    dealt = [list(evaluation_batches(part, CPU, set(), first, 2)) for first in (0, 1)]
+    assert [
+        x.equal(y) for (x, _), (y, _) in zip(batches, (dealt[0][0], dealt[1][0], dealt[0][1]), strict=True)
+    ]
+    trial = a_trial(tmp_path)
+    model = build_network(trial, (3, 16, 16), 4, rule_at(trial, 0.0)[0])
+    scores, right = evaluate(model, part, "test")
+    assert right.shape == (20,) and scores["test_top1"] == int(right.sum()) / 20
+
+
+def test_the_number_of_decoding_processes_is_told_or_follows_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "7")
+    assert decoders() == 7
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "some")
+    with pytest.raises(DataError, match=r"FLIPBENCH_DECODERS must be a number of processes, .* not 'some'"):
+        decoders()
+    monkeypatch.delenv("FLIPBENCH_DECODERS")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    assert decoders() == 15
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert decoders() == 1
+    share_decoders(4)
+    assert decoders() == 3
+
+
+def test_a_batch_that_is_dealt_to_processes_is_decoded_once() -> None:
+    whole = [x for ((x, _),) in steps_of(batches_of(), 1, 0)]
+    dealt = [
+        [x for ((x, _),) in steps_of(batches_of(slices=tuple(Ranks(rank, 2).slices(20, 2))), 1, 0)]
+        for rank in (0, 1)
+    ]
+    assert all(torch.cat(halves).equal(x) for *halves, x in zip(*dealt, whole, strict=True))
+
+
+def test_sigterm_to_all_processes_at_once_leaves_time_to_save(tmp_path: Path, tree: Path) -> None:
+    spec = tmp_path / "long.yaml"
+    spec.write_text(
+        "{version: 1, summary: Long., methods: [bop], tuning: {trials: 0}, seeds: 1,\n"
+        f" tasks: [{{data: {{name: imagenet, folder: {tree}, size: 16, validation: 0.1}}, model: mlp}}],\n"
+        " train: {epochs: 5000, batch_size: 18}}"
+    )
+    command = [sys.executable, "-m", "suite.cli", "train", str(spec), "imagenet.mlp.bop", "--device", "cpu"]
+    environment = {**os.environ, "FLIPBENCH_DECODERS": "2", "PYTHONPATH": str(ROOT)}
+    training = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert training.stderr is not None
+    assert training.stderr.readline().startswith("epoch    1")
+    os.killpg(training.pid, signal.SIGTERM)
+    rest = training.communicate(timeout=60)[1]
+    assert training.returncode == 75, rest
+    assert list((tmp_path / "results").glob("long/runs/*/checkpoint.pt")), rest

@@ -1,0 +1,258 @@
+"""SIGTERM: the sweep saves what it is at and says so, and the same command ends with the same records."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from optimizers import METHODS, PLUGINS
+from suite.data.held import splits_on
+from suite.experiment.plan import Plan
+from suite.experiment.trial import Trial
+from suite.machine import preemption
+from suite.machine.preemption import Preempted, heed_sigterm
+from suite.records.files import canonical
+from suite.records.run import RunFolder
+from suite.sweep.coordinator import ATTEMPTS, GRACE, POLL, Sweep, prepare_folder
+from suite.sweep.pool import LocalPool, Machine
+from suite.sweep.worker import Report
+from tests.suite.sweep.test_coordinator import PretendPool
+from tests.support.paths import ROOT
+from tests.support.tiny import CPU, digests, tiny_plan
+
+SPEC = """
+version: 1
+summary: Three runs of about a second.
+tasks:
+  - {data: {name: digits, train_limit: 200}, model: {name: mlp, hidden: [16]}}
+methods: [bop]
+train: {epochs: 40, batch_size: 50}
+tuning: {trials: 2}
+seeds: 1
+"""
+SeesReport = Callable[[Report, Trial], None]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """What SIGTERM to this process sets, for one test."""
+    event, before = threading.Event(), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(preemption, "_stop", event)
+    heed_sigterm()
+    yield event
+    signal.signal(signal.SIGTERM, before)
+
+
+def sweep(plan: Plan, folder: Path, on_report: SeesReport, pool: LocalPool | None = None) -> bool:
+    prepare_folder(plan, folder, {})
+    data = plan.cells[0].data
+    with pool or LocalPool(Machine(("cpu", "cpu"))) as chosen:
+        assert chosen.lend(data, splits_on(CPU, canonical(data), False)) == ""
+        return Sweep(plan, folder, chosen, on_report=on_report).run()
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digests of a sweep that nobody told to stop."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert sweep(tiny_plan(folder, text=SPEC), folder / "results", lambda report, trial: None)
+    return digests(folder / "results" / "runs")
+
+
+def test_a_sweep_that_is_told_to_stop_saves_and_goes_on_with_the_same_bits(
+    tmp_path: Path, unbroken: dict[str, str], told: threading.Event
+) -> None:
+    plan, folder = tiny_plan(tmp_path, text=SPEC), tmp_path / "results"
+    said: list[Report] = []
+    at: list[float] = []
+
+    def tell_in_mid_run(report: Report, trial: Trial) -> None:
+        said.append(report)
+        if len(said) == 10:
+            at.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Preempted):
+        sweep(plan, folder, tell_in_mid_run)
+    assert time.monotonic() - at[0] < GRACE / 2  # it does not wait when all have saved
+    assert {report.kind for report in said} == {"epoch", "preempted"}
+    trained = {report.run_id: report.text for report in said if report.kind == "epoch"}
+    assert all(list((folder / "runs" / run).glob("checkpoint*.pt")) for run in trained)
+
+    told.clear()
+    again: list[Report] = []
+    assert sweep(plan, folder, lambda report, trial: again.append(report))
+    assert digests(folder / "runs") == unbroken
+    for run, last in trained.items():  # what was saved is not trained again
+        first = next(int(report.text) for report in again if report.run_id == run)
+        assert first == int(last) + 1
+
+
+def test_a_worker_that_is_told_to_stop_hands_its_run_to_another(
+    tmp_path: Path, unbroken: dict[str, str]
+) -> None:
+    plan, folder = tiny_plan(tmp_path, text=SPEC), tmp_path / "results"
+    reports: list[Report] = []
+    pool = LocalPool(Machine(("cpu", "cpu")))
+
+    def tell_its_worker(report: Report, trial: Trial) -> None:
+        reports.append(report)
+        if len(reports) == 5:
+            for worker in pool.workers:
+                if worker.trial == trial and worker.process.pid:
+                    os.kill(worker.process.pid, signal.SIGTERM)
+
+    assert sweep(plan, folder, tell_its_worker, pool)
+    kinds = [report.kind for report in reports]
+    assert kinds.count("preempted") == 1 and kinds.count("done") == 3
+    assert set(kinds) == {"epoch", "preempted", "done"}
+    (told,) = (report for report in reports if report.kind == "preempted")
+    assert re.fullmatch(r"stopped after step \d+ of 160, and saved; it goes on .*", told.text)
+    assert digests(folder / "runs") == unbroken
+
+
+class UnrestPool(PretendPool):
+    """Every trial is told to stop, many times."""
+
+    stops = 4 * ATTEMPTS
+
+    def listen(self, timeout: float) -> list[Report]:
+        reports = super().listen(timeout)
+        if self.stops <= 0:
+            return reports
+        self.stops -= len(reports)
+        return [Report("preempted", report.run_id) for report in reports]
+
+
+def test_being_told_to_stop_is_not_one_of_the_attempts_that_a_run_has(tmp_path: Path) -> None:
+    plan, folder = tiny_plan(tmp_path, text=SPEC), tmp_path / "results"
+    prepare_folder(plan, folder, {})
+    kinds: list[str] = []
+    pool = UnrestPool(2)
+    assert Sweep(plan, folder, pool, on_report=lambda report, trial: kinds.append(report.kind)).run()
+    assert kinds == ["preempted"] * 4 * ATTEMPTS + ["done"] * 3
+
+
+class EndingPool(PretendPool):
+    """Loses every trial. Told to stop in the last attempt of both: then one ends, and one is lost."""
+
+    def __init__(self, told: threading.Event) -> None:
+        super().__init__(2)
+        self.told, self.attempts, self.waits = told, 0, []
+
+    def submit(self, folder: Path, trial: Trial) -> None:
+        super().submit(folder, trial)
+        self.attempts += 1
+        if self.attempts == 2 * ATTEMPTS:
+            self.told.set()
+
+    def listen(self, timeout: float) -> list[Report]:
+        self.waits.append(timeout)
+        if self.told.is_set():
+            return []
+        return [lost(report.run_id) for report in super().listen(timeout)]
+
+    def stop(self, seconds: float) -> list[Report]:
+        assert 10 <= seconds <= 25  # of the 30 that Kubernetes and Slurm give by default
+        one, other = super().listen(seconds)
+        return [lost(one.run_id), other]
+
+
+def lost(run_id: str) -> Report:
+    return Report("lost", run_id, "gone", fault="worker died")
+
+
+def test_what_ends_in_the_moment_of_the_stop_is_kept_and_what_is_lost_then_does_not_count(
+    tmp_path: Path, told: threading.Event
+) -> None:
+    plan, folder, pool = tiny_plan(tmp_path, text=SPEC), tmp_path / "results", EndingPool(told)
+    kinds: list[str] = []
+    prepare_folder(plan, folder, {})
+    with pytest.raises(Preempted):
+        Sweep(plan, folder, pool, on_report=lambda report, trial: kinds.append(report.kind)).run()
+    assert kinds == ["lost"] * 4 + ["done"]
+    assert not list(folder.rglob("failure.json"))
+    assert max(pool.waits) <= POLL  # it never waits for ever: it would not see a signal that comes then
+
+
+def test_a_sweep_that_is_told_before_it_begins_gives_out_nothing(
+    tmp_path: Path, told: threading.Event
+) -> None:
+    plan, pool = tiny_plan(tmp_path, text=SPEC), PretendPool(2)
+    prepare_folder(plan, tmp_path / "results", {})
+    told.set()
+    with pytest.raises(Preempted):
+        Sweep(plan, tmp_path / "results", pool).run()
+    assert pool.started == []
+
+
+PLUGIN = '''
+"""A method whose first step takes a minute."""
+import time
+from pathlib import Path
+import torch
+from optimizers.core import WeightRule, method, sign
+
+class Slow(torch.optim.SGD):
+    def step(self, closure=None):
+        Path(__file__).with_name("steps").touch()
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            time.sleep(0.1)
+
+@method(paper="https://example.org")
+def slow() -> WeightRule:
+    """Waits."""
+    return WeightRule(sign, sign, lambda params: Slow(params, lr=0.1))
+'''
+
+
+def test_a_worker_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[slow]")
+    trial = plan.cells[0].trial(plan.cells[0].published, 0, "tune")
+    METHODS.pop("slow")
+    PLUGINS.pop("slow")
+    with LocalPool(Machine(("cpu",)), plan.plugins) as pool:
+        pool.submit(tmp_path / "run", trial)
+        (worker,) = pool.workers
+        wait_for(lambda: (tmp_path / "steps").exists())
+        started = time.monotonic()
+        assert pool.stop(0.5) == []
+        assert 0.5 <= time.monotonic() - started < 5
+    assert worker.process.exitcode == -signal.SIGKILL
+    assert RunFolder(tmp_path / "run").failure() is None
+
+
+def test_sigterm_to_all_processes_of_the_command(tmp_path: Path, unbroken: dict[str, str]) -> None:
+    """As Slurm does: the workers may hear it before the coordinator, and what they are forked from ends."""
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    command = [sys.executable, "-m", "suite.cli", "sweep", str(tmp_path / "tiny.yaml"), "--workers", "2",
+               "--results", str(tmp_path)]  # fmt: skip
+    folder = tmp_path / "tiny"
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        wait_for(lambda: process.poll() is not None or any(folder.glob("runs/*/epochs.jsonl")))
+        os.killpg(process.pid, signal.SIGTERM)
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 75, said
+    assert "preempted" in said and "lost" not in said and "Traceback" not in said
+    assert list(folder.glob("runs/*/checkpoint*.pt"))
+    assert sweep(tiny_plan(tmp_path, text=SPEC), folder, lambda report, trial: None)
+    assert digests(folder / "runs") == unbroken
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """At most a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,414 @@
+"""The coordinator: any number of workers, any kill, the same records."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from optimizers import METHODS, PLUGINS
+from suite.experiment.plan import Cell, Plan
+from suite.experiment.trial import Trial
+from suite.machine.environment import method_file
+from suite.machine.errors import UserError
+from suite.records.files import digest, read_json
+from suite.records.run import RunFolder
+from suite.sweep.cell import CellProgress
+from suite.sweep.coordinator import POLL, DiskFailed, Sweep, prepare_folder
+from suite.sweep.pool import LocalPool, Machine, default_devices
+from suite.sweep.worker import Report
+from tests.support.paths import ROOT
+from tests.support.tiny import SPEC, Json, digests, tiny_plan
+
+
+def sweep(plan: Plan, folder: Path, workers: int = 2, tuning_only: bool = False, on_report=None) -> bool:
+    prepare_folder(plan, folder, {})
+    watch = on_report or (lambda report, trial: None)
+    with LocalPool(Machine(("cpu",) * workers), plan.plugins) as pool:
+        return Sweep(plan, folder, pool, tuning_only, watch).run()
+
+
+def ledgers(folder: Path) -> dict[str, Json]:
+    return {path.stem: json.loads(path.read_text()) for path in sorted((folder / "cells").glob("*.json"))}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny experiment, run by one worker without a stop."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert sweep(tiny_plan(folder), folder / "results", workers=1)
+    return folder / "results"
+
+
+def test_a_run_is_named_by_a_hash_of_its_trial(unbroken: Path) -> None:
+    for path in (unbroken / "runs").glob("*/trial.json"):
+        assert digest(read_json(path))[:16] == path.parent.name
+
+
+def test_data_that_changed_are_refused(tmp_path: Path) -> None:
+    plan, record = tiny_plan(tmp_path), {"options": {"validation": 0.2}, "sha256": "one"}
+    prepare_folder(plan, tmp_path, {"digits": record})
+    prepare_folder(plan, tmp_path, {"digits": record})
+    with pytest.raises(UserError, match="have changed"):
+        prepare_folder(plan, tmp_path, {"digits": {**record, "sha256": "two"}})
+
+
+def test_another_version_of_a_methods_file_is_noticed(
+    tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(unbroken, folder)
+    monkeypatch.setattr(
+        "suite.sweep.coordinator.method_file", lambda method: {**method_file(method), "sha256": "another"}
+    )
+    said: list[str] = []
+    assert sweep(tiny_plan(tmp_path), folder, on_report=lambda report, trial: said.append(report.text))
+    assert sorted(filter(None, said)) == [
+        "made with another version of bop.py; to run it anew, move the results folder away",
+        "made with another version of latent.py; to run it anew, move the results folder away",
+    ]
+
+
+def test_an_edited_plugin_is_run_anew(tmp_path: Path) -> None:
+    source = PLUGIN
+    for name in MISBEHAVED:
+        source = source.replace(name, f"my_{name}")
+    ids = []
+    for edit in ("", "# edited"):
+        (tmp_path / "plugin.py").write_text(source + edit)
+        cell = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[my-unlucky]").cells[0]
+        ids.append(cell.trial(cell.published, 0, "tune").run_id)
+    assert ids[0] != ids[1]
+    for name in MISBEHAVED:
+        METHODS.pop(f"my-{name}")
+        PLUGINS.pop(f"my-{name}")
+
+
+def test_every_planned_run_has_a_result(unbroken: Path) -> None:
+    assert len(digests(unbroken / "runs")) == 2 * (3 + 2)
+    for ledger in ledgers(unbroken).values():
+        assert [trial["number"] for trial in ledger["tuning"]] == [0, 1, 2]
+        assert [final["seed"] for final in ledger["final"]] == [1001, 1002]
+        values = [
+            json.loads((unbroken / "runs" / trial["run"] / "result.json").read_text())["scores"]["val_top1"]
+            for trial in ledger["tuning"]
+        ]
+        assert ledger["winner"]["value"] == max(values) == values[ledger["winner"]["number"]]
+        for final in ledger["final"]:
+            run = unbroken / "runs" / final["run"]
+            trial = json.loads((run / "trial.json").read_text())
+            assert trial["stage"] == "final" and trial["seed"] == final["seed"]
+            assert trial["real"]["lr"] == ledger["winner"]["hypers"]["real.lr"]
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path: Path, unbroken: Path) -> None:
+    assert sweep(tiny_plan(tmp_path), tmp_path / "results", workers=3)
+    assert digests(tmp_path / "results" / "runs") == digests(unbroken / "runs")
+    assert ledgers(tmp_path / "results") == ledgers(unbroken)
+
+
+def test_what_is_finished_is_not_run_again(tmp_path: Path, unbroken: Path) -> None:
+    kinds: list[str] = []
+    assert sweep(tiny_plan(tmp_path), unbroken, on_report=lambda report, trial: kinds.append(report.kind))
+    assert kinds == ["kept"] * 10
+
+
+def test_a_run_that_two_cells_ask_for_is_made_once(tmp_path: Path, unbroken: Path) -> None:
+    plan, folder = tiny_plan(tmp_path, "methods=[bop, {name: bop, label: twin}]"), tmp_path / "results"
+    kinds: list[str] = []
+    assert sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
+    assert kinds.count("done") == kinds.count("kept") == 5  # each of the ten that were planned is heard of
+    assert digests(folder / "runs").items() <= digests(unbroken / "runs").items()
+    one, two = ({**ledger, "cell": "", "study": "", "checksum": ""} for ledger in ledgers(folder).values())
+    assert one == two and len(one["final"]) == 2
+
+
+def test_tuning_stops_before_the_final_runs_and_the_sweep_goes_on(tmp_path: Path, unbroken: Path) -> None:
+    plan, folder = tiny_plan(tmp_path), tmp_path / "results"
+    assert sweep(plan, folder, tuning_only=True)
+    assert len(digests(folder / "runs")) == 6
+    assert all(ledger["winner"] and not ledger["final"] for ledger in ledgers(folder).values())
+    assert sweep(plan, folder)
+    assert digests(folder / "runs") == digests(unbroken / "runs")
+    assert sweep(plan, folder, tuning_only=True)  # once more: nothing that exists is forgotten
+    assert ledgers(folder) == ledgers(unbroken)
+
+
+def test_without_tuning_the_published_setting_is_run(tmp_path: Path) -> None:
+    plan, folder = tiny_plan(tmp_path, "tuning.trials=0"), tmp_path / "results"
+    assert sweep(plan, folder)
+    final = ledgers(folder)["digits.mlp.bop"]["final"]
+    trial = json.loads((folder / "runs" / final[0]["run"] / "trial.json").read_text())
+    assert trial["hypers"] == METHODS["bop"].defaults and len(final) == 2
+
+
+def test_a_killed_worker_loses_only_its_trial(tmp_path: Path, unbroken: Path) -> None:
+    plan, folder = tiny_plan(tmp_path), tmp_path / "results"
+    prepare_folder(plan, folder, {})
+    killed: list[str] = []
+    reports: list[Report] = []
+
+    def kill_until_one_is_lost(report: Report, trial: Trial) -> None:
+        """A run may end between its report and its kill: then the next one is killed."""
+        reports.append(report)
+        lost = any(report.kind == "lost" for report in reports)
+        if report.kind == "epoch" and not lost and trial.run_id not in killed:
+            killed.append(trial.run_id)
+            for victim in pool.workers:
+                if victim.trial and victim.trial.run_id == trial.run_id and victim.process.pid:
+                    os.kill(victim.process.pid, signal.SIGKILL)
+
+    with LocalPool(Machine(("cpu", "cpu"))) as pool:
+        assert Sweep(plan, folder, pool, on_report=kill_until_one_is_lost).run()
+    lost = [report.run_id for report in reports if report.kind == "lost"]
+    assert lost  # whichever trial the killed worker had
+    assert digests(folder / "runs") == digests(unbroken / "runs")
+
+
+PLUGIN = '''
+"""Methods that misbehave."""
+import os
+import resource
+from pathlib import Path
+import torch
+from optimizers.core import WeightRule, method, sign
+
+def broken(params):
+    if Path(__file__).with_name("mended").exists():
+        return torch.optim.SGD(params, lr=0.0)
+    raise RuntimeError("no such luck")
+
+class Deadly(torch.optim.SGD):
+    def step(self, closure=None):
+        os._exit(9)
+
+class Greedy(torch.optim.SGD):
+    def step(self, closure=None):
+        torch.empty(2**60)
+
+class Hoarder(torch.optim.SGD):
+    def step(self, closure=None):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # from here on no file takes more than that
+
+def as_it_is(weight):
+    return weight
+
+@method(paper="https://example.org")
+def unlucky() -> WeightRule:
+    """Raises when it is used."""
+    return WeightRule(sign, as_it_is, lambda params: broken(params) if len(list(params)) > 1 else
+                      torch.optim.SGD([torch.zeros(1)], lr=0.0))
+
+@method(paper="https://example.org")
+def deadly() -> WeightRule:
+    """Takes its worker along."""
+    return WeightRule(sign, as_it_is, lambda params: Deadly(params, lr=0.1))
+
+@method(paper="https://example.org")
+def greedy() -> WeightRule:
+    """Asks for more memory than there is."""
+    return WeightRule(sign, as_it_is, lambda params: Greedy(params, lr=0.1))
+
+@method(paper="https://example.org")
+def hoarder() -> WeightRule:
+    """Leaves no room on the disk."""
+    return WeightRule(sign, as_it_is, lambda params: Hoarder(params, lr=0.1))
+'''
+MISBEHAVED = ("unlucky", "deadly", "greedy", "hoarder")
+
+
+@pytest.fixture
+def plugin(tmp_path: Path):
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    yield
+    for name in MISBEHAVED:
+        METHODS.pop(name, None)
+        PLUGINS.pop(name, None)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_one_bad_cell_never_stops_a_sweep(tmp_path: Path, unbroken: Path) -> None:
+    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[unlucky, bop]")
+    folder = tmp_path / "results"
+    assert not sweep(plan, folder)
+    done = digests(folder / "runs")
+    assert done.items() <= digests(unbroken / "runs").items() and len(done) == 5  # bop's, and only bop's
+    ledger = ledgers(folder)["digits.mlp.unlucky"]
+    assert ledger["winner"] is None and ledger["final"] == [] and len(ledger["tuning"]) == 3
+    failure = RunFolder(folder / "runs" / ledger["tuning"][0]["run"]).failure()
+    assert (
+        failure and failure["error"] == "RuntimeError: no such luck" and "in broken" in failure["traceback"]
+    )
+
+    (tmp_path / "mended").touch()  # a failure is never cached: the next sweep tries again
+    assert sweep(plan, folder)
+    assert ledgers(folder)["digits.mlp.unlucky"]["winner"]
+    assert len(digests(folder / "runs")) == 10 and not list((folder / "runs").glob("*/failure.json"))
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_run_that_takes_its_worker_along_fails_at_last(tmp_path: Path) -> None:
+    changes = ("plugins=[plugin.py]", "methods=[deadly]", "tuning.trials=0", "seeds=1")
+    plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
+    kinds: list[str] = []
+    assert not sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
+    assert kinds == ["lost", "lost", "failed"]
+    (failed,) = (folder / "runs").glob("*/failure.json")
+    failure = read_json(failed)
+    assert failure["kind"] == "worker died" and failure["error"] == "its worker died (exit code 9), 3 times"
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_run_for_which_memory_runs_out_fails_at_last(tmp_path: Path) -> None:
+    changes = ("plugins=[plugin.py]", "methods=[greedy]", "tuning.trials=0", "seeds=1")
+    plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
+    kinds: list[str] = []
+    assert not sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
+    assert kinds == ["lost", "lost", "failed"]
+    (failed,) = (folder / "runs").glob("*/failure.json")
+    failure = read_json(failed)
+    assert failure["kind"] == "out of memory" and failure["where"] == "in step 1"
+    assert "allocate memory" in failure["error"] and "in step" in failure["traceback"]
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_full_disk_stops_the_sweep_at_once(tmp_path: Path, unbroken: Path) -> None:
+    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[hoarder, bop]")
+    folder = tmp_path / "results"
+    with pytest.raises(DiskFailed, match=rf"cannot write {folder}/runs/.*: File too large; raise the limit"):
+        sweep(plan, folder, workers=1)
+    assert not list((folder / "runs").glob("*/failure.json"))  # no run is to blame
+    plan = tiny_plan(tmp_path, "methods=[bop]")
+    assert sweep(plan, folder)
+    assert digests(folder / "runs").items() <= digests(unbroken / "runs").items()
+
+
+def test_a_damaged_result_is_set_aside_and_the_run_repeated(tmp_path: Path, unbroken: Path) -> None:
+    plan, folder = tiny_plan(tmp_path), tmp_path / "results"
+    assert sweep(plan, folder)
+    victim = next((folder / "runs").glob("*/result.json"))
+    victim.write_text(victim.read_text()[:50])
+    said: list[str] = []
+    assert sweep(plan, folder, on_report=lambda report, trial: said.append(report.text))
+    assert any("damaged" in text and str(victim) in text for text in said)
+    assert victim.with_name("result.json.damaged").exists()
+    assert digests(folder / "runs") == digests(unbroken / "runs")
+
+
+def test_a_run_that_another_process_has_is_waited_for(tmp_path: Path) -> None:
+    plan, folder = tiny_plan(tmp_path, "tuning.trials=0", "seeds=1", "methods=[bop]"), tmp_path / "results"
+    progress = CellProgress(plan, plan.cells[0], folder, tuning_only=False)
+    taken = folder / "runs" / progress.ready()[0].run_id
+    kinds: list[str] = []
+    hold = [sys.executable, "-c", HOLD, str(taken)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(hold, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as holder:
+        assert holder.stdin and holder.stdout and holder.stdout.readline() == "held\n"
+        let_go = holder.stdin.close
+
+        def on_report(report: Report, trial: Trial) -> None:
+            kinds.append(report.kind)
+            if report.kind == "busy":
+                threading.Timer(4 * POLL, let_go).start()  # the sweep looks several times, and says it once
+
+        assert sweep(plan, folder, on_report=on_report)
+    assert kinds.count("busy") == 1 and kinds[0] == "busy" and kinds[-1] == "done"
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from suite.records.files import owned
+with owned(Path(sys.argv[1])) as mine:
+    assert mine
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_kill_9_at_random_instants_and_the_same_command_again(tmp_path: Path, unbroken: Path) -> None:
+    """The coordinator and, with it, its workers: what is left always leads to the same records."""
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    command = [sys.executable, "-m", "suite.cli", "sweep", str(tmp_path / "tiny.yaml"), "--workers", "2",
+               "--results", str(tmp_path / "results")]  # fmt: skip
+    instants = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        runs = tmp_path / "results" / "tiny" / "runs"
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not any(runs.glob("*/trial.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)  # let it begin, then kill it at any instant
+        time.sleep(instants.uniform(0.0, 0.5))
+        process.kill()
+        process.wait()
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / "results" / "tiny"
+    assert digests(folder / "runs") == digests(unbroken / "runs")
+    assert ledgers(folder) == ledgers(unbroken)
+    assert (folder / "report" / "index.html").exists()
+    assert not [path for path in folder.rglob("*.tmp") if path.parent.name == "report"]
+
+
+def test_devices() -> None:
+    assert default_devices("cpu", 3) == ("cpu",) * 3
+    assert default_devices("cpu", None) == ("cpu",) * len(os.sched_getaffinity(0))
+    assert default_devices("mps", None) == ("mps",)
+
+
+class PretendPool:
+    """Runs nothing: every trial is done as soon as one listens."""
+
+    def __init__(self, slots: int) -> None:
+        self.free, self.started = slots, []
+
+    def submit(self, folder: Path, trial: Trial) -> None:
+        self.free -= 1
+        self.started.append(trial)
+
+    def listen(self, timeout: float) -> list[Report]:
+        ended, self.started = self.started, []
+        self.free += len(ended)
+        scores = {"val_top1": 0.5, "val_loss": 1.0, "test_top1": 0.5}
+        return [Report("done", trial.run_id, result={"scores": scores}) for trial in ended]
+
+    def stop(self, seconds: float) -> list[Report]:
+        return self.listen(seconds)
+
+    def lend(self, data: object, splits: object) -> str:
+        return ""
+
+    def close(self) -> None: ...
+
+
+def test_the_next_trials_are_given_out_before_the_bookkeeping(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path, "methods=[bop]", "tuning.trials=7", "seeds=3")
+    pool, busy = PretendPool(2), []
+    prepare_folder(plan, tmp_path / "results", {})
+    assert Sweep(plan, tmp_path / "results", pool, on_report=lambda *_: busy.append(len(pool.started))).run()
+    # 7 tuning trials in pairs: while one pair is booked the next one runs; so with the 3 final runs.
+    assert busy == [2, 2, 2, 2, 1, 1, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_what_a_run_costs_the_coordinator_does_not_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    """Each trial is made once and each ledger is written when it changes, however many trials there are."""
+    made, written = [], []
+    make = Cell.trial
+    monkeypatch.setattr(Cell, "trial", lambda *given: made.append(given) or make(*given))
+    monkeypatch.setattr("suite.sweep.cell.write_json", lambda path, value: written.append(path))
+    plan = tiny_plan(tmp_path, "methods=[bop]", f"tuning={{trials: 30, sampler: {sampler}, at_once: 10}}")
+    prepare_folder(plan, tmp_path / "results", {})
+    made.clear()  # what plan.json shows
+    assert Sweep(plan, tmp_path / "results", PretendPool(4)).run()
+    assert len(made) == 30 + 2
+    assert len(written) == {"random": 2, "tpe": 4}[sampler]  # per batch of draws, and the winner

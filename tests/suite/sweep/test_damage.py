@@ -1,0 +1,332 @@
+"""Every kind of file that a sweep keeps, damaged in every way: the value is right, or the file is named.
+
+What was damaged is set aside as `<name>.damaged` and said, and the records come out as if nothing had been.
+"""
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages.journal import JournalFileBackend
+
+from report.read.experiment import read_records
+from suite.records.files import DamagedRecord, read_json
+from suite.records.run import RunFolder
+from suite.sweep.journal import Journal
+from tests.support.attempts import TPE, Outcome, Trouble, Unbroken, attempt, leftovers, records_of, unbroken
+from tests.support.warm import Warm
+
+CHANGES = (*TPE, "methods=[bop, latent-sgd]", "train.epochs=3")
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory):
+    process = Warm(tmp_path_factory.mktemp("warm"))
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep of two cells in `results`."""
+    return tmp_path_factory.mktemp("damage")
+
+
+@pytest.fixture(scope="module")
+def right(warm: Warm, place: Path) -> Unbroken:
+    return unbroken(warm, place, CHANGES)
+
+
+@pytest.fixture(scope="module")
+def unfinished(warm: Warm, right: Unbroken, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, killed in its fourth tuning trial, which has two checkpoints and has failed once."""
+    place = tmp_path_factory.mktemp("unfinished")
+    ends = [n for n, call in enumerate(right.calls, 1) if call == "open runs/*/.flips.npz.*.tmp"]
+    assert warm.run(attempt, place, CHANGES, Trouble(ends[5])).code == -9
+    (begun,) = (path.parent for path in place.glob("results/runs/*/checkpoint.previous.pt"))
+    RunFolder(begun).fail("worker died", "its worker died (exit code -9), 3 times")
+    return place
+
+
+# ---- ways of damage
+
+
+def flipped(path: Path, other: Path) -> bytes:
+    """One bit of the byte in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    return bytes(content)
+
+
+def half(path: Path, other: Path) -> bytes:
+    return path.read_bytes()[: path.stat().st_size // 2]
+
+
+def empty(path: Path, other: Path) -> bytes:
+    return b""
+
+
+def exchanged(path: Path, other: Path) -> bytes:
+    """The intact content of another file of the same kind."""
+    return other.read_bytes()
+
+
+WAYS: list[Callable[[Path, Path], bytes]] = [flipped, half, empty, exchanged]
+
+
+def first_and_another(folder: Path, pattern: str) -> tuple[Path, Path]:
+    """Two files of a kind with different content, the same file twice if there is only one."""
+    first, *others = sorted(folder.glob(pattern))
+    different = [path for path in others if path.read_bytes() != first.read_bytes()]
+    return first, different[0] if different else first
+
+
+def damage(folder: Path, pattern: str, way: Callable[[Path, Path], bytes]) -> Path | None:
+    """Damage the first file of a kind; None if there is nothing to exchange it with."""
+    path, other = first_and_another(folder, pattern)
+    if way is exchanged and path == other:
+        return None
+    content = way(path, other)
+    assert content != path.read_bytes()
+    path.write_bytes(content)
+    return path
+
+
+# ---- the next sweep
+
+
+def gone_on(warm: Warm, place: Path, right: Unbroken) -> Outcome:
+    """The same command once more; it must end with the right records."""
+    code, outcome = warm.run(attempt, place, CHANGES)
+    assert code == 0 and outcome.complete, outcome
+    assert records_of(place / "results") == right.records
+    return outcome
+
+
+FINISHED = ["plan.json", "data/*.json", "cells/*.json", "studies/*.log", "runs/*/result.json"]
+FINISHED += [f"runs/*/{name}" for name in RunFolder.VOUCHED]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("pattern", FINISHED)
+def test_the_next_sweep_mends_a_finished_one(
+    tmp_path: Path, warm: Warm, place: Path, right: Unbroken, pattern: str, way: Any
+) -> None:
+    shutil.copytree(place / "results", tmp_path / "results")
+    path = damage(tmp_path / "results", pattern, way)
+    if path is None:
+        return
+    content = path.read_bytes()
+    (said,) = gone_on(warm, tmp_path, right).said
+    assert str(path) in said and "set aside" in said
+    assert path.with_name(path.name + ".damaged").read_bytes() == content
+    mended = {f"{path.relative_to(tmp_path / 'results')}.damaged"}
+    if pattern in [f"runs/*/{name}" for name in RunFolder.VOUCHED]:
+        mended |= {f"runs/{path.parent.name}/result.json.damaged"}
+    assert set(leftovers(tmp_path / "results")) == mended
+
+
+UNFINISHED = ["cells/*.json", "studies/*.log", "runs/*/checkpoint.pt", "runs/*/checkpoint.previous.pt"]
+REWRITTEN = ["trial.json", "environment.json", "epochs.jsonl", "failure.json"]  # of a run that goes on
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("pattern", UNFINISHED)
+def test_the_next_sweep_goes_on_with_an_unfinished_one(
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, pattern: str, way: Any
+) -> None:
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    path = damage(tmp_path / "results", pattern, way)
+    if path is None:
+        return
+    said = gone_on(warm, tmp_path, right).said
+    unused = pattern.endswith("previous.pt")  # the newer one is whole
+    assert bool([text for text in said if str(path) in text]) != unused, said
+
+
+@pytest.mark.parametrize("way", [flipped, half, empty])
+@pytest.mark.parametrize("name", REWRITTEN)
+def test_what_a_run_that_goes_on_writes_anew(
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, name: str, way: Any
+) -> None:
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    (begun,) = (path.parent for path in tmp_path.glob("results/runs/*/checkpoint.previous.pt"))
+    (begun / name).write_bytes(way(begun / name, begun / name))
+    assert gone_on(warm, tmp_path, right).said == []
+
+
+@pytest.mark.parametrize("way", [flipped, half, empty])
+def test_two_damaged_checkpoints_begin_the_run_anew_and_that_is_said(
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, way: Any
+) -> None:
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        assert damage(tmp_path / "results", f"runs/*/{name}", way)
+    (said,) = gone_on(warm, tmp_path, right).said
+    assert said.count("is damaged: its content does not match") == 2 and said.endswith("the run begins anew")
+
+
+def test_the_checkpoint_of_another_run_is_not_taken(
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken
+) -> None:
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    checkpoint = next(tmp_path.glob("results/runs/*/checkpoint.pt"))
+    stranger = next(path for path in (tmp_path / "results" / "runs").iterdir() if path != checkpoint.parent)
+    (stranger / "result.json").unlink()
+    shutil.copy(checkpoint, stranger)
+    said = gone_on(warm, tmp_path, right).said
+    assert [text for text in said if f"{stranger / 'checkpoint.pt'} is damaged: it is that of run" in text]
+
+
+@pytest.mark.parametrize("lost", [["studies"], ["cells"], ["studies", "cells"]])
+def test_draws_that_are_lost_are_drawn_again(
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, lost: list[str]
+) -> None:
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    for name in lost:
+        shutil.rmtree(tmp_path / "results" / name)
+    said = gone_on(warm, tmp_path, right).said
+    assert len(said) == (2 if lost == ["studies"] else 0)  # a ledger may come later than its study
+
+
+@pytest.mark.parametrize("key", ["param_value_internal", "values"])
+def test_a_journal_that_contradicts_ledger_or_results_is_built_anew(
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, key: str
+) -> None:
+    """Intact, with the checksums that it should have, and another number in a draw or in a value."""
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    path = min(tmp_path.glob("results/studies/*.log"))
+    logs = Journal(path).read_logs(0)
+    log = next(log for log in logs if log.get(key))
+    log[key] = [0.999] if key == "values" else log[key] * 1.001
+    forged = Journal(path, anew=True)
+    forged.append_logs(logs)
+    forged.flush()
+    (said,) = gone_on(warm, tmp_path, right).said
+    told = "the value of a trial is not that of its result" if key == "values" else "its draws are not those"
+    assert f"{path} is damaged: {told}" in said
+    assert path.with_name(path.name + ".damaged").exists()
+
+
+def test_what_is_drawn_next_follows_the_results_and_not_the_journal(
+    tmp_path: Path, warm: Warm, right: Unbroken
+) -> None:
+    """Half the budget first, then every value in the journal turned upside down, then the whole budget."""
+    assert warm.run(attempt, tmp_path, (*CHANGES, "tuning.trials=2")).value.complete
+    path = next(tmp_path.glob("results/studies/digits.mlp.bop-*.log"))
+    logs = Journal(path).read_logs(0)
+    for log in logs:
+        if log.get("values"):
+            log["values"] = [1 - log["values"][0]]
+    forged = Journal(path, anew=True)
+    forged.append_logs(logs)
+    forged.flush()
+    assert warm.run(attempt, tmp_path, CHANGES).value.complete
+    ledger = "cells/digits.mlp.bop.json"
+    assert read_json(tmp_path / "results" / ledger) == right.records[ledger]
+
+
+def test_a_line_of_a_journal_is_intact_or_named(tmp_path: Path, place: Path, right: Unbroken) -> None:
+    path = tmp_path / min(place.glob("results/studies/*.log")).name
+    whole = min(place.glob("results/studies/*.log")).read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(whole)
+    logs, chosen = Journal(path).read_logs(0), random.Random(0)
+    for position in chosen.sample(range(len(whole)), 500):
+        path.write_bytes(
+            whole[:position] + bytes([whole[position] ^ 1 << chosen.randrange(8)]) + whole[position + 1 :]
+        )
+        try:
+            found = Journal(path).read_logs(0)
+        except DamagedRecord as error:
+            assert error.path == path
+            continue
+        assert found == logs[: len(found)] and len(found) >= len(logs) - 1  # the last line has lost its end
+    for order in ([*lines[:2], *lines[3:]], [lines[1], lines[0], *lines[2:]], [*lines[:3], *lines[2:]]):
+        path.write_bytes(b"".join(order))
+        with pytest.raises(DamagedRecord, match="does not match its checksum"):
+            Journal(path)
+
+
+def test_optuna_itself_reads_the_journal(place: Path, right: Unbroken) -> None:
+    path = next(place.glob("results/studies/digits.mlp.bop-*.log"))
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    ledger = read_json(place / "results" / "cells" / "digits.mlp.bop.json")
+    trials = optuna.load_study(study_name="digits.mlp.bop", storage=storage).trials
+    assert all(
+        trial.params.items() <= entry["hypers"].items()
+        for trial, entry in zip(trials, ledger["tuning"], strict=True)
+    )
+    assert max(trial.value for trial in trials if trial.value is not None) == ledger["winner"]["value"]
+
+
+@pytest.mark.parametrize("pattern", [*UNFINISHED, "runs/*/result.json"])
+def test_a_kill_while_damage_is_mended(
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, pattern: str
+) -> None:
+    for at in (12, 16, 20, 24, 28, 34):  # what is damaged is looked at among the first calls
+        shutil.rmtree(tmp_path)
+        shutil.copytree(unfinished, tmp_path)
+        damage(tmp_path / "results", pattern, half)
+        assert warm.run(attempt, tmp_path, CHANGES, Trouble(at)).code == -9
+        gone_on(warm, tmp_path, right)
+
+
+# ---- the reader of the report
+
+
+def what_is_read(folder: Path) -> dict[tuple[Any, ...], Any]:
+    """Every planned run, as the report sees it."""
+    records = read_records(folder)
+    return {
+        (run.cell.name, run.number, run.seed): (run.status, run.reason, repr(run)) for run in records.runs
+    } | {("data", name): repr(value) for name, value in records.data.items()}
+
+
+def test_the_report_reads_the_right_value_or_names_the_file(
+    tmp_path: Path, place: Path, right: Unbroken
+) -> None:
+    """One flipped bit at a time, anywhere in any file."""
+    folder = tmp_path / "results"
+    shutil.copytree(place / "results", folder)
+    before, chosen = what_is_read(folder), random.Random(0)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    assert len(files) > 50
+    noticed = 0
+    for path in files:
+        whole = path.read_bytes()
+        for position in sorted(chosen.sample(range(len(whole)), min(8, len(whole)))):
+            content = bytearray(whole)
+            content[position] ^= 1 << chosen.randrange(8)
+            path.write_bytes(content)
+            try:
+                after = what_is_read(folder)
+            except DamagedRecord as error:
+                assert error.path == path
+                noticed += 1
+                continue
+            changed = {key for key in before if before[key] != after[key]}
+            for key in changed:
+                assert path.name in str(after[key]), (path, position, after[key])
+            noticed += bool(changed)
+        path.write_bytes(whole)
+    assert noticed > 100 and what_is_read(folder) == before
+
+
+@pytest.mark.parametrize("pattern", [p for p in FINISHED if p not in ("plan.json", "studies/*.log")])
+def test_an_exchanged_file_is_never_read_as_its_own(
+    tmp_path: Path, place: Path, right: Unbroken, pattern: str
+) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(place / "results", folder)
+    before = what_is_read(folder)
+    path = damage(folder, pattern, exchanged)
+    if path is None:
+        return
+    after = what_is_read(folder)
+    for key in {key for key in before if before[key] != after[key]}:
+        assert path.name in str(after[key])

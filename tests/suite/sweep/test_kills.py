@@ -1,0 +1,107 @@
+"""kill -9 at any instant, then the same command: the records are those of an unbroken sweep.
+
+`make torture` does the same at every instant.
+"""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.support.attempts import (
+    RANDOM,
+    TPE,
+    Trouble,
+    Unbroken,
+    attempt_with_workers,
+    finished,
+    leftovers,
+    problems,
+    records_of,
+    unbroken,
+)
+from tests.support.warm import Warm
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory):
+    process = Warm(tmp_path_factory.mktemp("warm"))
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def rights(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Unbroken]:
+    changes = {"random": RANDOM, "tpe": TPE}
+    return {name: unbroken(warm, tmp_path_factory.mktemp(name), changes[name]) for name in changes}
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize(
+    "kinds",
+    [("write",), ("rename",), ("open", "remove", "mkdir")],
+    ids=["in the middle of a write", "before a file has its name", "between two files"],
+)
+def test_a_kill_at_an_exact_instant(
+    tmp_path: Path, warm: Warm, rights: dict[str, Unbroken], sampler: str, kinds: tuple[str, ...]
+) -> None:
+    """For every kind of file, with one sampler or the other; and once more, anywhere, when it goes on."""
+    right, chosen = rights[sampler], random.Random(sampler)
+    like: dict[str, list[int]] = {}
+    for number, call in enumerate(right.calls, 1):
+        if call.split()[0] in kinds:
+            like.setdefault(call, []).append(number)
+    mine = sorted(like)[sampler == "tpe" :: 2]
+    assert len(mine) >= 5
+    for call in mine:
+        again = Trouble(chosen.randrange(1, len(right.calls)))
+        assert problems(warm, tmp_path, right, Trouble(chosen.choice(like[call])), again) == []
+
+
+def test_the_coordinator_is_killed_while_its_workers_train(
+    tmp_path: Path, warm: Warm, rights: dict[str, Unbroken]
+) -> None:
+    """They end with it, wherever they are, and leave their runs to the next."""
+    codes = [warm.run(attempt_with_workers, tmp_path, TPE, (), at).code for at in (2, 3, 2, 4, 3, 5, 4, 6)]
+    assert codes[:3] == [-9, -9, -9]
+    ended = warm.run(attempt_with_workers, tmp_path, TPE)
+    assert ended.code == 0 and ended.value.complete, ended
+    folder = tmp_path / "results"
+    assert records_of(folder) == rights["tpe"].records and leftovers(folder) == []
+
+
+WORKERS_END = '''
+"""Executed by every worker when it starts: the first of them die at these calls."""
+import os
+from pathlib import Path
+from optimizers.core import WeightRule, method, sign
+from tests.support.instants import Instants, kill
+
+HERE = Path(__file__).parent
+for number in (20, 31, 150, 180, 210, 240):  # a run takes some 125 calls, and may be lost but twice
+    try:
+        os.close(os.open(HERE / f"dies at {number}", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        continue
+    Instants(HERE / "results", number, kill).watch()
+    break
+
+@method(paper="https://example.org")
+def unused() -> WeightRule:
+    """A plugin has to have a method."""
+    return WeightRule(sign, sign, lambda params: None)
+'''
+
+
+def test_workers_are_killed_at_exact_instants(
+    tmp_path: Path, warm: Warm, rights: dict[str, Unbroken]
+) -> None:
+    """The coordinator lives, and gives their runs to others."""
+    (tmp_path / "plugin.py").write_text(WORKERS_END)
+    ended = warm.run(attempt_with_workers, tmp_path, TPE, (str(tmp_path / "plugin.py"),))
+    assert ended.code == 0 and ended.value.complete, ended
+    lost = [text for text in ended.value.said if "its worker died (exit code -9" in text]
+    assert len(lost) >= 3 and len(lost) == len(ended.value.said)
+    folder = tmp_path / "results"
+    assert records_of(folder) == rights["tpe"].records and leftovers(folder) == []
+    assert len(finished(folder)) == 5

@@ -1,0 +1,373 @@
+"""One run: the same trial gives the same bits, interrupted or not, and what goes wrong is said."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from optimizers import METHODS
+from optimizers.bop import Bop
+from optimizers.core import Method, Timed, WeightRule, sign
+from suite.data import TestSetGuard, load_splits
+from suite.experiment.trial import Trial
+from suite.machine import preemption
+from suite.machine.preemption import Preempted
+from suite.machine.random_keys import seed_draws
+from suite.models.blocks.layers import BinaryLinear
+from suite.records.run import RunFolder
+from suite.training.checkpoint import load_checkpoint, save_checkpoint
+from suite.training.evaluate import assert_binary, evaluate, reestimate_batch_norm
+from suite.training.loop import optimizers_of, train
+from tests.support.tiny import CPU, in_memory, tiny_trial
+
+
+class Interrupted(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def interrupt_after(epoch: int):
+    def on_epoch(line: dict) -> None:
+        if line["epoch"] == epoch:
+            raise Interrupted
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("method", ["bop", "latent-adam", "bayes-binn", "prob-bop", "diode"])
+def test_the_same_trial_gives_the_same_bits(tmp_path: Path, method: str) -> None:
+    trial = tiny_trial(tmp_path, method, "final", 7, f"methods=[{method}]")
+    first = train(trial, RunFolder(tmp_path / "a"), CPU)
+    torch.manual_seed(1234)  # the global generator must not matter
+    second = train(trial, RunFolder(tmp_path / "b"), CPU)
+    assert first["digest"] == second["digest"]
+    other = tiny_trial(tmp_path, method, "final", 8, f"methods=[{method}]")
+    assert train(other, RunFolder(tmp_path / "c"), CPU)["digest"] != first["digest"]
+
+
+OPTIONS = [
+    "decay: {lr: {cosine: 0.0}}",
+    "binarize: stochastic",
+    "binarize: ede, real_until: 0.5",
+    "transform: recu, freeze: 0.001, dampen: 0.1",
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [*((name, "") for name in METHODS), *(("latent-adam", o) for o in OPTIONS)]
+)
+def test_a_run_stopped_in_mid_epoch_ends_like_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, options: str
+) -> None:
+    trial = tiny_trial(tmp_path, method, "final", 7, f"methods=[{{name: {method}, {options}}}]")
+    unbroken = train(trial, RunFolder(tmp_path / "a"), CPU)
+    broken = RunFolder(tmp_path / "b")
+    for step in (2, 7):  # of 12: in the middle of the first epoch, and before the last step of the second
+        with monkeypatch.context() as patch:
+            patch.setattr(preemption, "requested", lambda step=step: broken.step == step)
+            with pytest.raises(Preempted, match=f"after step {step} of 12"):
+                train(trial, broken, CPU)
+    seen: list[int] = []
+    resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
+    assert seen == [2, 3]  # the first epoch came from the checkpoint
+    assert resumed["digest"] == unbroken["digest"]
+    without_times = [[{k: v for k, v in line.items() if "seconds" not in k} for line in lines_of(run)]
+                     for run in (broken, RunFolder(tmp_path / "a"))]  # fmt: skip
+    assert without_times[0] == without_times[1]
+    assert not list(broken.path.glob("checkpoint*"))
+
+
+@pytest.mark.parametrize("look", [5, 20, 21, 25, 26])
+def test_a_run_stopped_in_evaluation_or_reestimation_ends_like_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    # It looks after each of 4 steps and before the one batch of evaluation, so 5 times in each of 4 epochs;
+    # then before 4 batches of the re-estimation, one of validation and one of the test set: 26 times.
+    trial = tiny_trial(
+        tmp_path, "latent-adam", "final", 7, "train.reestimate_batch_norm=true", "train.epochs=4"
+    )
+    unbroken = train(trial, RunFolder(tmp_path / "a"), CPU)
+    broken, looks = RunFolder(tmp_path / "b"), itertools.count(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(preemption, "requested", lambda: next(looks) == look)
+        with pytest.raises(Preempted, match="of 16, and saved"):
+            train(trial, broken, CPU)
+    assert train(trial, broken, CPU)["digest"] == unbroken["digest"]
+    assert broken.flips(broken.whole() or {}).shape == (16, 2)
+
+
+def test_a_run_killed_while_it_looks_at_an_epoch_ends_like_an_unbroken_one(tmp_path: Path) -> None:
+    trial = tiny_trial(tmp_path, "bop", "final", 7)
+    unbroken = train(trial, RunFolder(tmp_path / "a"), CPU)
+    broken = RunFolder(tmp_path / "b")
+    for epoch in (1, 3):
+        with pytest.raises(Interrupted):
+            train(trial, broken, CPU, checkpoint_every=0.0, on_epoch=interrupt_after(epoch))
+    seen: list[int] = []
+    resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
+    assert seen == [3] and resumed["digest"] == unbroken["digest"]
+
+
+def test_the_checkpoint_of_another_version_is_not_read(tmp_path: Path) -> None:
+    trial = tiny_trial(tmp_path)
+    run = RunFolder(tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("suite.training.checkpoint.FORMAT", 1)
+        with pytest.raises(Interrupted):
+            train(trial, run, CPU, checkpoint_every=0.0, on_epoch=interrupt_after(2))
+    seen: list[int] = []
+    train(trial, run, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
+    assert seen == [1, 2, 3]
+    assert run.notes == ["the checkpoint is that of another version of flipbench; the run begins anew"]
+
+
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"epoch": 1})
+    save_checkpoint(tmp_path, {"epoch": 2})
+    newest = tmp_path / "checkpoint.pt"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert load_checkpoint(tmp_path) == {"epoch": 1}
+    assert (tmp_path / "checkpoint.pt.damaged").exists() and not newest.exists()
+
+
+def test_no_checkpoint_is_no_state(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path) is None
+
+
+def test_the_record_of_a_final_run(tmp_path: Path) -> None:
+    trial = tiny_trial(tmp_path, "latent-adam", "final")
+    run = RunFolder(tmp_path / "run")
+    result = train(trial, run, CPU)
+    assert set(result["files"]) == {
+        "trial.json",
+        "environment.json",
+        "epochs.jsonl",
+        "flips.npz",
+        "test_correct.npy",
+    }
+    assert result["status"] == "done" and run.result() == json.loads(json.dumps(result))
+    assert result["bytes_per_binary_weight"]["stored"] == 4.0
+    assert result["bytes_per_binary_weight"]["optimizer"] == pytest.approx(8.0, abs=0.01)  # two moments
+    right = np.unpackbits(np.load(run.path / "test_correct.npy"))
+    assert right.sum() / 360 == result["scores"]["test_top1"]
+    flips = np.load(run.path / "flips.npz")["flips"]
+    lines = lines_of(run)
+    assert flips.shape == (result["steps"], 2) == (lines[-1]["step"], 2)
+    assert [line["flips"]["flips"] for line in lines] == flips.reshape(3, -1, 2).sum(1).tolist()
+    assert lines[-1]["val_top1"] == result["scores"]["val_top1"]
+    assert sum(layer["weights"] for layer in result["layers"]) == result["binary_weights"] == 64 * 16 + 160
+
+
+def test_tuning_cannot_reach_the_test_set(tmp_path: Path) -> None:
+    result = train(tiny_trial(tmp_path, stage="tune"), RunFolder(tmp_path / "run"), CPU)
+    assert not [name for name in result["scores"] if name.startswith("test")]
+    with pytest.raises(TestSetGuard):
+        _ = load_splits("digits", {}, with_test=False).test
+
+
+def lines_of(run: RunFolder) -> list[dict]:
+    result = run.result()
+    assert result is not None
+    return run.epochs(result)
+
+
+def plugged(name: str, rule: WeightRule) -> Method:
+    return Method(name, "https://example.org", "For a test.", {}, lambda: rule)
+
+
+def trial_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: WeightRule, *changes: str) -> Trial:
+    monkeypatch.setitem(METHODS, "plugged", plugged("plugged", rule))
+    return tiny_trial(tmp_path, "plugged", "final", 7, "methods=[plugged]", *changes)
+
+
+def test_nan_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A latent weight that becomes NaN in step 6 of 4 + 4 + 4: sign would hide it, the record does not."""
+
+    class Explodes(torch.optim.SGD):
+        steps = 0
+
+        def step(self, closure=None):  # type: ignore[override]
+            super().step()
+            Explodes.steps += 1
+            if Explodes.steps == 6:
+                self.param_groups[0]["params"][0].data[0, 0] = math.nan
+
+    rule = WeightRule(lambda w: w, METHODS["latent-sgd"]().read, lambda params: Explodes(params, lr=0.1))
+    result = train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+    assert result["status"] == "diverged"
+    assert 4 < result["diverged_at_step"] <= 8
+    assert result["epochs"] == 1 and len(lines_of(RunFolder(tmp_path / "run"))) == 1
+    assert result["scores"]["val_top1"] == result["scores"]["test_top1"] == 0.1
+    assert result["scores"]["val_loss"] == pytest.approx(math.log(10))
+
+
+def test_a_run_that_diverges_frees_its_place_within_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is NaN from step 3 of 10 on; with a look every 2 steps the fifth is never made."""
+    steps = 0
+
+    class Explodes(torch.optim.SGD):
+        def step(self, closure=None):  # type: ignore[override]
+            nonlocal steps
+            steps += 1
+            if steps == 2:
+                self.param_groups[0]["params"][-1].data.fill_(math.nan)
+
+    monkeypatch.setattr("suite.training.loop.LOOK_EVERY", 2)
+    rule = WeightRule(lambda w: w, lambda w: w, lambda params: Explodes(params, lr=0.1))
+    trial = trial_with(tmp_path, monkeypatch, rule, "train.batch_size=20")
+    result = train(trial, RunFolder(tmp_path / "run"), CPU)
+    assert steps == 4 and result["diverged_at_step"] == 3 and result["status"] == "diverged"
+
+
+def test_bfloat16_is_another_arithmetic_for_the_same_network(tmp_path: Path) -> None:
+    """Matrix products are rounded; parameters, optimizer state and the loss stay float32."""
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        seen: list[torch.dtype] = []
+
+        def watch(module: nn.Module, inputs: tuple, output: torch.Tensor, seen=seen) -> None:
+            seen.append(output.dtype)
+
+        hook = nn.modules.module.register_module_forward_hook(watch)
+        try:
+            trial = tiny_trial(tmp_path, "latent-adam", "tune", 7, f"train.precision={precision}")
+            results[precision] = train(trial, RunFolder(tmp_path / precision), CPU)
+        finally:
+            hook.remove()
+        assert (torch.bfloat16 in seen) == (precision == "bfloat16")
+    exact, rounded = (results[precision]["scores"]["val_loss"] for precision in results)
+    assert exact != rounded and rounded == pytest.approx(exact, rel=0.2)
+    sizes = [result["bytes_per_binary_weight"] for result in results.values()]
+    assert sizes[0] == sizes[1]
+
+
+def test_an_average_that_is_lost_is_a_result_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bop's weights stay -1/+1 whatever becomes of its average, and the loss stays finite."""
+
+    class Forgets(Bop):
+        def step(self, closure=None):  # type: ignore[override]
+            super().step()
+            weight = self.param_groups[0]["params"][0]
+            self.state[weight]["average"][0, 0] = math.inf
+
+    rule = WeightRule(METHODS["bop"]().start, METHODS["bop"]().read, lambda params: Forgets(params))
+    result = train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+    assert result["status"] == "diverged" and result["diverged_at_step"] == 4 and result["epochs"] == 0
+
+
+def test_real_weights_cannot_pass_for_binary_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = WeightRule(lambda w: w, lambda w: w, lambda params: torch.optim.SGD(params, lr=0.1))
+    with pytest.raises(AssertionError, match=r"-1/\+1"):
+        train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+
+
+def test_a_scheduled_hyperparameter_arrives_in_every_step(tmp_path: Path) -> None:
+    """Bop with gamma falling to zero from the start flips less and less; constant gamma does not stop."""
+    runs = {}
+    for name, decay in (("constant", "{}"), ("decayed", "{gamma: {exponential: 1.0e-6}}")):
+        trial = tiny_trial(tmp_path, "bop", "tune", 7, f"methods.0.decay={decay}", "train.epochs=8")
+        run = RunFolder(tmp_path / name)
+        train(trial, run, CPU)
+        runs[name] = [sum(line["flips"]["flips"]) for line in lines_of(run)]
+    assert runs["decayed"][-1] < 0.2 * runs["constant"][-1]
+
+
+def test_the_time_arrives_in_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who ask are told before the forward pass: the epoch from 1, the progress from 0 to below 1."""
+    told: list[tuple[int, float, float]] = []
+
+    class Reads(Timed):
+        def forward(self, weight: Tensor) -> Tensor:
+            return sign(weight)
+
+    class Asks(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:
+            (group,) = self.param_groups
+            told.append((group["epoch"], group["progress"], read.progress))
+
+    read = Reads()
+    rule = WeightRule(
+        sign, read, lambda params: Asks([dict(params=list(params), epoch=0, progress=-1.0)], 0.1), deploy=sign
+    )
+    train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+    assert told == [(1 + step // 4, step / 12, step / 12) for step in range(12)]
+
+
+@pytest.mark.parametrize("drawn", [1, 3])
+def test_what_is_drawn_in_a_step_is_a_matter_of_seed_and_step_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: int
+) -> None:
+    draws: list[float] = []
+
+    class Draws(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:
+            draws.append(torch.rand(drawn)[0].item())
+
+    rule = WeightRule(sign, lambda weight: weight, lambda params: Draws(params, 0.1))
+    train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
+    seed_draws(CPU, 7, "step", 11)
+    assert len(set(draws)) == 12 and draws[11] == torch.rand(1).item()
+
+
+def test_scores_do_not_depend_on_the_evaluation_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_splits("digits", {}, with_test=False)
+    torch.manual_seed(0)
+    rule = METHODS["bop"]()
+    model = nn.Sequential(nn.Flatten(), BinaryLinear(rule, 64, 10), nn.BatchNorm1d(10))
+    scores = []
+    for size in (7, 64, 1000):
+        monkeypatch.setattr("suite.data.feed.MANY", size)
+        scores.append(evaluate(model, data.val, "val")[0])
+    logits = model(in_memory(data.val).pixels.float() / 127.5 - 1)
+    assert {s["val_top1"] for s in scores} == {float((logits.argmax(1) == data.val.labels).double().mean())}
+    ranks = (logits > logits.gather(1, data.val.labels[:, None])).sum(1)
+    assert {s["val_top5"] for s in scores} == {float((ranks < 5).double().mean())}
+    assert len({round(s["val_loss"], 5) for s in scores}) == 1
+
+
+def test_batch_norm_is_reestimated_as_a_plain_average() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3))
+    batches = [(torch.randn(20, 3) + 5, torch.zeros(20)) for _ in range(4)]
+    reestimate_batch_norm(model, batches)
+    mean = torch.stack([x.mean(0) for x, _ in batches]).mean(0)
+    variance = torch.stack([x.var(0) for x, _ in batches]).mean(0)
+    assert torch.allclose(model[0].running_mean, mean)  # type: ignore[arg-type]
+    assert torch.allclose(model[0].running_var, variance)  # type: ignore[arg-type]
+    assert model[0].momentum == 0.1
+
+
+def test_the_switch_reestimates_batch_norm(tmp_path: Path) -> None:
+    trials = [
+        tiny_trial(tmp_path, "bop", "tune", 7, f"train.reestimate_batch_norm={switch}")
+        for switch in ("false", "true")
+    ]
+    off, on = (train(trial, RunFolder(tmp_path / trial.run_id), CPU) for trial in trials)
+    assert off["scores"]["val_loss"] != on["scores"]["val_loss"]
+
+
+def test_every_parameter_has_exactly_one_owner() -> None:
+    rule = METHODS["bop"]()
+    model = nn.Sequential(BinaryLinear(rule, 4, 4), nn.BatchNorm1d(4))
+    weights, real = optimizers_of(model, rule, 0.01)
+    assert [p.shape for p in weights.param_groups[0]["params"]] == [(4, 4)]
+    assert len(real.param_groups[0]["params"]) == 2
+    forgetful = WeightRule(rule.start, rule.read, lambda params: rule.optimizer(list(params)[:1]))
+    two = nn.Sequential(BinaryLinear(forgetful, 4, 4), BinaryLinear(forgetful, 4, 4), nn.BatchNorm1d(4))
+    with pytest.raises(ValueError, match="exactly one"):
+        optimizers_of(two, forgetful, 0.01)
+
+
+def test_binary_layers_are_asserted() -> None:
+    model = nn.Sequential(BinaryLinear(METHODS["bop"](), 4, 4))
+    assert_binary(model)
+    model[0].weight.data[0, 0] = 0.5  # type: ignore[index]
+    with pytest.raises(AssertionError, match="0 computes"):
+        assert_binary(model)

@@ -1,0 +1,138 @@
+"""Several processes that train one network: what they compute is what one process computes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from suite.data import feed
+from suite.experiment.trial import Trial
+from suite.records.run import RunFolder
+from suite.training.loop import train
+from suite.training.ranks import ALONE, Ranks, RanksError, in_turn, only_the_first_part_counts
+from tests.support.paths import ROOT
+from tests.support.tiny import CPU, tiny_trial
+from tests.support.together import EVALUATED
+
+METHODS = ("bop", "latent-adam", "bayes-binn")
+CONVOLUTIONS = "tasks.0.model={name: convnet, channels: 8, dense: 32}"
+LONGER = "tasks.0.data.train_limit=1000"
+TRAINED = ("train.epochs=1", "train.batch_size=40", LONGER, CONVOLUTIONS)  # 25 steps
+
+
+@pytest.fixture(autouse=True)
+def evaluation_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "MANY", EVALUATED)
+
+
+def a_trial(folder: Path, method: str, parts: int) -> Trial:
+    changes = (f"methods=[{method}]", f"train.batch_parts={parts}", *TRAINED)
+    return tiny_trial(folder, method, "final", 3, *changes)
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records of trials that two processes have trained together, in a folder for each name."""
+    folder = tmp_path_factory.mktemp("together")
+    trials = {f"{method}-{parts}": a_trial(folder, method, parts) for method in METHODS for parts in (2, 1)}
+    (folder / "trials.json").write_text(json.dumps({name: t.as_dict() for name, t in trials.items()}))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*torchrun, "-m", "tests.support.together", str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_give_the_bits_of_one_that_computes_both_parts(
+    tmp_path: Path, two_processes: Path, method: str
+) -> None:
+    alone = train(a_trial(tmp_path, method, 2), RunFolder(tmp_path / "alone"), CPU)
+    together = RunFolder(two_processes / f"{method}-2").whole()
+    assert together and together["digest"] == alone["digest"]
+    assert RunFolder(two_processes / f"{method}-2").environment()["processes"] == 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_that_share_a_part_flip_the_weights_that_one_process_flips(
+    tmp_path: Path, two_processes: Path, method: str
+) -> None:
+    run = RunFolder(tmp_path / "alone")
+    alone = train(a_trial(tmp_path, method, 1), run, CPU)
+    shared = RunFolder(two_processes / f"{method}-1")
+    together = shared.whole()
+    assert together
+    # Sums over halves of a batch are rounded otherwise than a sum over all of it: not the same bits.
+    np.testing.assert_array_equal(shared.flips(together)[:20], run.flips(alone)[:20])
+    assert run.flips(alone)[:20].sum() > 20
+    assert together["scores"]["test_loss"] == pytest.approx(alone["scores"]["test_loss"], rel=1e-3)
+
+
+def test_batch_norm_sees_one_part_at_a_time(tmp_path: Path) -> None:
+    whole, parts = (
+        train(a_trial(tmp_path, "bop", n), RunFolder(tmp_path / f"{n}"), CPU)["digest"] for n in (1, 2)
+    )
+    assert whole != parts
+
+
+@pytest.mark.parametrize(
+    ("processes", "parts", "expected"),
+    [
+        (1, 1, [[(0, 24)]]),
+        (1, 3, [[(0, 8), (8, 16), (16, 24)]]),
+        (2, 4, [[(0, 6), (6, 12)], [(12, 18), (18, 24)]]),
+        (2, 2, [[(0, 12)], [(12, 24)]]),
+        (4, 2, [[(0, 6)], [(6, 12)], [(12, 18)], [(18, 24)]]),
+    ],
+)
+def test_a_batch_is_dealt_out_once(processes: int, parts: int, expected: list) -> None:
+    dealt = [Ranks(rank, processes).slices(24, parts) for rank in range(processes)]
+    assert [[(part.start, part.stop) for part in mine] for mine in dealt] == expected
+
+
+@pytest.mark.parametrize(
+    ("processes", "batch", "parts", "words"),
+    [
+        (1, 10, 3, "a batch of 10 has no 3 equal parts"),
+        (2, 30, 3, "3 parts cannot be dealt to 2 processes evenly"),
+        (4, 6, 2, "a batch of 6 cannot be dealt to 4 processes evenly"),
+    ],
+)
+def test_what_cannot_be_dealt_out_is_refused(processes: int, batch: int, parts: int, words: str) -> None:
+    with pytest.raises(RanksError, match=words):
+        Ranks(0, processes).slices(batch, parts)
+
+
+def test_only_the_first_part_moves_the_running_statistics() -> None:
+    norm = nn.BatchNorm1d(3)
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    before = norm.running_mean
+    assert isinstance(before, Tensor)
+    before = before.clone()
+    with only_the_first_part_counts(norm, 1):
+        normalized = norm(x)
+    assert norm.running_mean is not None and norm.running_mean.equal(before)
+    assert normalized.mean(0).abs().max() < 1e-6  # by the statistics of this part all the same
+    with only_the_first_part_counts(norm, 0):
+        norm(x)
+    assert not norm.running_mean.equal(before)
+
+
+def test_what_was_dealt_in_turn_is_put_together_in_order() -> None:
+    class Three(Ranks):
+        def gather(self, value: object) -> list:
+            return [[0, 3, 6], [1, 4], [2, 5]]
+
+    assert in_turn([], Three(0, 3)) == list(range(7))
+    assert in_turn("abc", ALONE) == list("abc")

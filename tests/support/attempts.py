@@ -1,0 +1,234 @@
+"""Tiny sweeps that run into trouble at a chosen call, and all that must hold of them then and in the end."""
+
+import errno
+import functools
+import hashlib
+import itertools
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from suite.data import Splits
+from suite.data.held import splits_on
+from suite.experiment.trial import Trial
+from suite.machine.errors import UserError
+from suite.records.files import canonical, read_json
+from suite.records.run import RunFolder
+from suite.sweep.coordinator import Sweep, prepare_folder
+from suite.sweep.pool import LocalPool, Machine, Pool
+from suite.sweep.worker import Report, run_once
+from tests.support.instants import Instants, fail, kill
+from tests.support.tiny import CPU, tiny_plan
+from tests.support.warm import Warm
+
+BOP = ("methods=[bop]", "train.epochs=2", "seeds=1")
+RANDOM = (*BOP, "tuning.trials=2")
+TPE = (*BOP, "tuning.trials=4", "tuning.sampler=tpe", "tuning.at_once=2")
+
+# ---- one attempt, in a process of its own
+
+
+class Trouble(NamedTuple):
+    """What happens at which call that writes: a kill, or an error; and all but EIO last."""
+
+    at: int
+    error: int = 0  # 0: a kill
+
+    def __str__(self) -> str:
+        return f"{errno.errorcode[self.error] if self.error else 'a kill'} at call {self.at}"
+
+
+class Outcome(NamedTuple):
+    """How a sweep ended that was not killed: is it complete, what was said, stopped it, was written."""
+
+    complete: bool
+    said: list[str]
+    stopped: str
+    calls: list[str]
+
+
+class InlinePool:
+    """One slot, in the coordinator's own process, that writes a checkpoint after every epoch."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+
+    @property
+    def free(self) -> int:
+        return not self.reports
+
+    def submit(self, folder: Path, trial: Trial) -> None:
+        self.reports.append(run_once(folder, trial, CPU, 0.0, self.reports.append))
+
+    def listen(self, timeout: float | None) -> list[Report]:
+        reports, self.reports = self.reports, []
+        return reports
+
+    def lend(self, data: Mapping[str, object], splits: Splits) -> str:
+        return ""
+
+    def stop(self, seconds: float) -> list[Report]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+def attempt(place: Path, changes: tuple[str, ...], trouble: Trouble | None = None) -> Outcome:
+    """The sweep in place/results, begun or gone on with, in this process alone."""
+    strike = None
+    if trouble:
+        strike = functools.partial(fail, trouble.error) if trouble.error else kill
+    lasting = trouble is not None and trouble.error not in (0, errno.EIO)
+    instants = Instants(place / "results", trouble.at if trouble else 0, strike, lasting).watch()
+    return _sweep(place, changes, InlinePool(), instants.calls)
+
+
+def attempt_with_workers(
+    place: Path, changes: tuple[str, ...], plugins: tuple[str, ...] = (), die_at: int = 0
+) -> Outcome:
+    """The same with the real pool of two workers, forks of this process that execute the plugins.
+
+    The coordinator dies of report number `die_at`, counted from 1.
+    """
+    fork = multiprocessing.get_context("fork")
+    multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
+    forkserver.ensure_running = lambda: None
+    with LocalPool(Machine(("cpu", "cpu"), checkpoint_every=0.0), plugins) as pool:
+        return _sweep(place, changes, pool, [], die_at)
+
+
+def _sweep(place: Path, changes: tuple[str, ...], pool: Pool, calls: list[str], die_at: int = 0) -> Outcome:
+    plan, folder = tiny_plan(place, *changes), place / "results"
+    record = splits_on(CPU, canonical(dict(plan.cells[0].data)), False).record
+    epochs = os.open(place / "epochs", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    said: list[str] = []
+    reports = itertools.count(1)
+
+    def on_report(report: Report, trial: Trial) -> None:
+        if next(reports) == die_at:
+            kill(place)
+        if report.kind == "epoch":
+            os.write(epochs, b".")
+        elif report.text:
+            said.append(report.text)
+
+    try:
+        said += prepare_folder(plan, folder, {"digits": record})
+        complete = Sweep(plan, folder, pool, on_report=on_report, on_note=said.append).run()
+        return Outcome(complete, said, "", calls)
+    except (OSError, UserError) as error:
+        return Outcome(False, said, str(error), calls)
+
+
+# ---- what must hold
+
+
+class Unbroken(NamedTuple):
+    """A sweep that nothing disturbed: its records, the calls by which it writes, the epochs it trains."""
+
+    changes: tuple[str, ...]
+    records: dict[str, Any]
+    calls: list[str]
+    epochs: int
+
+
+def unbroken(warm: Warm, place: Path, changes: tuple[str, ...]) -> Unbroken:
+    """Run the sweep without trouble in place/results."""
+    ended = warm.run(attempt, place, changes)
+    assert ended.code == 0 and ended.value.complete, ended
+    assert leftovers(place / "results") == []
+    calls = ended.value.calls
+    return Unbroken(changes, records_of(place / "results"), calls, (place / "epochs").stat().st_size)
+
+
+def problems(warm: Warm, place: Path, right: Unbroken, *troubles: Trouble) -> list[str]:
+    """Run into one trouble after the other, then to the end; all that is not as it must be. Empties place."""
+    found, folder = [], place / "results"
+    done: dict[str, tuple[int, bytes]] = {}
+    for trouble in troubles:
+        code, outcome = warm.run(attempt, place, right.changes, trouble)
+        if trouble.error and (code or not outcome.complete):
+            found += _badly_told(folder, outcome if code == 0 else str(outcome))
+        elif code not in (0, -9):
+            found.append(str(outcome))
+        found += [f"{path} is not whole" for path in half_files(folder)]
+        found += [f"{run} was done twice" for run in done if finished(folder).get(run) != done[run]]
+        done = finished(folder)
+    code, outcome = warm.run(attempt, place, right.changes)
+    if code or not outcome.complete or outcome.said:
+        found.append(f"at last: {outcome}")
+    else:
+        found += [f"{run} was done twice" for run in done if finished(folder)[run] != done[run]]
+        found += [] if records_of(folder) == right.records else ["other records"]
+        found += [f"{name} was left" for name in leftovers(folder)]
+    if (trained := (place / "epochs").stat().st_size) > right.epochs + len(troubles):
+        found.append(f"trained {trained} epochs of {right.epochs}")
+    shutil.rmtree(place)
+    place.mkdir()
+    return [f"{', '.join(map(str, troubles))}: {text}" for text in found]
+
+
+def _badly_told(folder: Path, outcome: Outcome | str) -> list[str]:
+    """A disk's trouble must stop the sweep with a message that names a file and what to do."""
+    told = outcome if isinstance(outcome, str) else outcome.stopped
+    named = f"cannot write {folder.resolve()}" in told or f"cannot write {folder}" in told
+    return [] if named and "the same command goes on from here" in told else [f"told: {told!r}"]
+
+
+def records_of(folder: Path) -> dict[str, Any]:
+    """What must not depend on what happened on the way: the digest of every run, plan and ledgers."""
+    runs = {path.name: RunFolder(path).whole() for path in sorted((folder / "runs").iterdir())}
+    others = [folder / "plan.json", *folder.glob("data/*.json"), *folder.glob("cells/*.json")]
+    return {
+        **{name: result and result["digest"] for name, result in runs.items()},
+        **{str(path.relative_to(folder)): read_json(path) for path in sorted(others)},
+    }
+
+
+def finished(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every result that is there: the file itself and its content. None may ever be written again."""
+    paths = sorted((folder / "runs").glob("*/result.json"))
+    return {path.parent.name: (path.stat().st_ino, path.read_bytes()) for path in paths}
+
+
+def half_files(folder: Path) -> list[str]:
+    """The files that are not what was to be written under their names."""
+    readers: dict[str, Callable[[Path], Any]] = {
+        "*.json": read_json,
+        "checkpoint*.pt": _read_checkpoint,
+        "*.npz": lambda path: np.load(path)["flips"],
+        "*.npy": np.load,
+    }
+    half = []
+    for pattern, read in readers.items():
+        for path in folder.rglob(pattern):
+            try:
+                read(path)
+            except (ValueError, EOFError, OSError):
+                half.append(str(path.relative_to(folder)))
+    return half
+
+
+def _read_checkpoint(path: Path) -> None:
+    content = path.read_bytes()
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise ValueError
+
+
+KEPT = ("plan.json", ".lock", "data/*.json", "cells/*.json", "studies/*.log", "runs/*/.lock")
+KEPT_OF_RUNS = (*RunFolder.VOUCHED, "result.json")
+
+
+def leftovers(folder: Path) -> list[str]:
+    """The files that are no part of a finished experiment."""
+    patterns = [*KEPT, *(f"runs/*/{name}" for name in KEPT_OF_RUNS)]
+    kept = {path for pattern in patterns for path in folder.glob(pattern)}
+    there = {path for path in folder.rglob("*") if path.is_file()}
+    return sorted(str(path.relative_to(folder)) for path in there - kept)

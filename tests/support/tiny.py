@@ -1,0 +1,57 @@
+"""A tiny experiment on the embedded digits, for the tests that really train."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from suite.data import Images, StoredImages
+from suite.experiment.plan import Plan, make_plan
+from suite.experiment.spec import ExperimentFile
+from suite.experiment.trial import Trial
+
+SPEC = """
+version: 1
+summary: Tiny.
+tasks:
+  - {data: {name: digits, train_limit: 200}, model: {name: mlp, hidden: [16]}}
+methods: [bop, latent-adam]
+train: {epochs: 3, batch_size: 50}
+tuning: {trials: 3}
+seeds: 2
+"""
+
+
+def tiny_plan(folder: Path, *changes: str, text: str = SPEC) -> Plan:
+    """The plan of SPEC, changed as by `--set`."""
+    path = folder / "tiny.yaml"
+    path.write_text(text)
+    return make_plan(ExperimentFile(path, changes))
+
+
+def tiny_trial(folder: Path, method: str = "bop", stage: str = "tune", seed: int = 7, *changes: str) -> Trial:
+    """One trial of the tiny experiment at its published hyperparameters."""
+    cell = next(cell for cell in tiny_plan(folder, *changes).cells if cell.method == method)
+    return cell.trial(cell.published, seed, stage)
+
+
+def digests(runs: Path) -> dict[str, str]:
+    """run_id -> digest of every finished run."""
+    import json
+
+    return {
+        path.parent.name: json.loads(path.read_text())["digest"]
+        for path in sorted(runs.glob("*/result.json"))
+    }
+
+
+def in_memory(images: Images | StoredImages) -> Images:
+    """The images themselves, or the centres of those that stay on disk."""
+    if isinstance(images, Images):
+        return images
+    crops = images.centre_crops(range(len(images)))
+    return Images(crops.pixels.permute(0, 3, 1, 2), crops.labels)
+
+
+CPU = torch.device("cpu")
+Json = dict[str, Any]
