@@ -1,7 +1,7 @@
-"""`make bench`, or `python -m bench`: measure this machine with this code; the figures go to results/bench.
+"""`make bench`, or `python -m bench`: measure this machine with this code and write results/bench.
 
-Needs nothing but the project. Every figure is a median over rounds in which the variants take turns, so other
-work on the machine disturbs all of them alike; still, a quiet machine is a better one.
+It needs only the project. Every figure is a median over rounds in which the variants take turns, so that
+other work on the machine disturbs all of them alike. A quiet machine still gives better figures.
 """
 
 import socket
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.chart import draw
+from bench.chart import ratios
 from bench.machine import machine
 from bench.parts import PARTS
 from bench.race import Bench, Row
@@ -23,19 +23,19 @@ from suite.machine.environment import choose_device
 from suite.machine.errors import one_of
 
 QUICK_ROUNDS = 2
-WIDTH = 120  # of the tables where there is no terminal
+WIDTH = 120  # of the tables if the output is not a terminal
 
 
 def run(
     only: Annotated[list[str] | None, typer.Option(help=f"Parts to measure: {', '.join(PARTS)}.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each variant is timed.")] = 11,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which every variant is timed once.")] = 11,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes, to see that all parts run.")] = False,
-    results: Annotated[
-        Path, typer.Option(help="The folder that gets <host>/bench.csv, .md and .svg.")
-    ] = Path("results/bench"),
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes, to check that all parts run.")] = False,
+    results: Annotated[Path, typer.Option(help="The folder for <host>/bench.csv, .md and .svg.")] = Path(
+        "results/bench"
+    ),
 ) -> None:
-    """Measure the limits of this machine, the training step and everything around it."""
+    """Measure the limits of this machine, the training step, and everything around it."""
     names = only or list(PARTS)
     for name in names:
         if name not in PARTS:
@@ -55,7 +55,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.csv").write_text(as_csv(rows))
     (folder / "bench.md").write_text(as_markdown(rows, machine(bench.device)))
-    draw(rows, folder / "bench.svg")
+    (folder / "bench.svg").write_text(ratios(rows), encoding="utf-8")
     console.print(f"written to {folder}: bench.csv, bench.md, bench.svg")
 
 

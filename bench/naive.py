@@ -1,9 +1,9 @@
 """The yardstick: a training step as public PyTorch repositories of binarized networks write it.
 
-Every layer keeps a real copy beside its weight and overwrites the weight with its sign before each forward
-pass; activations go through a small autograd Function; tensors stay in torch's default layout and in float32;
-clipping and Bop walk over the tensors one by one. Network and start are those of the suite, and the forward
-pass and the gradients are the same numbers up to rounding: tests/bench/test_bench.py.
+Every layer keeps a real copy next to its weight and overwrites the weight with its sign before each forward
+pass. Activations go through a small autograd Function. Tensors stay in torch's default layout and in float32.
+Clipping and Bop visit the tensors one by one. Network and start are the suite's. A test holds that losses,
+gradients and weights are the same up to rounding (tests/bench/test_bench.py).
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def sign_without_zero(x: Tensor) -> Tensor:
 
 
 class SignOfActivation(torch.autograd.Function):
-    """Forward sign, backward the gradient where |x| <= 1."""
+    """The sign; backward, the gradient where |x| <= 1 and 0 elsewhere."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -41,9 +41,9 @@ class NaiveSign(nn.Module):
 
 
 class NaiveLayer(nn.Module):
-    """A linear or convolutional layer; its weight is the sign of `real` if a latent optimizer keeps that.
+    """A linear or convolutional layer. With a latent optimizer its weight is the sign of `real`.
 
-    padding: None if linear.
+    padding: None for a linear layer.
     """
 
     def __init__(self, stored: Tensor, padding: int | None) -> None:
@@ -61,7 +61,7 @@ class NaiveLayer(nn.Module):
 
 
 def naive_twin(model: nn.Sequential) -> nn.Sequential:
-    """The same network with the same start in naive layers; batch norm and pooling are torch's in both."""
+    """The same network at the same start in naive layers. Batch norm and pooling are shared with `model`."""
     twins: list[nn.Module] = []
     for module in model:
         if isinstance(module, BinaryLayer):
@@ -98,7 +98,7 @@ class NaiveLatentAdam:
 
 
 class NaiveBop(torch.optim.Optimizer):
-    """Bop as Algorithm 2 reads, tensor by tensor, with a mask."""
+    """Bop, step by step as in its Algorithm 2, one tensor after the other."""
 
     def __init__(self, weights: list[Tensor], gamma: float, threshold: float) -> None:
         super().__init__(weights, dict(gamma=gamma, threshold=threshold))

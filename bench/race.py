@@ -1,4 +1,4 @@
-"""Timing: the variants of a question take turns, round after round: what disturbs one disturbs all."""
+"""Timing: the variants take turns, round after round, so that a disturbance falls on all of them."""
 
 import statistics
 import time
@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from rich.progress import Progress
 
-LONG_ENOUGH = 0.02  # seconds of one sample: a shorter call is repeated
+LONG_ENOUGH = 0.02  # seconds of one sample; a shorter call is repeated
 
 
 class Row(NamedTuple):
-    """One measured number. `ratio`: how many times better than `baseline`. `share`: of a measured limit."""
+    """One measured number. `ratio`: how many times as fast as `baseline`. `share`: of a measured `limit`."""
 
     part: str
     case: str
@@ -48,10 +48,10 @@ class Race:
 
 @dataclass
 class Bench:
-    """How to measure: where, how often, how large; and the bar that shows how far it has come.
+    """How to measure: the device, the rounds, the sizes, and the bar that shows the progress.
 
-    What runs on the CPU is timed by the CPU time of this process, which other work on the machine disturbs
-    less than the time on the wall; what runs on other devices or in processes of its own, by the latter.
+    Work on the CPU is timed by the CPU time of this process, which other work on the machine disturbs less
+    than wall time. Work on other devices, and in other processes, is timed by wall time.
     """
 
     device: torch.device
@@ -60,11 +60,11 @@ class Bench:
     progress: Progress = field(default_factory=lambda: Progress(disable=True))
 
     def clock(self) -> float:
-        """Seconds, counted from some moment."""
+        """Seconds, of which only differences mean anything."""
         return time.process_time() if self.device.type == "cpu" else time.perf_counter()
 
     def race(self, title: str, variants: Mapping[str, Callable[[], object]], *, wall: bool = False) -> Race:
-        """Time each variant once per round, after one call that does not count."""
+        """Time each variant once per round, after one call that is not counted."""
         clock = time.perf_counter if wall else self.clock
         task = self.progress.add_task(title, total=self.rounds * len(variants))
 

@@ -1,4 +1,4 @@
-"""The rows as a CSV file, as Markdown, and as tables on the terminal."""
+"""Measured rows as a CSV file, as Markdown, and as tables on the terminal."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ HEAD = ("case", "variant", "median", "faster", "of the limit", "rounds")
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Every field, full precision; empty where there is none."""
+    """Every field in full precision; an absent one is empty."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(Row._fields)
@@ -29,7 +29,7 @@ def as_markdown(rows: Sequence[Row], machine: Mapping[str, str]) -> str:
     lines += [
         "",
         "Medians over rounds in which the variants of a case took turns. `faster` is the median of the",
-        "ratios within a round; a limit is what this machine reached in the same rounds.",
+        "ratios within a round; a limit is measured on this machine in the same rounds.",
         "",
     ]
     for part, of_part in groupby(rows, lambda row: row.part):
@@ -51,14 +51,14 @@ def as_tables(rows: Sequence[Row]) -> list[Table]:
 
 
 def cells(row: Row) -> list[str]:
-    """What HEAD names, in words."""
+    """The texts of one row, in the order of HEAD."""
     ratio = "" if row.ratio is None else f"{row.ratio:.2f} x {row.baseline}"
     share = "" if row.share is None else f"{100 * row.share:.0f} % of {row.limit}"
     return [row.case, row.variant, f"{number(row.value)} {row.unit}", ratio, share, str(row.rounds)]
 
 
 def number(value: float) -> str:
-    """Three figures, thousands separated."""
+    """A number with three significant digits, or whole with its thousands separated."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

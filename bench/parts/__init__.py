@@ -1,4 +1,4 @@
-"""What `make bench` measures: every part is one file with a `measure`."""
+"""The parts of `make bench`: each is one file with a function `measure`."""
 
 from collections.abc import Callable
 

@@ -1,60 +1,46 @@
-"""Training Bi-Real Net 18 on 224x224 images: from a batch in memory, and fed from prepared pixels on disk.
+"""Training Bi-Real Net 18 on 224x224 images: from a batch in memory, and from prepared pixels on disk.
 
-On a GPU also compiled. Shares are of the best matrix product in the same precision, in the same race.
+On a GPU also compiled. A share is that of the best matrix product in the same precision and the same race.
 """
 
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.parts.images import SIDE, SIZE, write_photographs
 from bench.parts.limits import matmuls, peak_flops
+from bench.parts.step import Step, step_of
 from bench.race import Bench, Row
 from optimizers import METHODS
-from suite.data.feed import steps_of, train_batches
+from optimizers.core import WeightRule
 from suite.data.stored.open import open_stored
 from suite.data.stored.prepare import prepare
 from suite.models import MODELS
-from suite.training.flips import FlipCounter
-from suite.training.loop import optimizers_of
-from suite.training.precision import autocast
+from suite.training.step import make_learner
 
 CLASSES, PHOTOGRAPHS = 1000, 64
+REAL_RATE = 2.5e-3
 CPU_BATCH, GPU_BATCH, GPU_STEPS = 8, 256, 20
 METHODS_MEASURED = ("latent-adam", "bop")
 PRECISIONS = ("float32", "bfloat16")
-Step = Callable[[Tensor, Tensor], None]
 
 
-def network(width: float) -> nn.Module:
-    return MODELS["birealnet-18"]((3, SIZE, SIZE), CLASSES, METHODS["bop"](), seed=0, width=width)
+def network(width: float, rule: WeightRule) -> nn.Module:
+    return MODELS["birealnet-18"]((3, SIZE, SIZE), CLASSES, rule, seed=0, width=width)
 
 
 def our_step(bench: Bench, method: str, precision: str, width: float, *, compiled: bool = False) -> Step:
-    """The step of suite.training.loop on a batch: forward, backward, both optimizers, the count of flips."""
+    """The suite's training step as a function of a batch."""
     rule = METHODS[method]()
-    model = MODELS["birealnet-18"]((3, SIZE, SIZE), CLASSES, rule, seed=0, width=width).to(bench.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights, real = optimizers_of(model, rule, 2.5e-3)
-    flips = FlipCounter(model, bench.device)
-    forward = torch.compile(model) if compiled else model
-
-    def step(x: Tensor, labels: Tensor) -> None:
-        with autocast(bench.device, precision):
-            loss = F.cross_entropy(forward(x), labels)
-        weights.zero_grad()
-        real.zero_grad()
-        loss.backward()
-        weights.step()
-        real.step()
-        flips.count()
-
-    return step
+    learner = make_learner(network(width, rule), rule, REAL_RATE, bench.device)
+    if compiled:
+        learner = replace(learner, network=torch.compile(learner.model))
+    return step_of(learner, precision)
 
 
 def run(step: Step, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> Callable[[], object]:
@@ -62,8 +48,8 @@ def run(step: Step, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> C
 
 
 def training_flops(batch: int, width: float) -> int:
-    """Floating-point operations of forward and backward pass on a batch; matrix products and convolutions."""
-    model = network(width)
+    """Floating-point operations of forward and backward pass on a batch, in products and convolutions."""
+    model = network(width, METHODS["bop"]())
     with FlopCounterMode(display=False) as counter:
         model(torch.zeros(2, 3, SIZE, SIZE)).sum().backward()
     return counter.get_total_flops() * batch // 2
@@ -90,16 +76,14 @@ def measure(bench: Bench) -> list[Row]:
             return ((x, labels) for _ in range(steps))
 
         def from_disk() -> Iterable[tuple[Tensor, Tensor]]:
-            fed = train_batches(
-                images,
+            return images.train_batches(
                 batch,
                 seed=0,
                 augment="resized-crop-flip",
                 device=bench.device,
                 slices=(slice(None),),
                 damaged=set(),
-            )
-            return (part for (part,) in steps_of(fed, 1, 0))
+            ).epoch(1)
 
         for method in METHODS_MEASURED:
             variants = {p: run(our_step(bench, method, p, width), in_memory) for p in PRECISIONS}

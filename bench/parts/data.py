@@ -1,4 +1,4 @@
-"""Augmented batches of 32x32 images: one gather each, against a DataLoader and torchvision's transforms."""
+"""Augmented batches of 32x32 images: one gather each, against a DataLoader with torchvision's transforms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bench.race import Bench, Row
-from suite.data.batches import TrainBatches
-from suite.data.source import Images
+from suite.data.image_set import WHOLE
+from suite.data.memory import Images
 
 COUNT, BATCH = 50_000, 128
 NAIVE_COUNT = 2_048  # images of one naive sample: an epoch would take too long
@@ -22,7 +22,7 @@ def synthetic(count: int) -> Images:
 
 
 class PILImages(Dataset):
-    """As torchvision's CIFAR10 holds them: an array, made a PIL image on demand, then transformed."""
+    """Images as torchvision's CIFAR10 holds them: an array; each becomes a PIL image on demand."""
 
     def __init__(self, images: Images) -> None:
         from torchvision import transforms
@@ -48,7 +48,9 @@ class PILImages(Dataset):
 
 
 def one_epoch(images: Images) -> Callable[[], object]:
-    batches = TrainBatches(images, BATCH, seed=0, augment="crop-flip")
+    batches = images.train_batches(
+        BATCH, seed=0, augment="crop-flip", device=images.labels.device, slices=WHOLE, damaged=set()
+    )
     return lambda: [None for _ in batches.epoch(1)]
 
 
@@ -62,7 +64,7 @@ def measure(bench: Bench) -> list[Row]:
     ours = synthetic(2 * BATCH if bench.quick else COUNT)
     naive = synthetic(BATCH if bench.quick else NAIVE_COUNT)
     on_device = ours.to(bench.device)
-    names = {"DataLoader, PIL": len(naive.labels), "ours": len(ours.labels) // BATCH * BATCH}
+    names = {"DataLoader, PIL": len(naive), "ours": len(ours) // BATCH * BATCH}
     race = bench.race("data", {"DataLoader, PIL": one_naive_epoch(naive), "ours": one_epoch(on_device)})
     rows = []
     for name, images in names.items():

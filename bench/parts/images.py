@@ -1,7 +1,7 @@
 """Random crops of 224x224 from photographs on disk: the usual recipe, and ours from each form of them.
 
 Images per second of one core, from files in the page cache to a normalised float32 batch. The files are 64
-windows of 500x375 pixels, the size of ImageNet's typical image, out of scikit-learn's two photographs.
+windows of 500x375 pixels, a typical size in ImageNet, cut from scikit-learn's two photographs.
 """
 
 import tempfile

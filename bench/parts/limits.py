@@ -1,4 +1,4 @@
-"""What the machine can do at most: products of large matrices, and copies."""
+"""The limits of the machine: products of large matrices, and copies of memory."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ import torch
 
 from bench.race import Bench, Race, Row
 
-COPIED = 14_000_000  # float32 numbers, about the weights of a large binary network
+COPIED = 14_000_000  # float32 numbers, about as many as a large binary network has weights
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def matmuls(bench: Bench) -> dict[str, Callable[[], object]]:
-    """Variants of a race, `matmul float32` and `matmul bfloat16`."""
+    """Two variants of a race: `matmul float32` and `matmul bfloat16`."""
     size = matrix_size(bench)
 
     def product(dtype: torch.dtype) -> Callable[[], object]:
@@ -23,7 +23,7 @@ def matmuls(bench: Bench) -> dict[str, Callable[[], object]]:
 
 
 def copy(bench: Bench) -> Callable[[], object]:
-    """A variant of a race: copies `COPIED` float32 numbers, so it reads and writes four bytes for each."""
+    """A variant of a race: a copy of `COPIED` float32 numbers, which reads and writes four bytes of each."""
     source = torch.zeros(copied(bench), device=bench.device)
     target = torch.zeros_like(source)
     return lambda: target.copy_(source)
@@ -38,17 +38,17 @@ def copied(bench: Bench) -> int:
 
 
 def peak_flops(bench: Bench, race: Race, precision: str) -> float:
-    """Floating-point operations per second of the best product in a race that held `matmuls`."""
+    """Floating-point operations per second of the fastest product in a race with `matmuls`."""
     return 2 * matrix_size(bench) ** 3 / min(race.seconds[f"matmul {precision}"])
 
 
 def bandwidth(bench: Bench, race: Race) -> float:
-    """Bytes per second, read and written, of the median copy in a race that held `copy`."""
+    """Bytes per second, read and written, of the median copy in a race with `copy`."""
     return 8 * copied(bench) / race.median("copy")
 
 
 def measure(bench: Bench) -> list[Row]:
-    """The peak of matrix products, and the bandwidth of a copy."""
+    """The speed of the fastest matrix product, and the bandwidth of a copy."""
     race = bench.race("limits", {**matmuls(bench), "copy": copy(bench)})
     rows = [
         Row("limits", "matrix product", name, peak_flops(bench, race, name) / 1e9, "GFLOP/s", race.rounds)

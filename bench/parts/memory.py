@@ -1,37 +1,28 @@
-"""Bytes of one binary weight in training: what is stored, its gradient, the optimizer, the flip counter."""
+"""Bytes per binary weight in training: the stored weight, its gradient, the optimizer, the flip counter."""
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from bench.parts.step import QUICK, REAL_RATE, random_batch
+from bench.parts.step import QUICK, learner, random_batch, step_of
 from bench.race import Bench, Row
 from optimizers import METHODS
-from suite.models import MODELS
 from suite.models.blocks.layers import binary_layers
-from suite.training.flips import FlipCounter
-from suite.training.loop import optimizers_of, state_tensors
+from suite.training.step import state_tensors
 
-WIDTH = 1 / 4  # so wide that Adam's step counts, one per tensor, do not show
+WIDTH = 1 / 4  # so wide that Adam's step counters, one per tensor, do not matter
 
 
 def bytes_per_weight(method: str, device: torch.device, width: float) -> dict[str, float]:
     """After one step of BinaryNet with a registered method at its defaults."""
     size = next(iter(QUICK.values()))._replace(width=width)
-    rule = METHODS[method]()
-    model = MODELS["binarynet"]((3, 32, 32), 10, rule, seed=0, width=width).to(device)
-    weights, _ = optimizers_of(model, rule, REAL_RATE)
-    flips = FlipCounter(model, device)
-    x, labels = random_batch(size, device)
-    F.cross_entropy(model(x), labels).backward()
-    weights.step()
-    flips.count()
-    stored = [layer.weight for _, layer in binary_layers(model)]
-    counter = [value for value in flips.state_dict().values() if isinstance(value, Tensor)]
+    trained = learner(size, method, device)
+    step_of(trained, "float32")(*random_batch(size, device))
+    stored = [layer.weight for _, layer in binary_layers(trained.model)]
+    counter = [value for value in trained.flips.state_dict().values() if isinstance(value, Tensor)]
     parts = {
         "stored": stored,
         "gradient": [weight.grad for weight in stored if weight.grad is not None],
-        "optimizer": state_tensors(weights),
+        "optimizer": state_tensors(trained.weights),
         "flip counter": counter,
     }
     count = sum(weight.numel() for weight in stored)

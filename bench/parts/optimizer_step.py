@@ -1,4 +1,4 @@
-"""The optimizer's step and the count of flips on large weights, against what memory needs for them."""
+"""The optimizer's step and the count of flips on many weights, against the bandwidth of memory."""
 
 import shutil
 from collections.abc import Callable
@@ -28,13 +28,13 @@ SHAPES = [
 ]
 SMALL = [(8, 3, 3, 3), (16, 72), (10, 16)]
 
-# Bytes of one weight that have to move: weight and averages read and written, gradient read; for the flips
-# the weight read, its sign (a byte) read and written.
+# Bytes that must move for each weight: weight and averages are read and written, the gradient is read.
+# For the flips the weight is read, and its sign (one byte) is read and written.
 BYTES = {"bop": 20, "latent-sgd": 12, "latent-momentum": 20, "latent-adam": 28, "flips": 6}
 
 
 def tensors(bench: Bench) -> list[Tensor]:
-    """Random weights in [-1, 1] as training holds them: convolutions channels-last."""
+    """Random weights in [-1, 1] in the layout of training: convolutions are channels-last."""
     found = []
     for shape in SMALL if bench.quick else SHAPES:
         tensor = torch.rand(shape, device=bench.device) * 2 - 1
@@ -44,7 +44,7 @@ def tensors(bench: Bench) -> list[Tensor]:
 
 
 def with_gradients(bench: Bench, start: Callable[[Tensor], Tensor]) -> list[nn.Parameter]:
-    """Parameters with gradients so small that the weights stay as random as they are."""
+    """Parameters with gradients so small that the weights hardly change."""
     weights = [nn.Parameter(start(tensor)) for tensor in tensors(bench)]
     for weight, gradient in zip(weights, tensors(bench), strict=True):
         weight.grad = gradient * 1e-9
@@ -52,7 +52,7 @@ def with_gradients(bench: Bench, start: Callable[[Tensor], Tensor]) -> list[nn.P
 
 
 def optimizer_step(bench: Bench, method: str) -> Callable[[], object]:
-    """The registered method at its defaults, so the latent ones with the clip."""
+    """The step of a registered method at its defaults; a latent one clips."""
     rule = METHODS[method]()
     return rule.optimizer(with_gradients(bench, rule.start)).step
 
@@ -62,7 +62,7 @@ def plain_bop(bench: Bench) -> Callable[[], object]:
 
 
 def compiled_bop(bench: Bench) -> Callable[[], object]:
-    """What torch.compile makes of the plain rule; it needs a C++ compiler, and seconds to start."""
+    """The plain rule under torch.compile, which needs a C++ compiler and seconds to start."""
     weights = with_gradients(bench, torch.sign)
     averages = [torch.zeros_like(weight) for weight in weights]
     gradients = [gradient * 1e-9 for gradient in tensors(bench)]
@@ -100,7 +100,7 @@ def flip_count(bench: Bench) -> Callable[[], object]:
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Seconds over the weights; ratio to plain Bop; share of the bandwidth of a copy that is made use of."""
+    """Milliseconds for all weights, the ratio to plain Bop, and the share of a copy's bandwidth."""
     variants = {"copy": copy(bench), "plain bop": plain_bop(bench)}
     variants |= {method: optimizer_step(bench, method) for method in BYTES if method != "flips"}
     variants["flips"] = flip_count(bench)

@@ -1,15 +1,14 @@
-"""What the suite adds to a bare training step: data, schedules, flips, losses and hits, the record."""
+"""The time that the suite adds to a bare training step: data, schedules, flips, losses, hits, the record."""
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from bench.parts.data import synthetic
-from bench.parts.step import REAL_RATE, network, random_batch
+from bench.parts.step import CLASSES, REAL_RATE, SHAPE, network, random_batch
 from bench.parts.step import Size as StepSize
 from bench.race import Bench, Race, Row
 from optimizers import METHODS
@@ -17,16 +16,17 @@ from suite.data import Splits
 from suite.data.held import Loan, borrow
 from suite.experiment.plan import make_plan
 from suite.experiment.spec import ExperimentFile
-from suite.experiment.trial import Trial
-from suite.records.files import canonical
 from suite.records.run import RunFolder
-from suite.training.loop import optimizers_of, train
+from suite.records.schema import DataRecord, EpochLine
+from suite.records.trial import Trial
+from suite.training.loop import train
+from suite.training.step import optimizers_of
 
 VALIDATION = 10  # images
 
 SPEC = """
 version: 1
-summary: An epoch of the loop beside its bare steps.
+summary: An epoch of the loop next to its bare steps.
 tasks: [{{data: cifar10, model: {{name: binarynet, width: {width}}}}}]
 methods: [{{name: bop, decay: {{gamma: {{cosine: 0.0}}}}}}]
 real: {{decay: {{lr: {{cosine: 0.0}}}}}}
@@ -37,22 +37,36 @@ seeds: 1
 
 
 def trial_on_synthetic_images(size: StepSize, steps: int, epochs: int, folder: Path) -> Trial:
-    """One tuning trial on CIFAR-10's name; this process is lent random images in its place."""
+    """A tuning trial on CIFAR-10. This process is given random images instead of it."""
     path = folder / "overhead.yaml"
     path.write_text(SPEC.format(width=size.width, batch=size.batch, epochs=epochs))
     cell = make_plan(ExperimentFile(path)).cells[0]
     trial = cell.trial(cell.published, 1, "tune")
-    images = synthetic(steps * size.batch)
-    record = {"shape": [3, 32, 32], "classes": 10}
-    borrow(Loan(canonical(trial.data), Splits(images, synthetic(VALIDATION), 10, record)))
+    train, val = synthetic(steps * size.batch), synthetic(VALIDATION)
+    record = DataRecord(
+        name=trial.data.name,
+        options={},
+        classes=CLASSES,
+        train=len(train),
+        val=len(val),
+        test=0,
+        shape=list(SHAPE),
+        sha256="",
+        validation_index=[],
+        validation_index_sha256="",
+    )
+    borrow(Loan(trial.data, Splits(train, val, CLASSES, record)))
     return trial
 
 
 def bare_steps(size: StepSize, steps: int, device: torch.device) -> Callable[[], object]:
-    """Forward, backward and both optimizers on one batch, as often as the epoch has batches."""
-    model = network(size, "bop").to(device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights, real = optimizers_of(model, METHODS["bop"](), REAL_RATE)
+    """Forward, backward and both optimizers on one batch, as often as the epoch has batches.
+
+    This is the yardstick of the suite's own step, so it is written out and does not call it.
+    """
+    rule = METHODS["bop"]()
+    model = network(size, rule).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weights, real = optimizers_of(model, rule, REAL_RATE)
     x, labels = random_batch(size, device)
     x = x.contiguous(memory_format=torch.channels_last)
 
@@ -69,9 +83,9 @@ def bare_steps(size: StepSize, steps: int, device: torch.device) -> Callable[[],
 
 
 def measure(bench: Bench) -> list[Row]:
-    """An epoch of the training loop, with its record and the evaluation on a few images, over its bare steps.
+    """An epoch of the training loop, with its record and a small evaluation, against its bare steps.
 
-    The bare steps are run between two epochs, so both are timed in turn.
+    The bare steps run between two epochs, so that the two take turns.
     """
     size, steps = (StepSize(1 / 32, 4), 2) if bench.quick else (StepSize(1 / 8, 128), 20)
     bare = bare_steps(size, steps, bench.device)
@@ -79,7 +93,7 @@ def measure(bench: Bench) -> list[Row]:
     task = bench.progress.add_task("overhead", total=bench.rounds + 1)
     epoch_began: list[float] = []
 
-    def after_epoch(_: dict[str, Any]) -> None:
+    def after_epoch(_: EpochLine) -> None:
         now = bench.clock()
         bare()
         if epoch_began:  # the first epoch warms up

@@ -1,4 +1,4 @@
-"""Seconds from nothing to the first word: a fresh process each time."""
+"""Seconds to start Python, torch and the command, each time in a new process."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def run(code: str) -> None:
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Wall seconds; the race's first call, which is not counted, has warmed the disk."""
+    """Wall seconds, with the files in the cache of the disk after the race's first call."""
     race = bench.race(
         "start", {name: lambda code=code: run(code) for name, code in COMMANDS.items()}, wall=True
     )

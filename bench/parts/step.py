@@ -1,4 +1,4 @@
-"""One training step of BinaryNet: ours, in float32 and bfloat16, against the naive port of `bench.naive`."""
+"""One training step of BinaryNet: the suite's, in float32 and bfloat16, against the naive port."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,19 +11,19 @@ from bench.naive import NaiveBop, NaiveLatentAdam, NaiveLayer, naive_twin
 from bench.parts.limits import matmuls, peak_flops
 from bench.race import Bench, Race, Row
 from optimizers import METHODS
+from optimizers.core import WeightRule
 from suite.models import MODELS
 from suite.models.blocks.layers import BinaryLayer
-from suite.training.flips import FlipCounter
-from suite.training.loop import optimizers_of
-from suite.training.precision import autocast
+from suite.training.step import Learner, make_learner, training_step
 
 CLASSES, SHAPE = 10, (3, 32, 32)
 REAL_RATE = 1e-2
 METHODS_MEASURED = ("latent-adam", "bop")
+Step = Callable[[Tensor, Tensor], None]
 
 
 class Size(NamedTuple):
-    """How wide the network is, and how many images a step takes."""
+    """The width of the network, and the images of one step."""
 
     width: float
     batch: int
@@ -33,11 +33,17 @@ SIZES = {"width 1, batch 50": Size(1.0, 50), "width 1/8, batch 128": Size(1 / 8,
 QUICK = {"width 1/32, batch 4": Size(1 / 32, 4)}
 
 
-def network(size: Size, method: str) -> nn.Sequential:
-    """The suite's BinaryNet, at the start that a seed gives to all."""
-    model = MODELS["binarynet"](SHAPE, CLASSES, METHODS[method](), seed=0, width=size.width)
+def network(size: Size, rule: WeightRule) -> nn.Sequential:
+    """The suite's BinaryNet; its start is the same at every call."""
+    model = MODELS["binarynet"](SHAPE, CLASSES, rule, seed=0, width=size.width)
     assert isinstance(model, nn.Sequential)
     return model
+
+
+def learner(size: Size, method: str, device: torch.device) -> Learner:
+    """BinaryNet with a registered method at its defaults."""
+    rule = METHODS[method]()
+    return make_learner(network(size, rule), rule, REAL_RATE, device)
 
 
 def random_batch(size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -47,30 +53,25 @@ def random_batch(size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def our_step(size: Size, method: str, precision: str, device: torch.device) -> Callable[[], object]:
-    """The step of suite.training.loop: forward, backward, both optimizers, the count of flips."""
-    model = network(size, method).to(device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights, real = optimizers_of(model, METHODS[method](), REAL_RATE)
-    flips = FlipCounter(model, device)
+    """The suite's training step on one batch."""
+    step = step_of(learner(size, method, device), precision)
     x, labels = random_batch(size, device)
     x = x.contiguous(memory_format=torch.channels_last)
+    return lambda: step(x, labels)
 
-    def step() -> None:
-        with autocast(device, precision):
-            loss = F.cross_entropy(model(x), labels)
-        weights.zero_grad()
-        real.zero_grad()
-        loss.backward()
-        weights.step()
-        real.step()
-        flips.count()
+
+def step_of(learner: Learner, precision: str) -> Step:
+    """The suite's training step as a function of a batch; each call is the first step of a training."""
+
+    def step(x: Tensor, labels: Tensor) -> None:
+        training_step(learner, [(x, labels)], seed=0, step=0, epoch=1, progress=0.0, precision=precision)
 
     return step
 
 
 def naive_step(size: Size, method: str, device: torch.device) -> Callable[[], object]:
     """The same step in the naive port, in float32; it counts no flips."""
-    model = naive_twin(network(size, method)).to(device)
+    model = naive_twin(network(size, METHODS[method]())).to(device)
     weights: list[Tensor] = [module.weight for module in model if isinstance(module, NaiveLayer)]
     binary = {id(weight) for weight in weights}
     real = [p for p in model.parameters() if p.requires_grad and id(p) not in binary]
@@ -92,15 +93,18 @@ def naive_step(size: Size, method: str, device: torch.device) -> Callable[[], ob
 
 
 def training_flops(size: Size) -> float:
-    """Of one step: two per multiplication in the forward pass, for the gradient of the weights, and for that
-    of the inputs, which the first layer does not need. Only the binary layers count."""
+    """Floating-point operations of one step in the binary layers.
+
+    Each multiplication counts twice, for it comes with an addition. It is needed in the forward pass, for the
+    gradient of the weights, and for that of the inputs, except in the first layer.
+    """
     operations: list[int] = []
 
     def count(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(layer, BinaryLayer)
         operations.append(2 * output.numel() * layer.weight[0].numel())
 
-    model = network(size, "bop")
+    model = network(size, METHODS["bop"]())
     for module in model:
         if isinstance(module, BinaryLayer):
             module.register_forward_hook(count)
@@ -110,7 +114,7 @@ def training_flops(size: Size) -> float:
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Images per second against the naive port, and the share of the best product of matrices."""
+    """Images per second against the naive port, and the share of the best matrix product."""
     rows = []
     for name, size in (QUICK if bench.quick else SIZES).items():
         for method in METHODS_MEASURED:

@@ -1,13 +1,15 @@
-"""How much of a sweep's time its workers spend in training: many short trials on all cores."""
+"""The share of a sweep's time that its workers spend in training: many short trials on all cores."""
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.race import Bench, Row
 from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile
-from suite.records.files import read_json
+from suite.records.experiment import ExperimentFolder
+from suite.records.schema import Result
 from suite.sweep.coordinator import Sweep, prepare_folder
 from suite.sweep.pool import LocalPool, Machine, default_devices
 
@@ -32,8 +34,15 @@ def short_trials(folder: Path, *, quick: bool) -> Plan:
     return make_plan(ExperimentFile(path))
 
 
+def results(folder: ExperimentFolder) -> Iterator[Result]:
+    """The result of each finished run."""
+    for name in folder.run_names():
+        if (result := folder.run(name).result()) is not None:
+            yield result
+
+
 def measure(bench: Bench) -> list[Row]:
-    """One sweep: seconds in trials over workers times wall seconds, the start of the workers included."""
+    """One sweep: seconds in trials, divided by workers times wall seconds, with the start of the workers."""
     task = bench.progress.add_task("sweep", total=None)
     with tempfile.TemporaryDirectory() as name:
         plan = short_trials(Path(name), quick=bench.quick)
@@ -43,8 +52,8 @@ def measure(bench: Bench) -> list[Row]:
         with LocalPool(machine, plan.plugins) as pool:
             complete = Sweep(plan, Path(name), pool).run()
         wall = time.perf_counter() - started
-        assert complete, "a trial of the benchmark's own sweep failed"
-        seconds = [read_json(path)["seconds"] for path in Path(name).glob("runs/*/result.json")]
+        assert complete, "a trial of the benchmark's sweep failed"
+        seconds = [result.seconds for result in results(ExperimentFolder(Path(name)))]
     bench.progress.remove_task(task)
     workers = len(machine.devices)
     case = f"{len(seconds)} trials, {workers} workers"

@@ -1,10 +1,10 @@
 """Train the same networks with this project, the naive PyTorch port and larq, in turn, and compare speeds.
 
     make bench-peers                                                   # the comparison; about 15 minutes
-    OMP_NUM_THREADS=1 .venv/bin/python -m bench.peers.compare --check  # do all do the same work?
+    OMP_NUM_THREADS=1 .venv/bin/python -m bench.peers.compare --check  # is the work the same?
 
 Every contender is a warm process with one thread. In each round each of them trains a few steps, one after
-the other, so that whatever else the machine does falls on all alike. See README.md here.
+the other, so that other work on the machine disturbs all of them alike. See README.md here.
 """
 
 import argparse
@@ -26,7 +26,7 @@ CHECK_STEPS = {"binarynet-1": 10, "binarynet-1/8": 60}
 
 
 def commands() -> dict[str, list[str]]:
-    """How each contender is started; ContenderError if the peers' environment is not there."""
+    """The command that starts each contender; ContenderError if the peers' environment is missing."""
     if not PEERS_PYTHON.exists():
         raise ContenderError(f"{PEERS_PYTHON.relative_to(ROOT)} is missing: make it with `make bench-peers`")
     return {
@@ -37,7 +37,7 @@ def commands() -> dict[str, list[str]]:
 
 
 def entries(contenders: Mapping[str, Contender], network: str, method: str) -> list[tuple[str, Cell]]:
-    """Who trains what in one group of turns; the naive port has float32 only."""
+    """The contenders and cells of one group of turns; the naive port has float32 only."""
     cells = [Cell(network, method, precision) for precision in PRECISIONS]
     return [
         (name, cell)
@@ -50,31 +50,30 @@ def entries(contenders: Mapping[str, Contender], network: str, method: str) -> l
 def measure(
     contenders: Mapping[str, Contender], network: str, method: str, rounds: int, seconds: float
 ) -> Iterator[dict]:
-    """The turns of one group: in each round every entry trains about `seconds`, starting with another one."""
+    """The turns of one group: in each round every entry trains about `seconds`, in an order of its own."""
     turns = entries(contenders, network, method)
     steps = 1
     for name, cell in turns:
         contenders[name].train(cell, WARM_UP)
         pace = contenders[name].train(cell, WARM_UP)
-        steps = max(steps, round(seconds * WARM_UP / pace["cpu"]))
+        steps = max(steps, round(seconds * WARM_UP / pace.cpu))
     for number in range(rounds):
         shift = number % len(turns)
         for name, cell in turns[shift:] + turns[:shift]:
             answer = contenders[name].train(cell, steps)
-            measured = {key: answer[key] for key in ("images", "wall", "cpu")}
+            measured = {"images": answer.images, "wall": answer.wall, "cpu": answer.cpu}
             yield {"contender": name, **cell._asdict(), "round": number, "steps": steps, **measured}
 
 
 def check(contenders: Mapping[str, Contender], network: str, method: str) -> Iterator[dict]:
-    """Sizes, and the loss of the first and of the last step on one batch, from the common start."""
+    """Sizes, and the losses of the first and the last step on one batch, from the common start."""
     for name, cell in entries(contenders, network, method):
         steps = CHECK_STEPS[network]
         answer = contenders[name].train(cell, steps, fixed_batch=True)
-        losses = answer["losses"]
         yield {
             **{"network": network, "method": method, "entry": f"{name} {cell.precision}"},
-            **{"binary weights": answer["binary"], "real parameters": answer["real"]},
-            **{"steps": steps, "first loss": losses[0], "last loss": losses[-1]},
+            **{"binary weights": answer.binary, "real parameters": answer.real},
+            **{"steps": steps, "first loss": answer.losses[0], "last loss": answer.losses[-1]},
         }
 
 

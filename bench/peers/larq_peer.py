@@ -1,4 +1,4 @@
-"""The peer: larq on TensorFlow, as its documentation has it. Runs in the environment of requirements.txt.
+"""The peer: larq on TensorFlow, written as in its documentation. Runs in the environment of requirements.txt.
 
 Layers, quantizers, constraint, Bop and CaseOptimizer are larq's own; the step is one compiled tf.function.
 """
@@ -38,7 +38,7 @@ KERAS_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def binarynet(network: Network, method: str) -> keras.Sequential:
-    """The layers of suite/models/binarynet.py in larq's words."""
+    """The network of suite/models/binarynet.py in larq's layers."""
     if method == "bop":
         kernel = dict(kernel_quantizer=larq.quantizers.NoOp(precision=1), use_bias=False)
     else:
@@ -62,7 +62,7 @@ def binarynet(network: Network, method: str) -> keras.Sequential:
 
 
 def optimizer_of(method: str) -> keras.optimizers.legacy.Optimizer:
-    """The method for the binary weights, Adam for the others, each variable with one owner."""
+    """The method for the binary weights, Adam for the others; each variable has one optimizer."""
     adam = keras.optimizers.legacy.Adam
     real = adam(REAL_RATE, epsilon=EPSILON)
     if method == "bop":

@@ -1,4 +1,4 @@
-"""The naive PyTorch port of `bench.naive` on the common networks, start and images; float32 only."""
+"""The naive PyTorch port (bench/naive.py) with the common networks, start and images; float32 only."""
 
 import itertools
 import platform

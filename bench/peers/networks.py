@@ -1,6 +1,6 @@
-"""What every contender is given: the networks to train, their start, and the images.
+"""The networks that every contender trains, their start, and the images.
 
-Only NumPy is needed here, because each contender lives in an environment of its own.
+This file needs only NumPy, because each contender runs in an environment of its own.
 """
 
 import itertools
@@ -11,7 +11,7 @@ import numpy as np
 
 CLASSES = 10
 SHAPE = (32, 32, 3)  # height, width, channels
-BATCHES = 32  # different batches that a contender walks through, again and again
+BATCHES = 32  # different batches, used again and again
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ NETWORKS = {
 METHODS = ("latent-adam", "bop")
 PRECISIONS = ("float32", "bfloat16")
 
-# The published defaults of both methods and the rate of Adam for the real parameters.
+# The published defaults of both methods, and the learning rate of Adam for the real parameters.
 LATENT_RATE, REAL_RATE, EPSILON = 1e-3, 1e-2, 1e-7
 GAMMA, THRESHOLD = 1e-4, 1e-8
 
 
 class Cell(NamedTuple):
-    """What is trained: keys of NETWORKS, METHODS and PRECISIONS."""
+    """A network, a method and a precision: keys of NETWORKS, METHODS and PRECISIONS."""
 
     network: str
     method: str

@@ -1,11 +1,10 @@
-"""This project's step, with what the training loop does in each step: also the count of flips and of hits."""
+"""This project's training step, which also counts flips and correct predictions."""
 
 import itertools
 import platform
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.peers.networks import (
     CLASSES,
@@ -26,9 +25,7 @@ from optimizers.core import WeightRule
 from suite.machine.environment import use_device
 from suite.models import MODELS
 from suite.models.blocks.layers import binary_layers
-from suite.training.flips import FlipCounter
-from suite.training.loop import optimizers_of
-from suite.training.precision import autocast
+from suite.training.step import make_learner, training_step
 
 CPU = torch.device("cpu")
 HYPERS = {
@@ -38,7 +35,7 @@ HYPERS = {
 
 
 def method_rule(method: str) -> WeightRule:
-    """The method with the hyperparameters that every contender uses."""
+    """The method with the hyperparameters of all contenders."""
     return METHODS[method](**HYPERS[method])
 
 
@@ -71,30 +68,22 @@ class OurSession:
     def __init__(self, cell: Cell, fixed_batch: bool) -> None:
         network = NETWORKS[cell.network]
         rule = method_rule(cell.method)
-        self.model = network_at_start(network, rule).to(memory_format=torch.channels_last)
-        self.weights, self.adam = optimizers_of(self.model, rule, REAL_RATE)
-        self.flips = FlipCounter(self.model, CPU)
+        self.learner = make_learner(network_at_start(network, rule), rule, REAL_RATE, CPU)
         self.precision = cell.precision
         self.batches = torch_batches(network, fixed_batch)
         self.images_per_step = network.batch
-        self.binary = sum(layer.weight.numel() for _, layer in binary_layers(self.model))
-        self.real = sum(p.numel() for group in self.adam.param_groups for p in group["params"])
+        self.binary = sum(layer.weight.numel() for _, layer in binary_layers(self.learner.model))
+        self.real = sum(p.numel() for group in self.learner.real.param_groups for p in group["params"])
 
     def run(self, steps: int) -> list[float]:
         losses, correct = [], torch.zeros((), dtype=torch.int64)
-        for x, labels in itertools.islice(self.batches, steps):
-            with autocast(CPU, self.precision):
-                logits = self.model(x)
-                loss = F.cross_entropy(logits, labels)
-            self.weights.zero_grad()
-            self.adam.zero_grad()
-            loss.backward()
-            self.weights.step()
-            self.adam.step()
-            self.flips.count()
-            losses.append(loss.detach())
-            correct += (logits.detach().argmax(1) == labels).sum()
-        self.flips.end_epoch()
+        for step, batch in enumerate(itertools.islice(self.batches, steps)):
+            loss, hits = training_step(
+                self.learner, [batch], seed=1, step=step, epoch=1, progress=0.0, precision=self.precision
+            )
+            losses.append(loss)
+            correct += hits
+        self.learner.flips.end_epoch()
         return torch.stack(losses).tolist()
 
 

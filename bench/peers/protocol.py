@@ -1,11 +1,11 @@
-"""How the coordinator and a contender talk: one JSON object a line, over stdin and stdout.
+"""The messages between the coordinator and a contender: one JSON object per line, over stdin and stdout.
 
 request  {"network": "binarynet-1", "method": "bop", "precision": "float32", "steps": 9, "fixed_batch": false}
 answer   {"wall": 9.1, "cpu": 9.0, "images": 450, "losses": [2.4, ...], "binary": 10352000, "real": 3850}
 
-A contender greets with one line, {"versions": {...}}, and ends when stdin does. The first request for a cell
-builds it, and it stays warm. With `fixed_batch` the cell is built anew, trained on one batch and forgotten:
-that is how the contenders are checked against each other.
+A contender first writes one line, {"versions": {...}}, and ends when stdin does. The first request for a cell
+builds it, and it stays warm. With `fixed_batch` a new cell is built, trained on one batch and dropped: so the
+contenders are checked against each other.
 """
 
 import json
@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bench.peers.networks import Cell
 
@@ -30,16 +30,27 @@ class Session(Protocol):
         ...
 
 
+class Answer(NamedTuple):
+    """The measurements of a contender: seconds by two clocks, images, losses, sizes of its session."""
+
+    wall: float
+    cpu: float  # of all threads
+    images: int
+    losses: list[float]
+    binary: int
+    real: int
+
+
 def serve(versions: dict[str, str], open_session: Callable[[Cell, bool], Session]) -> None:
-    """Answer requests until stdin ends. `open_session` is given the cell and `fixed_batch`."""
+    """Answer requests until stdin ends. `open_session` takes the cell and `fixed_batch`."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints goes to stderr
+    os.dup2(2, 1)  # the output of libraries goes to stderr
     warm: dict[Cell, Session] = {}
 
-    def answer(line: dict) -> None:
+    def send(line: dict) -> None:
         print(json.dumps(line), file=answers, flush=True)
 
-    answer({"versions": versions})
+    send({"versions": versions})
     for line in sys.stdin:
         request = json.loads(line)
         cell = Cell(request["network"], request["method"], request["precision"])
@@ -47,19 +58,12 @@ def serve(versions: dict[str, str], open_session: Callable[[Cell, bool], Session
             session = open_session(cell, True)
         else:
             session = warm.get(cell) or warm.setdefault(cell, open_session(cell, False))
-        answer(timed(session, request["steps"]))
+        send(timed(session, request["steps"])._asdict())
 
 
-def timed(session: Session, steps: int) -> dict:
-    """Run so many steps and say what they took: wall seconds, and CPU seconds of all threads."""
+def timed(session: Session, steps: int) -> Answer:
+    """Run so many steps and time them."""
     wall, cpu = time.perf_counter(), time.process_time()
     losses = session.run(steps)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return {
-        "wall": wall,
-        "cpu": cpu,
-        "images": steps * session.images_per_step,
-        "losses": losses,
-        "binary": session.binary,
-        "real": session.real,
-    }
+    return Answer(wall, cpu, steps * session.images_per_step, losses, session.binary, session.real)

@@ -14,7 +14,7 @@ REFERENCES = {
 
 
 class Goal(NamedTuple):
-    """`entry` should be at least `bound` times as fast as `reference`, by CPU time, on this network."""
+    """`entry` must be at least `bound` times as fast as `reference`, by CPU time, on this network."""
 
     entry: str
     reference: str
@@ -47,7 +47,7 @@ class Group(NamedTuple):
         return float(self.turns.loc[self.turns["entry"] == entry, f"images/s {clock}"].median())
 
     def ratio(self, entry: str, reference: str, clock: str) -> float:
-        """How many times as fast as the reference: the median over rounds of the ratio within the round."""
+        """How many times as fast as the reference: the median of the ratios within a round."""
         table = self.turns.pivot(index="round", columns="entry", values=f"images/s {clock}")
         return float((table[entry] / table[reference]).median())
 
@@ -102,7 +102,7 @@ def verdicts(turns: pd.DataFrame, goals: Sequence[Goal] = GOALS) -> pd.DataFrame
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table for the page: figures with three digits, a dash where there is none."""
+    """A table for the page: numbers with three digits, a dash for an absent one."""
     rows = [list(table.columns), ["---"] * len(table.columns)]
     rows += [[_cell(value) for value in row] for row in table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

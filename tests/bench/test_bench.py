@@ -1,74 +1,83 @@
-"""The benchmark: its yardstick computes what the suite computes, and every part leaves its rows."""
+"""The benchmark: its yardstick computes what the suite computes, and every part gives its rows."""
 
 import csv
 import math
+import os
+import subprocess
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import typer
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.__main__ import run
+from bench.chart import ratios
 from bench.naive import NaiveBop, NaiveLatentAdam, NaiveLayer, naive_twin
-from bench.parts import PARTS
+from bench.parts import PARTS, scale, start
 from bench.parts.optimizer_step import BYTES
-from bench.parts.step import Size, network, random_batch, training_flops
+from bench.parts.step import REAL_RATE, Size, network, random_batch, training_flops
 from bench.race import Bench, Race, Row
 from bench.tables import as_csv, as_markdown, cells
 from optimizers import METHODS
-from suite.models.blocks.layers import BinaryLayer, binary_layers
+from suite.models.blocks.layers import binary_layers
+from suite.training.step import Learner, make_learner, training_step
+from tests.support.attempts import InlinePool
 
 CPU = torch.device("cpu")
 SMALL = Size(1 / 32, 8)
-HYPERS = {"bop": {"gamma": 0.05, "threshold": 1e-7}, "latent-adam": {"lr": 0.01}}
+HYPERS = {"bop": {"gamma": 0.05, "threshold": 1e-7}, "latent-adam": {"lr": 0.3}}  # so high that it clips
 
 
-def twins(method: str) -> tuple[nn.Sequential, nn.Sequential, list[NaiveLayer]]:
-    """Our network and its naive twin in float64, where rounding turns no sign."""
-    ours = network(SMALL, method).double()
-    naive = naive_twin(ours).double()
-    for number, module in enumerate(ours):
-        if not isinstance(module, BinaryLayer) and list(module.parameters()):
-            naive[number] = type(module)(*_size(module), eps=1e-3, momentum=0.01).double()  # not shared
-            naive[number].weight.requires_grad_(False)
-    return ours, naive, [module for module in naive if isinstance(module, NaiveLayer)]
+def twins(method: str) -> tuple[Learner, nn.Sequential]:
+    """The suite's network and its naive twin in float64, where rounding changes no sign."""
+    rule = METHODS[method](**HYPERS[method])
+    ours = make_learner(network(SMALL, rule).double(), rule, REAL_RATE, CPU)
+    return ours, naive_twin(network(SMALL, rule).double())
 
 
-def _size(norm: nn.Module) -> tuple[int]:
-    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
-    return (norm.num_features,)
+def naive_optimizers(method: str, model: nn.Sequential) -> list[Any]:
+    weights: list[Tensor] = [module.weight for module in model if isinstance(module, NaiveLayer)]
+    real = [p for p in model.parameters() if not any(p is weight for weight in weights)]
+    of_weights = (
+        NaiveBop(weights, **HYPERS[method]) if method == "bop" else NaiveLatentAdam(model, **HYPERS[method])
+    )
+    return [of_weights, torch.optim.Adam([p for p in real if p.requires_grad], REAL_RATE, eps=1e-7)]
 
 
 @pytest.mark.parametrize("method", ["bop", "latent-adam"])
 def test_the_naive_port_takes_the_same_steps(method: str) -> None:
-    ours, naive, layers = twins(method)
-    weights = [layer.weight for _, layer in binary_layers(ours)]
-    our_step = METHODS[method](**HYPERS[method]).optimizer(weights)
-    if method == "bop":
-        naive_step = NaiveBop([layer.weight for layer in layers], **HYPERS[method])
-    else:
-        naive_step = NaiveLatentAdam(naive, **HYPERS[method])
+    ours, naive = twins(method)
+    optimizers = naive_optimizers(method, naive)
+    weights = [layer.weight for _, layer in binary_layers(ours.model)]
+    layers = [module for module in naive if isinstance(module, NaiveLayer)]
     x, labels = random_batch(SMALL, CPU)
-    start = torch.cat([weight.detach().flatten() for weight in weights])
-    for _ in range(5):
-        ours.zero_grad()
+    x = x.double()
+    start_weights = torch.cat([weight.detach().flatten() for weight in weights])
+    for step in range(5):
+        logits = naive(x)
+        torch.testing.assert_close(ours.model(x), logits, rtol=1e-9, atol=1e-9)
+        naive_loss = F.cross_entropy(logits, labels)
         naive.zero_grad()
-        logits = [model(x.double()) for model in (ours, naive)]
-        torch.testing.assert_close(*logits, rtol=1e-9, atol=1e-9)
-        for values in logits:
-            F.cross_entropy(values, labels).backward()
+        naive_loss.backward()
+        loss, hits = training_step(ours, [(x, labels)], seed=0, step=step, epoch=1, progress=0.0)
+        torch.testing.assert_close(loss.double(), naive_loss.detach(), rtol=1e-6, atol=0.0)
+        assert int(hits) == int((logits.argmax(1) == labels).sum())
         for weight, layer in zip(weights, layers, strict=True):
             torch.testing.assert_close(weight.grad, layer.weight.grad, rtol=1e-7, atol=1e-12)
-        our_step.step()
-        naive_step.step()
+        for optimizer in optimizers:
+            optimizer.step()
         for weight, layer in zip(weights, layers, strict=True):
             stored = layer.weight if layer.real is None else layer.real
             torch.testing.assert_close(weight.detach(), stored.detach(), rtol=1e-7, atol=1e-9)
     after = torch.cat([weight.detach().flatten() for weight in weights])
-    assert (torch.sign(after) != torch.sign(start)).sum() > 10  # the steps did something
+    assert (torch.sign(after) != torch.sign(start_weights)).sum() > 10  # the steps changed something
 
 
 def test_the_operations_of_a_step_are_those_of_the_layers() -> None:
@@ -110,6 +119,36 @@ def test_a_row_in_words() -> None:
     assert "| 1,234 images/s |" in as_markdown([row], {"torch": "2"})
 
 
+class InlineExecutor(Executor):
+    """In place of worker processes: a call is made as soon as it is submitted."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments, **named))
+        return future
+
+
+def run_here(code: str) -> None:
+    """In place of a new Python: the same code in this process."""
+    try:
+        exec(code, {})
+    except SystemExit as end:
+        assert not end.code, code
+
+
+@pytest.fixture
+def without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts that start processes make the same calls here: most of their time is the imports of torch."""
+    monkeypatch.setattr(scale, "in_a_process", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(start, "run", run_here)
+    monkeypatch.setattr("sys.argv", [])  # which the command that `start` runs sets
+    monkeypatch.setattr("bench.parts.sweep.LocalPool", lambda *_: nullcontext(InlinePool()))
+    monkeypatch.setattr("suite.data.stored.prepare.ProcessPoolExecutor", InlineExecutor)
+
+
+@pytest.mark.usefixtures("without_processes")
 def test_quick_runs_every_part_and_leaves_every_row(tmp_path: Path) -> None:
     run(quick=True, results=tmp_path)
     (folder,) = tmp_path.iterdir()
@@ -125,6 +164,27 @@ def test_quick_runs_every_part_and_leaves_every_row(tmp_path: Path) -> None:
     text = (folder / "bench.md").read_text()
     assert all(f"## {part}\n" in text for part in PARTS) and f"torch: {torch.__version__}" in text
     ElementTree.parse(folder / "bench.svg")
+
+
+def test_a_command_is_measured_in_a_process_of_its_own() -> None:
+    assert scale.in_a_process(os.getpid) != os.getpid()
+
+
+def test_a_start_that_fails_is_no_measurement() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        start.run("raise SystemExit(3)")
+
+
+def test_the_picture_has_a_bar_for_each_ratio_and_is_the_same_every_time() -> None:
+    rows = [
+        Row("step", "bop", variant, 1.0, "images/s", 2, "naive", ratio)
+        for variant, ratio in (("naive", 1.0), ("float32", 1.42), ("bfloat16", 2.37), ("not compared", None))
+    ]
+    svg = ratios(rows)
+    texts = [text.text for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"1.42", "2.37", "step: bop, float32", "step: bop, bfloat16"} <= set(texts)
+    assert "step: bop, naive" not in texts and "step: bop, not compared" not in texts
+    assert svg == ratios(rows)
 
 
 def test_an_unknown_part_is_refused_with_the_choices(tmp_path: Path) -> None:

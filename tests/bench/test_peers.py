@@ -1,6 +1,7 @@
-"""The comparison with peers, as far as it needs no peer: protocol, ratios, the common start."""
+"""The comparison with peers, without a peer: protocol, ratios, the common start, the page."""
 
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from bench.peers.contender import Contender, ContenderError
 from bench.peers.naive_peer import NaiveSession
 from bench.peers.networks import NETWORKS, Cell, Network, start
 from bench.peers.ours import OurSession, method_rule, network_at_start
+from bench.peers.page import write_page
+from bench.peers.protocol import Answer
 from bench.peers.tables import Goal, groups_of, markdown, summary, verdicts
 from suite.models.blocks.layers import binary_layers
 
@@ -29,8 +32,8 @@ class Fake:
         self.trained = 0
 
     def run(self, steps):
-        print("a library greets")  # must not reach the coordinator
-        time.sleep(0.05)  # wall time, and hardly any CPU time
+        print("a library prints")  # must not reach the coordinator
+        time.sleep(0.05)  # wall time with hardly any CPU time
         self.trained += steps
         if steps > 90:
             sys.exit("out of breath")
@@ -48,21 +51,21 @@ def fake(tmp_path: Path):
         yield contender
 
 
-def test_a_cell_stays_warm_and_a_fixed_batch_begins_anew(fake: Contender) -> None:
+def test_a_cell_stays_warm_and_a_fixed_batch_starts_a_new_one(fake: Contender) -> None:
     assert fake.versions == {"fake": "1.0"}
-    assert [fake.train(CELL, 2)["losses"] for _ in range(2)] == [[2.0], [4.0]]
-    assert fake.train(CELL._replace(method="latent-adam"), 1)["losses"] == [1.0]
-    assert fake.train(CELL, 3, fixed_batch=True)["losses"] == [3.0]
-    assert fake.train(CELL, 1)["losses"] == [5.0]
+    assert [fake.train(CELL, 2).losses for _ in range(2)] == [[2.0], [4.0]]
+    assert fake.train(CELL._replace(method="latent-adam"), 1).losses == [1.0]
+    assert fake.train(CELL, 3, fixed_batch=True).losses == [3.0]
+    assert fake.train(CELL, 1).losses == [5.0]
 
 
 def test_an_answer_holds_both_clocks_and_the_sizes(fake: Contender) -> None:
     answer = fake.train(CELL, 4)
-    assert (answer["images"], answer["binary"], answer["real"]) == (20, 3, 2)
-    assert answer["wall"] >= 0.05 > answer["cpu"]
+    assert (answer.images, answer.binary, answer.real) == (20, 3, 2)
+    assert answer.wall >= 0.05 > answer.cpu
 
 
-def test_a_contender_that_ends_is_named_with_its_last_words(fake: Contender) -> None:
+def test_a_contender_that_ends_is_named_with_its_last_lines(fake: Contender) -> None:
     with pytest.raises(ContenderError, match=r"fake: it ended[\s\S]*out of breath"):
         fake.train(CELL, 91)
     with pytest.raises(ContenderError, match="fake: "):
@@ -75,17 +78,18 @@ def test_a_contender_that_cannot_start_is_named() -> None:
 
 
 class Recorded:
-    """Stands for a contender: remembers who was asked what; one step takes `seconds`."""
+    """In place of a contender: keeps a list of the requests; one step takes `seconds`."""
 
     def __init__(self, name: str, seconds: float, asked: list[tuple[str, str, int]]) -> None:
         self.name, self.seconds, self.asked = name, seconds, asked
 
-    def train(self, cell: Cell, steps: int) -> dict:
+    def train(self, cell: Cell, steps: int) -> Answer:
         self.asked.append((self.name, cell.precision, steps))
-        return {"images": 10 * steps, "wall": 2 * self.seconds * steps, "cpu": self.seconds * steps}
+        seconds = self.seconds * steps
+        return Answer(wall=2 * seconds, cpu=seconds, images=10 * steps, losses=[], binary=0, real=0)
 
 
-def test_every_round_asks_all_in_turn_for_the_same_steps_beginning_with_another_one() -> None:
+def test_every_round_asks_all_in_turn_for_the_same_steps_and_starts_with_another_one() -> None:
     asked: list[tuple[str, str, int]] = []
     contenders = {"ours": Recorded("ours", 0.1, asked), "naive": Recorded("naive", 0.4, asked)}
     lines = list(measure(contenders, "binarynet-1", "bop", rounds=2, seconds=1.0))  # type: ignore[arg-type]
@@ -137,6 +141,18 @@ def test_the_page_shows_a_dash_where_there_is_no_figure() -> None:
     assert markdown(pd.DataFrame({"a": [12.34, np.nan]})).splitlines()[2:] == ["| 12.3 |", "| - |"]
 
 
+def test_the_page_shows_the_goals_and_the_picture_the_ratios(tmp_path: Path) -> None:
+    naive = turns().query("precision == 'float32'").assign(contender="naive")
+    ours = naive.assign(contender="ours")
+    text = write_page(tmp_path, pd.concat([turns(), naive, ours]), {"ours": {"torch": "2.15"}})
+    assert text == (tmp_path / "peers.md").read_text()
+    assert "ours: torch 2.15" in text and "| ours bfloat16 at least 1.7 x larq float32 |" in text
+    assert len(pd.read_csv(tmp_path / "turns.csv")) == 15 and len(pd.read_csv(tmp_path / "summary.csv")) == 5
+    picture = ElementTree.parse(tmp_path / "peers.svg")
+    texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"binarynet-1", "ours bfloat16", "larq float32", "naive float32", "4.00"} <= set(texts)
+
+
 def test_groups_are_found_in_their_order() -> None:
     others = turns().assign(network="binarynet-1/8")
     groups = groups_of(pd.concat([others, turns()]))
@@ -154,11 +170,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Network:
 
 
 @pytest.mark.parametrize("method", ["bop", "latent-adam"])
-def test_ours_and_the_naive_port_begin_alike_and_learn(small: Network, method: str) -> None:
+def test_ours_and_the_naive_port_start_alike_and_learn(small: Network, method: str) -> None:
     cell = CELL._replace(method=method)
     sessions = [OurSession(cell, fixed_batch=True), NaiveSession(cell, fixed_batch=True)]
     losses = [session.run(60) for session in sessions]
-    # An activation of nearly zero falls on either side of it with the order of a sum: no closer than this.
+    # The sign of an activation near zero depends on the order of a sum: the losses are no closer than this.
     assert losses[0][0] == pytest.approx(losses[1][0], rel=0.02)
     assert all(loss[-1] < 0.8 * loss[0] for loss in losses)
     assert len({(session.binary, session.real) for session in sessions}) == 1

@@ -64,13 +64,13 @@ LINEAR = 2.1  # 2 for a linear cost, 4 for a quadratic one
 
 
 class Opened:
-    """Counts the files that are opened in a folder. There is one: Python keeps an audit hook for ever."""
+    """Counts the files that are opened in a folder. There is one: an audit hook cannot be removed."""
 
     def __init__(self) -> None:
         self.folder, self.count = "", 0
-        sys.addaudithook(self.hear)
+        sys.addaudithook(self.count_opened)
 
-    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def count_opened(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and self.folder and str(arguments[0]).startswith(self.folder):
             self.count += 1
 
@@ -86,8 +86,8 @@ OPENED = Opened()
 
 def without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task has so many drawings, however many runs; matplotlib would take most of the test's time."""
-    for module in ("figures", "tuning"):
-        monkeypatch.setattr(f"report.{module}.draw", lambda *_: '<svg viewBox="0 0 4 3"></svg>')
+    for module in ("accuracy", "curves", "layers", "tuning", "styles"):
+        monkeypatch.setattr(f"report.draw.{module}.draw", lambda *_: '<svg viewBox="0 0 4 3"></svg>')
 
 
 @pytest.mark.parametrize("shape", ["more runs of a cell", "more tasks"])
@@ -129,7 +129,7 @@ def test_plan_and_resume(tmp_path: Path, shape: str) -> None:
             prepare_folder(again, folder, {})
             assert Sweep(again, folder, pool).run()
 
-        plans.append(operations(lambda path=path: make_plan(ExperimentFile(path)).as_dict()))
+        plans.append(operations(lambda path=path: make_plan(ExperimentFile(path)).record()))
         resumes.append(operations(resume))
         opened.append(OPENED.during(folder, resume) / plan.runs)
         assert pool.submitted == 0
@@ -191,7 +191,7 @@ def test_a_long_tuning_curve_is_the_whole_one_at_some_of_its_points() -> None:
     assert (curve.trials[0], curve.trials[-1]) == (1, 1000)
     for at in (0, 1, 20):
         best = random.choice(scores, (4000, curve.trials[at])).max(1)
-        assert curve.median[at] == pytest.approx(np.median(best), abs=0.01)
+        assert curve.values[at] == pytest.approx(np.median(best), abs=0.01)
 
 
 @pytest.mark.parametrize(("count", "most"), [(0, 5), (1, 5), (5, 5), (6, 5), (1000, 7)])
