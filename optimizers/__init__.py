@@ -1,4 +1,4 @@
-"""The catalogue: every method is one file here, and `METHODS` is what those files hold."""
+"""The catalogue: each file in this folder holds a method or a family, and `METHODS` lists them by name."""
 
 import hashlib
 import importlib
@@ -13,13 +13,13 @@ from optimizers.core import Method
 
 
 def methods_in(module: ModuleType) -> list[Method]:
-    """The methods that a module defines, in order; those that it imports do not count."""
+    """The methods that a module defines, in order, without the methods that it imports."""
     found = [value for value in vars(module).values() if isinstance(value, Method)]
     return [method for method in found if method.rule.__module__ == module.__name__]
 
 
 def collect(modules: Iterable[ModuleType]) -> dict[str, Method]:
-    """All methods of these modules by name; ValueError if two share one."""
+    """All methods of these modules by name. Raises ValueError if two share a name."""
     found: dict[str, Method] = {}
     for module in modules:
         for method in methods_in(module):
@@ -32,8 +32,8 @@ def collect(modules: Iterable[ModuleType]) -> dict[str, Method]:
 def load_plugin(path: Path) -> list[Method]:
     """Register the methods of a Python file outside this folder, and return them.
 
-    The file is executed: name only files that you trust. ValueError if it holds no method, or one whose
-    name is taken by another file.
+    The file is executed, so load only files that you trust. Raises ValueError if the file holds no method,
+    or a method whose name another file has taken.
     """
     path = path.resolve()
     specification = importlib.util.spec_from_file_location(f"flipbench_plugin_{path.stem}", path)
@@ -54,7 +54,7 @@ def load_plugin(path: Path) -> list[Method]:
 
 
 class Plugin(NamedTuple):
-    """Where a method from outside the catalogue came from: its file and a hash of it."""
+    """The origin of a method from outside the catalogue: its file and a hash of the content."""
 
     path: Path
     source: str

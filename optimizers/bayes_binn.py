@@ -1,23 +1,24 @@
 """BayesBiNN: a Bernoulli distribution over every weight, learned through its natural parameter.
 
 Meng, Bachmann and Khan, Training Binary Neural Networks using the Bayesian Learning Rule, ICML 2020,
-https://arxiv.org/abs/2002.10778. The tensor that is stored is lambda: the weight is +1 with probability
+https://arxiv.org/abs/2002.10778. The stored tensor is lambda: the weight is +1 with probability
 1 / (1 + exp(-2 lambda)). The forward pass reads a relaxed sample of it, evaluation the mode.
 
-In float32 the published temperature of 1e-10 makes something else of these equations:
+In float32 the published temperature of 1e-10 turns these equations into a different rule:
 
-* The relaxed sample is -1 or +1 to the last bit, so 1 - w² is 0 and the 1e-10 that the released code adds is
-  all that is left of its slope: a straight-through gradient, times 1e-10 / temperature. That is 1 at 1e-10
+* The relaxed sample is -1 or +1 to the last bit, so 1 - w² is 0, and only the 1e-10 that the released code
+  adds remains of its slope: a straight-through gradient, times 1e-10 / temperature. That factor is 1 at 1e-10
   and 0.01 at 1e-8: the temperature is a hidden factor of the step.
-* Beyond |lambda| = 9, and it starts at 10, 1 - mu² is 0 too: the slope is 1 / temperature = 1e10. Lambda then
-  moves by millions, the noise (below 9 in float32) decides nothing, and the sign of lambda is the sign of a
-  moving average of -gradient with rate `lr`: Bop at threshold 0. `strength` is then without effect.
-* In the rare draw that cancels lambda, the weight of that step is 0 and the step 1e10 times as long.
+* Beyond |lambda| = 9 (lambda starts at 10), 1 - mu² is 0 too: the slope is 1 / temperature = 1e10. Lambda
+  then moves by millions, the noise (below 9 in float32) has no effect, and the sign of lambda is the sign of
+  a moving average of -gradient with rate `lr`: Bop at threshold 0. `strength` then has no effect either.
+* In the rare case that a draw cancels lambda, the weight of that step is 0 and the step 1e10 times as long.
 
-Not as in the released code: it takes mu from before the last step; here it is that of the present lambda, as
-in the paper. It can also average the gradient over steps and samples; every published run has one sample and
-no average. It moves all parameters of the network so, and therefore has batch norm without a trained shift;
-here only the binary weights are Bayesian. The published runs decay `lr` to 1e-16 along a cosine.
+Differences from the released code: it computes mu before the last step, here mu belongs to the present
+lambda, as in the paper. It can average the gradient over steps and samples, but every published run has one
+sample and no average. It trains all parameters of the network with this rule, and therefore has batch norm
+without a trained shift; here only the binary weights are Bayesian. The published runs decay `lr` to 1e-16
+along a cosine.
 """
 
 from typing import Any
@@ -28,7 +29,7 @@ from torch import Tensor
 from optimizers.core import Flipper, WeightRule, log, method, sign
 from optimizers.core.checks import check_positive, check_rates
 
-EPSILON = 1e-10  # of the released code; see above for what hangs on it
+EPSILON = 1e-10  # as released; see above for its effect
 START = 10.0  # magnitude of lambda, as released
 
 
@@ -42,7 +43,7 @@ def relaxed_sample(natural: Tensor, uniform: Tensor, temperature: float) -> Tens
 
 
 def natural_slope(sample: Tensor, natural: Tensor, temperature: float) -> Tensor:
-    """What turns the gradient at the sample into one for the mean, mu = tanh(lambda), as in released code."""
+    """The factor from the gradient at the sample to that for the mean, mu = tanh(lambda), as released."""
     of_the_sample = 1.0 - sample * sample + EPSILON
     of_the_mean = 1.0 - torch.tanh(natural) ** 2 + EPSILON
     return of_the_sample / temperature / of_the_mean
@@ -52,8 +53,8 @@ def bayes_binn_update(natural: Tensor, gradient: Tensor, lr: float, strength: fl
     """One step of the Bayesian learning rule with a uniform prior, as in released code: the new lambda.
 
     gradient: of the mean loss with respect to mu. lr: the learning rate, by which lambda also decays.
-    strength: number of samples in the training set, as the rule wants their sum, times any scale. No decision
-    is taken here: that lambda = 0 means +1 is a matter of the sign that evaluation reads.
+    strength: number of samples in the training set, as the rule needs the sum over them, times any scale.
+    That lambda = 0 means +1 is decided by the sign that evaluation reads, not here.
     """
     return ((1.0 - lr) * natural - lr * strength * gradient,)
 

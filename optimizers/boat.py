@@ -1,7 +1,7 @@
 """BOAT, binary optimizer with adaptive thresholds: the threshold is the root of a sum of squared gradients.
 
 Gu, 2025, from the released code. UNCERTAIN: venue and text of the paper, which could not be found, and its
-claims. The threshold only grows while the accumulated gradient decays, so weights freeze as training goes on.
+claims. The threshold only grows, while the accumulated gradient decays: weights freeze during training.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
 """BOLD, Boolean logic deep learning: accumulate the gradient, flip at one, start again from zero.
 
-Nguyen et al., NeurIPS 2024, Algorithm 8, of which only listings exist. Here with the suite's networks and
-gradients, not with the paper's Boolean backward pass and its scaling by fan. UNCERTAIN: whether the paper's
+Nguyen et al., NeurIPS 2024, Algorithm 8, of which only listings exist. It runs on the suite's networks and
+gradients, without the paper's Boolean backward pass and its scaling by fan. UNCERTAIN: whether the paper's
 signal is the mean or the sum over a batch (this is the mean of the loss; eta absorbs the factor), and the
 value of eta: 150 with batch norm and 12 without, or the reverse, depending on who quotes it.
 """
@@ -18,10 +18,10 @@ from optimizers.core.checks import check_positive
 def bold_update(
     weight: Tensor, accumulated: Tensor, plasticity: Tensor, gradient: Tensor, eta: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of Algorithm 8: a = beta · a + eta · g; flip where a·w >= 1, and there begin again at zero.
+    """One step of Algorithm 8: a = beta · a + eta · g; flip where a·w >= 1, and reset a to zero there.
 
-    beta, the plasticity, is a scalar of the tensor: the share of its weights that the step before left alone;
-    it starts at zero. At equality the weight flips, as in the paper.
+    beta, the plasticity, is one number for the tensor: the share of its weights that did not flip in the
+    previous step; it starts at zero. At equality the weight flips, as in the paper.
     """
     accumulated = plasticity * accumulated + eta * gradient
     flips = accumulated * weight >= 1.0

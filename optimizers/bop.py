@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from optimizers.core import WeightRule, log, method, sign, stored_signs
+from optimizers.core.checks import check_not_negative, check_rates
 
-BLOCK = 1 << 18  # elements, so a megabyte of float32
-# Bytes of a float -> the bit that holds its sign, as an integer of that size.
+BLOCK = 1 << 18  # elements: a megabyte of float32
+# Bytes of a float -> its sign bit, as an integer of that size.
 SIGN_BITS = {
     bits.itemsize: torch.tensor(torch.iinfo(bits).min, dtype=bits)
     for bits in (torch.int16, torch.int32, torch.int64)
@@ -31,13 +32,13 @@ def bop_update(
 
 
 class Bop(torch.optim.Optimizer):
-    """Flips weights of -1/+1 in place when the moving average of their gradient argues against them.
+    """Flips weights of -1/+1 in place where weight times the moving average of its gradient > threshold.
 
     Args:
         params: tensors that hold only -1 and +1.
         gamma: adaptivity rate of the average, in (0, 1].
-        threshold: how strong the average must be, >= 0, in units of the gradient of the mean loss: a sum
-            instead of a mean, loss scaling or gradient clipping all change its meaning.
+        threshold: the size that the average must exceed, >= 0, in units of the gradient of the mean loss: a
+            sum instead of a mean, loss scaling and gradient clipping all change its meaning.
 
     State: one float per weight, `average`.
 
@@ -59,13 +60,13 @@ class Bop(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
-        """Update the averages, then flip. A weight without a gradient is left alone."""
+        """Update the averages, then flip. A tensor without a gradient does not change."""
         assert closure is None
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                threshold = weight.new_full((), abs(group["threshold"]))  # abs: -0.0 is no threshold
+                threshold = weight.new_full((), abs(group["threshold"]))  # abs: -0.0 would flip at equality
                 for w, m, g in _blocks(weight, self._average(weight), weight.grad):
                     m.lerp_(g, group["gamma"])
                     _flip(w, m, threshold)
@@ -78,7 +79,7 @@ class Bop(torch.optim.Optimizer):
 
 
 def _blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """The same rows of each tensor; on a CPU so few that each pass finds in the cache what the last left."""
+    """The same rows of each tensor; on a CPU in blocks that stay in the cache between the passes."""
     weight = tensors[0]
     if weight.numel() <= BLOCK or weight.device.type != "cpu":
         return [tensors]
@@ -89,16 +90,16 @@ def _blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
 def _flip(weight: Tensor, average: Tensor, threshold: Tensor) -> None:
     """weight = -weight where w·m > threshold, in place: the rule of `bop_update` without a mask.
 
-    threshold - w·m is negative exactly there, and its sign bit turns that of the weight.
+    threshold - w·m is negative exactly there, and its sign bit inverts that of the weight.
     """
     slack = torch.addcmul(threshold, weight, average, value=-1)
     sign_bit = SIGN_BITS[weight.itemsize]
     weight.view(sign_bit.dtype).bitwise_xor_(slack.view(sign_bit.dtype).bitwise_and_(sign_bit))
 
 
-# Values and schedules as published, each over the whole of a training. "arxiv-v1" and "section-5-3" are the
-# ImageNet runs of the first and the final version of the paper (the released code has the latter's); the
-# rebuttal lies between them and is the only one that lowers the threshold.
+# Values and schedules as published, each over a whole training. "arxiv-v1" and "section-5-3" are the ImageNet
+# runs of the first and the final version of the paper (the released code has the final one); the rebuttal was
+# written between them, and only its run lowers the threshold.
 PRESETS = {
     "section-5-1": {"gamma": 1e-3, "threshold": 1e-6},
     "section-5-2": {
@@ -118,5 +119,7 @@ PRESETS = {
     presets=PRESETS,
 )
 def bop(gamma: float, threshold: float) -> WeightRule:
-    """Flip a weight when a moving average of its gradient argues against it strongly enough."""
+    """Flip a weight when a moving average of its gradient has the same sign and exceeds a threshold."""
+    check_rates(gamma=gamma)
+    check_not_negative(threshold=threshold)
     return WeightRule(start=sign, read=stored_signs, optimizer=lambda params: Bop(params, gamma, threshold))

@@ -1,9 +1,9 @@
 """Bop with a threshold that adapts to the layer: two answers to an open question.
 
 Section 6 of Helwegen et al. (arXiv version 1) proposes to normalise the average by layer or by a second
-moment, because one global threshold means something else in every layer. The second moment is Bop2ndOrder;
-these two are not published, as far as we know, but this suite's own, and so are their defaults: chosen on
-validation images of the digits, which a comparison on the digits has to bear in mind.
+moment, because one global threshold has a different meaning in every layer. The second moment is
+Bop2ndOrder. These two are this suite's own: as far as we know, nobody has published them. Their defaults
+were chosen on validation images of the digits, so a comparison on the digits favours them.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ IDEA = (
 def layer_update(
     weight: Tensor, average: Tensor, gradient: Tensor, gamma: float, threshold: float
 ) -> tuple[Tensor, Tensor]:
-    """Bop with threshold · rms(m), the root mean square over the whole tensor; strict, so ties stay."""
+    """One step of Bop at threshold · rms(m), the root mean square over the tensor; at equality w stays."""
     average = torch.lerp(average, gradient, gamma)
     limit = threshold * average.square().mean().sqrt()
     return torch.where(weight * average > limit, -weight, weight), average
@@ -34,9 +34,9 @@ def quantile_update(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Flip the weights with the largest w·m > 0, at most the share `flip_rate` of the tensor in a step.
 
-    The threshold is thereby a quantile. `allowance` (a scalar, from zero) carries the fraction of a flip that
-    is left over, so that a layer of 100 weights at rate 1e-3 may flip one weight in every tenth step. What
-    a step may flip and does not is lost. A weight with w·m = 0 stays.
+    So the threshold is a quantile. `allowance` (a scalar, from zero) carries over the unused fraction of a
+    flip: a layer of 100 weights at rate 1e-3 may flip one weight in every tenth step. Whole flips that a step
+    does not use are lost. A weight with w·m = 0 stays.
     """
     average = torch.lerp(average, gradient, gamma)
     allowance = allowance + flip_rate * weight.numel()

@@ -1,13 +1,13 @@
 """Bop with a second moment, so that the threshold is in units of the gradient's own size.
 
-Suarez-Ramirez et al., CVPR workshops 2021. The released code holds the biased form only; of the unbiased one
-the paper's abstract says "bias-corrected", and Adam's correction is taken here. UNCERTAIN: that correction.
+Suarez-Ramirez et al., CVPR workshops 2021. The released code holds the biased form only; the paper's abstract
+calls the unbiased one "bias-corrected", and Adam's correction is used here. UNCERTAIN: that correction.
 The defaults are those of the README's exploration (tau 1e-6, gamma 1e-7, sigma 1e-3), the preset those of the
-release for Bi-Real Net; the settings behind its 91.9 % (biased) and 91.4 % (unbiased) on CIFAR-10 are hparams
+release for Bi-Real Net. The settings behind its 91.9 % (biased) and 91.4 % (unbiased) on CIFAR-10 are hparams
 sets that the release names but does not contain, so these figures cannot be reproduced from it.
 
-This is also the answer to what the authors of Bop left open, a threshold for each weight: m / sqrt(v) >
-threshold is m > threshold · sqrt(v).
+This is also an answer to a question that the authors of Bop left open, a threshold for each weight:
+m / sqrt(v) > threshold is m > threshold · sqrt(v).
 """
 
 from functools import partial
@@ -53,8 +53,8 @@ def unbiased_second_order_update(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The same with m / (1 - (1 - gamma)^t) and v / (1 - (1 - sigma)^t) in the comparison.
 
-    Each divisor is kept as what it is, the same moving average of a constant one: that stays right under a
-    schedule, and precise in float32 for a rate of 1e-7.
+    Each divisor is kept as the same moving average of a constant one: that stays correct under a schedule,
+    and precise in float32 at a rate of 1e-7.
     """
     average = torch.lerp(average, gradient, gamma)
     square = torch.lerp(square, gradient * gradient, sigma)

@@ -1,8 +1,8 @@
 """CEMA, cascaded moving averages: latent SGD with momentum and decay, read as a filter on the gradient.
 
-Quist, Li and van Gemert, ICLR 2023, from the released optimizer. The release decays alpha linearly to zero
-and keeps gamma, uses no scale of the weights, and covers ImageNet only. UNCERTAIN: the defaults; the release
-names none, and alpha 1e-3 with gamma 0.1 is of the order that the paper is remembered to use.
+Quist, Li and van Gemert, ICLR 2023, from the released optimizer. The release decays alpha linearly to zero,
+keeps gamma constant, uses no scale of the weights, and covers ImageNet only. UNCERTAIN: the defaults. The
+release names none; alpha 1e-3 and gamma 0.1 are of the paper's order of magnitude, as far as we remember.
 """
 
 from functools import partial
@@ -19,8 +19,8 @@ def cema_update(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step: m averages the gradient with rate gamma, r averages m with rate alpha, both from zero.
 
-    The weight flips where w·r > 0, with no threshold; at r = 0, a dead gradient, it stays. m plays the role
-    of momentum (gamma = 1 - mu), r that of the latent weight, with alpha = lr · weight decay.
+    The weight flips where w·r > 0, without a threshold; at r = 0, with a dead gradient, it stays. m has the
+    role of momentum (gamma = 1 - mu), r that of the latent weight, with alpha = lr · weight decay.
     """
     momentum = torch.lerp(momentum, gradient, gamma)
     inertia = torch.lerp(inertia, momentum, alpha)

@@ -1,8 +1,8 @@
-"""Two controls to read all other rows by: what binary weights that never move can do, and what real ones.
+"""Two controls to compare all methods with: binary weights that never change, and real weights.
 
-Between them usually lies all that training binary weights can gain. Neither is a competitor: `frozen` is the
-floor, random features whose batch norms are trained, `real` the same network with weights of full precision
-(and still binary activations, where the architecture has them).
+They usually bound the gain from training binary weights. Neither is a competitor. `frozen` is the floor:
+random features with trained batch norms. `real` is the ceiling: the same network with weights of full
+precision, and with binary activations where the architecture has them.
 """
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from optimizers.core.checks import check_not_negative, check_positive
 
 
 def no_update(weight: Tensor, gradient: Tensor) -> tuple[Tensor]:
-    """The weight as it is, whatever the gradient."""
+    """The weight unchanged; the gradient is ignored."""
     return (weight,)
 
 
@@ -23,7 +23,7 @@ def no_update(weight: Tensor, gradient: Tensor) -> tuple[Tensor]:
     control=True,
 )
 def frozen() -> WeightRule:
-    """Control that leaves the random signs of the start alone and trains only the real parameters."""
+    """Control that keeps the random initial signs fixed and trains only the real parameters."""
     return WeightRule(
         start=sign, read=stored_signs, optimizer=lambda params: Flipper(params, no_update, state={})
     )

@@ -1,9 +1,9 @@
 """Diode, sign descent: the weight opposes a slow average of the sign of a fast average of the gradient.
 
 Guo et al., ECCV 2024, from the released optimizer (DiodeMix in bitorch-engine). At a constant learning rate
-the rule depends on lr only beside the random start of the slow average: lr and the scale of that start,
-1e-3, are one knob, and a schedule of lr weighs recent steps. At the defaults the first flips of most weights
-take thousands of steps, since s has to travel about 1e-3 in steps of 1e-8.
+only the ratio of lr to the random start of the slow average matters: lr and the scale of that start, 1e-3,
+are one knob. A schedule of lr changes the influence of recent steps. At the defaults most weights take
+thousands of steps to their first flip, since s has to move by about 1e-3 in steps of 1e-8.
 """
 
 from functools import partial
@@ -22,7 +22,7 @@ def diode_update(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of the released rule: l averages g (beta1), s averages lr · sign(l) (beta2), w = -sign(s).
 
-    sign(l) is 0 at l = 0, so a dead gradient pushes nowhere. At s = 0 the weight stays (released: +1).
+    sign(l) is 0 at l = 0, so a dead gradient has no effect. At s = 0 the weight stays (released: +1).
     """
     fast = torch.lerp(fast, gradient, 1.0 - beta1)
     slow = torch.lerp(slow, lr * torch.sign(fast), 1.0 - beta2)
@@ -30,7 +30,7 @@ def diode_update(
 
 
 def agreeing_start(weight: Tensor) -> Tensor:
-    """A slow average that asks for the weight as it is, of random strength: -w · U(0, 1) · 1e-3."""
+    """A slow average that agrees with the weight, of random size: -w · U(0, 1) · 1e-3."""
     return -weight * torch.rand_like(weight) * START
 
 

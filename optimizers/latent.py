@@ -1,11 +1,11 @@
 """Latent weights: keep a real weight, use its sign, send the gradient straight through to the real one.
 
 The family of BinaryConnect (https://arxiv.org/abs/1511.00363) and BinaryNet (https://arxiv.org/abs/1602.02830)
-with the optimizers that people use for it (AdamW is that of BNext), and Lion, of which we know no study on
-latent weights. What they share, and what can be put around them, is in optimizers.core.latent.rule. As the
-sign is scale-free, a latent weight under SGD is the sum of its gradients, or with weight decay an average
-whose half-life is 0.7/(lr weight_decay) steps. The decoupled decay of AdamW and Lion is searched over larger
-values than the coupled one of the others: smaller ones do nothing in some thousands of steps.
+with the optimizers in common use for it (AdamW is that of BNext), and Lion, for which we know of no study on
+latent weights. Their common rule and its additions are in optimizers.core.latent.rule. As the sign does not
+depend on scale, a latent weight under SGD is the sum of its gradients, or with weight decay an average with
+a half-life of 0.7/(lr weight_decay) steps. The decoupled decay of AdamW and Lion is searched over larger
+values than the coupled decay of the others: smaller ones have no effect in a few thousand steps.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from optimizers.core import Flipper, WeightRule, choice, log, method, uniform
-from optimizers.core.checks import check_below_one, check_not_negative
+from optimizers.core.checks import BadHyper, check_below_one
 from optimizers.core.latent.rule import LATENT, LatentStep, latent_rule
 
 BINARY_NET = "Courbariaux et al., BinaryNet, 2016, https://arxiv.org/abs/1602.02830"
 
-# The same habits with other defaults; the order of the hyperparameters stays.
+# The same habits with other defaults, in the same order.
 _ADAMW: dict[str, Any] = LATENT | {"weight_decay": choice(0.01, 0.0, 0.1, 1.0)}
 _LION: dict[str, Any] = LATENT | {"weight_decay": choice(0.0, 0.01, 0.1, 1.0)}
 _BINARY_NET: dict[str, Any] = LATENT | {"glorot_rate": choice(True, False)}
@@ -37,9 +37,9 @@ def lion_update(
 ) -> tuple[Tensor, Tensor]:
     """One step of Lion (Chen et al. 2023, Algorithm 2): the new latent weight and the new average.
 
-    The step is the sign of the average after a short look ahead (beta1), the average that is kept is longer
-    (beta2); it starts at zero. This sign is 0 at 0, as published: where all gradients were zero, only the
-    decay, which is decoupled, moves a weight.
+    The step is the sign of an average that looks ahead (beta1); the stored average is longer (beta2) and
+    starts at zero. This sign is 0 at 0, as published: where all gradients were zero, only the decay, which
+    is decoupled, moves a weight.
     """
     ahead = beta1 * average + (1.0 - beta1) * gradient
     weight = weight - lr * (torch.sign(ahead) + weight_decay * weight)
@@ -68,8 +68,6 @@ class LatentLion(LatentStep, Flipper):
     def __init__(
         self, params: Iterable[Any], lr: float, beta1: float, beta2: float, weight_decay: float
     ) -> None:
-        check_not_negative(lr=lr, weight_decay=weight_decay)
-        check_below_one(beta1=beta1, beta2=beta2)
         super().__init__(
             params,
             lion_update,
@@ -84,7 +82,7 @@ class LatentLion(LatentStep, Flipper):
 @method(paper=BINARY_NET, lr=log(1.0, 1e-2, 1e2), **LATENT)
 def latent_sgd(lr: float, **habits: Any) -> WeightRule:
     """Plain SGD on latent weights; their sign is the weight."""
-    # The default rate is the one that section 3 of Helwegen et al. finds good with a Glorot start.
+    # The default rate is the one that works well in section 3 of Helwegen et al. with a Glorot start.
     return latent_rule(LatentSGD, habits, lr=lr, foreach=True)
 
 
@@ -104,7 +102,7 @@ def latent_momentum(lr: float, momentum: float, **habits: Any) -> WeightRule:
 def latent_nesterov(lr: float, momentum: float, **habits: Any) -> WeightRule:
     """SGD with Nesterov's momentum on latent weights; their sign is the weight."""
     if not 0.0 < momentum < 1.0:
-        raise ValueError(f"momentum must lie in (0, 1), not {momentum}")
+        raise BadHyper("momentum", f"momentum must lie in (0, 1), not {momentum}")
     return latent_rule(LatentSGD, habits, lr=lr, momentum=momentum, nesterov=True, foreach=True)
 
 
@@ -117,6 +115,7 @@ def latent_nesterov(lr: float, momentum: float, **habits: Any) -> WeightRule:
 )
 def latent_adam(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
     """Adam on latent weights, the field's usual choice; their sign is the weight."""
+    check_below_one(beta1=beta1, beta2=beta2)
     # eps is Keras' 1e-7, as in the paper's own experiments.
     return latent_rule(LatentAdam, habits, lr=lr, betas=(beta1, beta2), eps=1e-7, fused=True)
 
@@ -131,6 +130,7 @@ def latent_adam(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightR
 )
 def latent_adamw(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
     """Adam with decoupled weight decay on latent weights; their sign is the weight."""
+    check_below_one(beta1=beta1, beta2=beta2)
     return latent_rule(LatentAdamW, habits, lr=lr, betas=(beta1, beta2), eps=1e-7, foreach=True)
 
 
@@ -146,6 +146,7 @@ def latent_adamax(lr: float, beta1: float, beta2: float, **habits: Any) -> Weigh
 
     BinaryNet's Torch7 code has a variant of it whose rates are powers of two; this one is Kingma and Ba's.
     """
+    check_below_one(beta1=beta1, beta2=beta2)
     return latent_rule(LatentAdamax, habits, lr=lr, betas=(beta1, beta2), eps=1e-7, foreach=True)
 
 
@@ -158,7 +159,8 @@ def latent_adamax(lr: float, beta1: float, beta2: float, **habits: Any) -> Weigh
     **_LION,
 )
 def latent_lion(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
-    """Lion on latent weights, steps of one size by the sign of an average; their sign is the weight."""
+    """Lion on latent weights, steps of fixed size along the sign of an average; their sign is the weight."""
+    check_below_one(beta1=beta1, beta2=beta2)
     return latent_rule(LatentLion, habits, lr=lr, beta1=beta1, beta2=beta2)
 
 
@@ -173,10 +175,11 @@ def binarynet_adam(lr: float, beta1: float, beta2: float, **habits: Any) -> Weig
     """BinaryNet's recipe, Adam from a start in U(-1, 1) with Glorot scaling of the learning rate.
 
     As in the released Theano code: H = 1, clip at H, slope 1 within it, and a learning rate times
-    sqrt((fan in + fan out) / 1.5) for each layer. What differs: Lasagne's Adam adds eps = 1e-8 before it
-    corrects the second moment's bias, torch's after it. The decay of the rate to 3e-7 is for the experiment
-    to say; the squared hinge loss is no part of a method.
+    sqrt((fan in + fan out) / 1.5) for each layer. Differences: Lasagne's Adam adds eps = 1e-8 before it
+    corrects the bias of the second moment, torch's afterwards. The decay of the rate to 3e-7 belongs to the
+    experiment; the squared hinge loss is not part of a method.
     """
+    check_below_one(beta1=beta1, beta2=beta2)
     return latent_rule(
         LatentAdam, habits, start_at_one=True, lr=lr, betas=(beta1, beta2), eps=1e-8, fused=True
     )

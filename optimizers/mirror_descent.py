@@ -1,16 +1,16 @@
-"""Mirror descent: train a real number, let a tanh that sharpens in the course of the training binarize it.
+"""Mirror descent: train a real number, and binarize it with a tanh that sharpens during training.
 
 * `md-tanh` and `md-tanh-s`: Ajanthan, Gupta et al., Mirror Descent View for Neural Network Quantization,
-  AISTATS 2021, https://arxiv.org/abs/1910.08237. The gradient at w = tanh(...) is used as it is in the space
-  of the tanh's argument: there is no derivative of the tanh.
+  AISTATS 2021, https://arxiv.org/abs/1910.08237. The gradient at w = tanh(...) is used unchanged for the
+  argument of the tanh, without the derivative of the tanh.
 * `pmf`: Ajanthan et al., Proximal Mean-field for Neural Network Quantization, ICCV 2019,
-  https://arxiv.org/abs/1812.04353. It is the same forward pass with the derivative of the tanh.
+  https://arxiv.org/abs/1812.04353. The same forward pass, with the derivative of the tanh.
 
 Released code multiplies beta, the sharpness, by a constant every few hundred steps; here it grows in every
 step, from 1 to `beta_end`. The defaults are those for ResNet-18 on CIFAR-10: 1.02 every 200 of 100,000 steps
-(md-tanh-s), 1.01 every 100 (md-tanh), 1.1 every 1,000 up to 10,000 (pmf), all with Adam's usual betas. All
-three decay the learning rate by 0.3 every 30,000 steps there, which the presets do. UNCERTAIN: whether
-md-tanh starts from w = init or w = tanh(init), as here.
+(md-tanh-s), 1.01 every 100 (md-tanh), 1.1 every 1,000 up to 10,000 (pmf), all with Adam's usual betas. There
+all three decay the learning rate by 0.3 every 30,000 steps; the presets do the same. UNCERTAIN: whether
+md-tanh starts from w = init or, as here, from w = tanh(init).
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from optimizers.core import Timed, WeightRule, choice, log, method, sign
-from optimizers.core.checks import check_not_negative, check_positive
+from optimizers.core.checks import BadHyper, check_not_negative, check_positive
 
 MIRROR_DESCENT = "Ajanthan, Gupta et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021, "
 MIRROR_DESCENT += "https://arxiv.org/abs/1910.08237"
@@ -29,12 +29,12 @@ DECAYED = {"step": {"start": 1e-3, "factor": 0.3, "at": [0.3, 0.6, 0.9]}}  # the
 
 
 def sharpness(progress: float, beta_end: float) -> float:
-    """beta: 1 at the start, growing by the same factor in every step, to `beta_end` at progress 1."""
+    """beta: from 1 at the start to `beta_end` at progress 1, by the same factor in every step."""
     return beta_end**progress
 
 
 class _StraightTanh(torch.autograd.Function):
-    """Forward tanh(beta x), backward identity: mirror descent takes its gradient at the weight."""
+    """Forward tanh(beta x), backward identity: mirror descent uses the gradient at the weight."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, beta: float) -> Tensor:
@@ -46,7 +46,7 @@ class _StraightTanh(torch.autograd.Function):
 
 
 class SharpeningTanh(Timed):
-    """Reads tanh(beta u) of the stored u. `straight`: the gradient passes it as if it were not there."""
+    """Reads tanh(beta u) of the stored u. `straight`: the gradient of u is that of the weight, unchanged."""
 
     def __init__(self, beta_end: float, straight: bool) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class SharpeningTanh(Timed):
 
 
 class MirrorAdam(Adam):
-    """Adam whose steps grow with beta; the group entries `progress` and `beta_end` say how far."""
+    """Adam whose steps grow with beta, which follows from the group entries `progress` and `beta_end`."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
@@ -76,7 +76,7 @@ class MirrorAdam(Adam):
 def _check(lr: float, beta_end: float) -> None:
     check_positive(lr=lr)
     if not beta_end >= 1.0:
-        raise ValueError(f"beta_end must be >= 1, where beta starts, not {beta_end}")
+        raise BadHyper("beta_end", f"beta_end must be >= 1, where beta starts, not {beta_end}")
 
 
 @method(
@@ -86,9 +86,9 @@ def _check(lr: float, beta_end: float) -> None:
     presets={"cifar10-resnet18": dict(lr=DECAYED, beta_end=2e4)},
 )
 def md_tanh_s(lr: float, beta_end: float) -> WeightRule:
-    """Adam on a latent weight that is read through an ever sharper tanh, with the gradient passed straight.
+    """Adam on latent weights that are read through an ever sharper tanh, with a straight-through gradient.
 
-    The stable form of the paper: beta multiplies all that was ever added up, not only what is to come.
+    The stable form of the paper: beta multiplies the sum of all steps so far, not only the next step.
     """
     _check(lr, beta_end)
     return WeightRule(
@@ -106,13 +106,13 @@ def md_tanh_s(lr: float, beta_end: float) -> WeightRule:
     presets={"cifar10-resnet18": dict(lr=DECAYED, beta_end=2e4)},
 )
 def md_tanh(lr: float, beta_end: float) -> WeightRule:
-    """Multiply the odds of a weight in (-1, 1) by the exponential of Adam's step, ever more strongly.
+    """Multiply the odds of a weight in (-1, 1) by the exponential of an ever larger Adam step.
 
     In the paper and its code, w <- (E - 1)/(E + 1) with E = (1 + w)/(1 - w) · exp(-2 · lr · beta · step),
     where step = m/(sqrt(v) + eps) is Adam's with its bias corrections. Here the stored tensor is the dual
-    artanh(w), which moves by -lr · beta · step: the same w in exact arithmetic. In float32 it is not: there
-    w is rounded to -1 or +1 beyond |dual| = 9, and in the released code a weight that has come to -1 stays
-    for ever (E = 0), one at +1 nearly so (1 - w is replaced by 1e-20). The dual keeps all of them moving.
+    artanh(w), which moves by -lr · beta · step: the same w in exact arithmetic, but not in float32. There w
+    is rounded to -1 or +1 beyond |dual| = 9, and in the released code a weight that has reached -1 stays
+    forever (E = 0), and one at +1 nearly so (1 - w is replaced by 1e-20). With the dual all weights can move.
     """
     _check(lr, beta_end)
 
@@ -137,17 +137,17 @@ def md_tanh(lr: float, beta_end: float) -> WeightRule:
     presets={"cifar10-resnet18": dict(lr=DECAYED, beta_end=1e4, weight_decay=2e-4)},
 )
 def pmf(lr: float, beta_end: float, weight_decay: float) -> WeightRule:
-    """Adam on the mean of a binary weight, a softmax over its two labels that sharpens.
+    """Adam on latent weights that are read as the mean of an ever sharper softmax over -1 and +1.
 
     The paper keeps a number for each label, a for +1 and b for -1, and w = tanh(beta (a - b)/2) is the mean
-    of softmax(beta a, beta b). Here u = (a - b)/2 is stored. The gradient of a is half that of u and that of
-    b its negative, so that Adam moves them by equal and opposite amounts, and u exactly as Adam with twice
-    the eps and twice the weight decay does: weight_decay is that of u, 2e-4 for the published 1e-4. What it
-    changes: half the memory, and a start with a = -b = u from Glorot's distribution, where the paper draws
-    the two labels independently.
+    of softmax(beta a, beta b). Here u = (a - b)/2 is stored. The gradient of a is half that of u, and that of
+    b is its negative. So Adam moves a and b by equal and opposite amounts, and u exactly as Adam with twice
+    the eps and twice the weight decay does: weight_decay is that of u, 2e-4 for the published 1e-4. The
+    differences: half the memory, and a start with a = -b = u from Glorot's distribution, where the paper
+    draws the two labels independently.
 
-    As in the paper, the derivative of the softmax is exact; the released code takes it at softmax(beta ·
-    softmax(beta a, beta b)) instead, and remarks that this works slightly better.
+    As in the paper, the derivative of the softmax is exact. The released code takes it at softmax(beta ·
+    softmax(beta a, beta b)) instead, with the remark that this works slightly better.
     """
     _check(lr, beta_end)
     check_not_negative(weight_decay=weight_decay)

@@ -1,13 +1,15 @@
-"""ProbBop: Bop that flips by chance where the average is near the threshold; the band narrows by the epoch.
+"""ProbBop: Bop that flips at random where the average is near the threshold; the band narrows each epoch.
 
 He et al., Neurocomputing 648, 2025, from the released code, of which there are three versions; the paper's
-text was not at hand. `formula` is the code's own number: 0 is what the newest version's commands for CIFAR
-use and the default, 14 what it does for every other number, 11 what older versions do for 11.
+text was not available. `formula` is the code's own number. 0, the default, is the one in the newest version's
+commands for CIFAR; 14 is the newest version's rule for every other number; 11 is the older versions' rule
+for 11.
 
 The release counts the epochs e in the optimizer: e grows in the step whose number, counted since the
-optimizer was made, equals the number of steps in an epoch. Its CIFAR script makes a new optimizer in every
-epoch, so e is the epoch ("mended" here); its ImageNet script makes one, so e goes from 1 to 2 after the first
-epoch and stays ("released"). UNCERTAIN: which of them a published figure used beyond what the scripts say.
+optimizer was created, equals the number of steps in an epoch. Its CIFAR script creates a new optimizer in
+every epoch, so e is the epoch ("mended" here). Its ImageNet script creates one, so e grows from 1 to 2 after
+the first epoch and stays there ("released"). UNCERTAIN: which of them a published figure used, beyond the
+evidence of the scripts.
 """
 
 from functools import partial
@@ -35,9 +37,9 @@ def probabilistic_flip(
     formula: int,
     annealing: str,
 ) -> tuple[Tensor, Tensor]:
-    """The new weight and the new count of flips, from a score that argues against w where w·score > 0.
+    """The new weight and the new count of flips, from a score that opposes w where w·score > 0.
 
-    With d = |score| / threshold, low = 1 - alpha^e / 2 and high = 1 / low, where the score argues against w:
+    With d = |score| / threshold, low = 1 - alpha^e / 2 and high = 1 / low, where the score opposes w:
 
         formula 0:   flip if d > high;      by chance 1 - exp(-d) if low < d < high
         formula 11:  flip if d / n > high;  by chance 1 - exp(-d) if low < d / n < high
@@ -49,7 +51,7 @@ def probabilistic_flip(
         epoch = min(epoch, 2)
     low = 1.0 - alpha**epoch / 2.0
     high = 1.0 / low
-    strength = weight * score / threshold  # d where the score argues against w, else <= 0
+    strength = weight * score / threshold  # d where the score opposes w, else <= 0
     compared = strength if formula == 0 else strength / count
     chance = -torch.expm1(-compared / epoch if formula == 14 else -strength)
     by_chance = (compared > low) & (compared < high) & (torch.rand_like(weight) < chance)
@@ -101,7 +103,7 @@ def _check(threshold: float, alpha: float, formula: int, annealing: str, **rates
     annealing=choice("mended", "released"),
 )
 def prob_bop(gamma: float, threshold: float, alpha: float, formula: int, annealing: str) -> WeightRule:
-    """Bop that draws whether to flip where the average is near the threshold."""
+    """Bop that flips at random where the average is near the threshold."""
     _check(threshold, alpha, formula, annealing, gamma=gamma)
     optimizer = partial(
         Flipper,
@@ -128,7 +130,7 @@ def prob_bop(gamma: float, threshold: float, alpha: float, formula: int, anneali
 def prob_bop_second_order(
     gamma: float, sigma: float, threshold: float, alpha: float, formula: int, annealing: str
 ) -> WeightRule:
-    """Bop with a second moment that draws whether to flip near the threshold."""
+    """Bop with a second moment that flips at random near the threshold."""
     _check(threshold, alpha, formula, annealing, gamma=gamma, sigma=sigma)
     optimizer = partial(
         Flipper,

@@ -1,13 +1,13 @@
-"""ProxQuant: train real weights and draw them to -1 and +1 by a proximal step that grows stronger.
+"""ProxQuant: train real weights and pull them to -1 and +1 by a proximal step that grows stronger.
 
 Bai, Wang and Liberty, ProxQuant: Quantized Neural Networks via Proximal Operators, ICLR 2019,
 https://arxiv.org/abs/1810.00861. The gradient is taken at the real weight, so there is no pseudo-gradient.
 
 The released code starts from a trained network of full precision; here training starts from scratch. There
-the weights of the last 100 of 300 epochs are their signs, fixed, while batch norm goes on training; here the
-same share, `freeze_at`, with the first forward pass through the signs one step later. The rate of 1e-4 per
-epoch is made for 200 epochs: in a short training it must be larger to bring the weights to -1 and +1.
-A weight of exactly 0 stays there in the released code, whose sign(0) is 0; here it is drawn to +1.
+the weights of the last 100 of 300 epochs are fixed at their signs while batch norm continues to train. Here
+the same share is the default of `freeze_at`, with the first forward pass through the signs one step later.
+The rate of 1e-4 per epoch is meant for 200 epochs: a short training needs a larger one to bring the weights
+to -1 and +1. A weight of exactly 0 stays there in the released code, whose sign(0) is 0; here it moves to +1.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,8 @@ from optimizers.core.checks import check_not_negative, check_positive, check_rat
 def prox_binary(weight: Tensor, strength: float) -> Tensor:
     """argmin over x of (x - weight)²/2 + strength · ||x| - 1| , as in released code: `strength` nearer to ±1.
 
-    A weight that is nearer than that becomes -1 or +1. At 0, where -x does as well as x, it moves to +1.
+    A weight that is nearer than `strength` becomes -1 or +1. At 0, where x and -x are equal minima, it moves
+    to +1.
     """
     return sign(weight) * (1.0 + F.softshrink(weight.abs() - 1.0, strength))
 
@@ -33,8 +34,8 @@ def prox_binary(weight: Tensor, strength: float) -> Tensor:
 class ProxAdam(Adam):
     """Adam, then the proximal step and a clip to [-1, 1], until the weights are frozen as signs.
 
-    Entries of every group: `reg_rate` (how much the strength of the regularizer grows with each epoch; it is
-    0 in the first), `freeze_at` (the progress from which on the weights are fixed), and the time: `epoch`
+    Entries of every group: `reg_rate` (the growth of the regularizer's strength per epoch; the strength is 0
+    in the first epoch), `freeze_at` (the progress from which on the weights are fixed), and the time: `epoch`
     (1, 2, …) and `progress`.
     """
 
@@ -45,7 +46,7 @@ class ProxAdam(Adam):
             if group["progress"] >= group["freeze_at"]:
                 for weight in group["params"]:
                     weight.copy_(sign(weight))
-                    weight.grad = None  # Adam leaves it alone then, and so does what follows
+                    weight.grad = None  # so Adam and the proximal step skip it
         super().step()
         for group in self.param_groups:
             strength = group["lr"] * group["reg_rate"] * (group["epoch"] - 1)
@@ -55,7 +56,7 @@ class ProxAdam(Adam):
 
 
 def real_weight(weight: Tensor) -> Tensor:
-    """The stored weight as it is, which is not a sign before it is frozen."""
+    """The stored weight itself, which is real until it is frozen."""
     return weight
 
 

@@ -1,15 +1,15 @@
 """SGDT and SGDAT: latent SGD whose weight follows the sign of the latent only beyond a threshold.
 
-Gu et al., Neurocomputing 555, 2023, from the released code; the paper's text was not at hand. Both latents
-start at ZERO there, beside random first signs. Of SGDT the latent is clipped to [-1, 1], of SGDAT it is not.
+Gu et al., Neurocomputing 555, 2023, from the released code; the paper's text was not available. There both
+latents start at ZERO, while the first signs are random. SGDT clips its latent to [-1, 1], SGDAT does not.
 
 In SGDAT the threshold grows with the flips of the weight. The release keeps that count (and the momentum) in
-an optimizer that its training script makes anew in every epoch, so what the script counts are the flips of
-the epoch: `counted="epoch"`. The optimizer by itself counts those of the whole run, which is an annealing
-that depends on the run's length: `counted="run"`. UNCERTAIN: which of them the paper means; and the default
-threshold, 1e-6 in some versions of the README and 1e-7 in others. The momentum here is not reset.
+an optimizer that its training script creates again in every epoch, so the script counts the flips within an
+epoch: `counted="epoch"`. The optimizer by itself counts the flips of the whole run, an annealing that depends
+on the run's length: `counted="run"`. UNCERTAIN: which of them the paper means; and the default threshold,
+1e-6 in some versions of the README and 1e-7 in others. Here the momentum is not reset.
 
-Without a clip only threshold / lr matters, not each of them, unless lr follows a schedule.
+Without a clip, and unless lr follows a schedule, only the ratio threshold / lr matters.
 """
 
 from functools import partial
@@ -49,8 +49,9 @@ def sgdat_update(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One step of SGDAT: w becomes the sign of the latent where |latent| > threshold · n, else it stays.
 
-    n, from zero, counts the flips of the weight before this step, in the run or in the epoch; so the first is
-    free of a threshold, and only a latent of exactly zero, a dead gradient, leaves the weight as it is.
+    n, from zero, counts the flips of the weight before this step, in the run or in the epoch. So the first
+    flip needs no threshold: before it a weight stays only where its latent is exactly zero (a dead gradient)
+    or has its sign.
     """
     if counted == "epoch":
         count = torch.where(epoch_of_count == epoch, count, 0.0)
@@ -62,7 +63,7 @@ def sgdat_update(
 
 @method(paper=PAPER, lr=log(1e-4, 1e-5, 1.0), threshold=log(1e-8, 1e-9, 1e-3))
 def sgdt(lr: float, threshold: float) -> WeightRule:
-    """Latent SGD from zero whose weight changes only beyond a threshold."""
+    """Latent SGD from zero whose weight flips only where the latent exceeds a threshold."""
     check_positive(lr=lr)
     check_not_negative(threshold=threshold)
     optimizer = partial(

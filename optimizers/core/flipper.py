@@ -1,4 +1,4 @@
-"""The optimizer around a pure update rule: it keeps the state and applies the rule, and decides nothing."""
+"""An optimizer made from a pure update rule: it keeps the state of the rule and applies it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-BLOCK = 1 << 16  # elements: a rule's tensors of so many stay in a core's cache between its passes
+BLOCK = 1 << 16  # elements: tensors of this size stay in a core's cache between the passes of a rule
 
 
 def scalar_zero(weight: Tensor) -> Tensor:
-    """The start of a state that is one number for the whole tensor, from zero."""
+    """The initial state zero, one number for the whole tensor."""
     return weight.new_zeros(())
 
 
@@ -21,10 +21,10 @@ class Flipper(Optimizer):
     Args:
         params: the stored tensors of the binary layers.
         update: (weight, *state, gradient, **hypers) -> (weight, *state), a pure function over tensors.
-        state: what is kept for each tensor, in the order in which `update` takes it: name -> function from
-            the stored tensor at the first step to the state's start. It may be a scalar tensor.
-        elementwise: whether `update` treats every weight by itself and draws no random numbers. Then a
-            large tensor is passed through it in blocks that fit into a CPU's cache, with the same bits.
+        state: the tensors kept for each stored tensor, in the order in which `update` takes them: name ->
+            function from the stored tensor before its first step to the initial state, which may be scalar.
+        elementwise: whether `update` treats every weight by itself and draws no random numbers. Then it
+            gets large tensors in blocks that fit into a CPU's cache; the result has the same bits.
         hypers: entries of the parameter groups, passed to `update` by name in every step.
     """
 
@@ -43,7 +43,7 @@ class Flipper(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
-        """One step of the rule. A weight without a gradient is left alone."""
+        """One step of the rule. A tensor without a gradient does not change."""
         assert closure is None
         for group in self.param_groups:
             hypers = {name: group[name] for name in self.names}
@@ -61,7 +61,7 @@ class Flipper(Optimizer):
         return [state[name] for name in self.starts]
 
     def _blocks(self, *tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-        """The same rows of each tensor, on a CPU only so many at a time that they fit into its cache."""
+        """The same rows of each tensor; on a CPU in blocks that fit into its cache."""
         weight = tensors[0]
         whole = not self.elementwise or any(tensor.dim() == 0 for tensor in tensors)
         if whole or weight.numel() <= BLOCK or weight.device.type != "cpu":

@@ -8,10 +8,10 @@ HyperValue = float | int | str | bool | None
 
 
 class Hyper(NamedTuple):
-    """Default (trial 0 of every study) and search range; by hand, a value outside the range may be set.
+    """Default (trial 0 of every study) and search range; a value set by hand may lie outside the range.
 
-    What is `optional` is off (None) and not searched, unless an experiment sets it or names it in `tune`;
-    then `default` is the published value.
+    An `optional` hyperparameter is off (None) and not searched, unless an experiment sets it or names it in
+    `tune`; then `default` is the published value.
     """
 
     default: HyperValue
@@ -20,27 +20,18 @@ class Hyper(NamedTuple):
 
     @property
     def unless_set(self) -> HyperValue:
-        """The value of an experiment that says nothing of it."""
+        """The value where an experiment does not set it."""
         return None if self.optional else self.default
-
-    def __str__(self) -> str:
-        """The range in words, as every table prints it."""
-        match self.range:
-            case FloatDistribution(low=low, high=high, log=is_log):
-                return f"{'log' if is_log else 'uniform'} {low:g} … {high:g}"
-            case CategoricalDistribution(choices=choices):
-                return "choice " + " | ".join("none" if c is None else str(c) for c in choices)
-        raise TypeError(f"no words for {self.range!r}")
 
 
 def log(default: float, low: float, high: float) -> Hyper:
     """A positive number, searched uniformly in its logarithm."""
-    return _checked(Hyper(default, FloatDistribution(low, high, log=True)))
+    return _number(default, FloatDistribution(low, high, log=True))
 
 
 def uniform(default: float, low: float, high: float) -> Hyper:
     """A number, searched uniformly."""
-    return _checked(Hyper(default, FloatDistribution(low, high)))
+    return _number(default, FloatDistribution(low, high))
 
 
 def choice(default: HyperValue, *others: HyperValue) -> Hyper:
@@ -49,12 +40,12 @@ def choice(default: HyperValue, *others: HyperValue) -> Hyper:
 
 
 def optional(hyper: Hyper) -> Hyper:
-    """Something that a method can do besides: off, and not searched, unless an experiment asks for it."""
+    """An addition to a method: off, and not searched, unless an experiment asks for it."""
     return hyper._replace(optional=True)
 
 
-def _checked(hyper: Hyper) -> Hyper:
-    assert isinstance(hyper.range, FloatDistribution) and isinstance(hyper.default, float | int)
-    if not hyper.range.low <= hyper.default <= hyper.range.high:
-        raise ValueError(f"the default {hyper.default:g} lies outside its own range, {hyper}")
-    return hyper
+def _number(default: float, searched: FloatDistribution) -> Hyper:
+    if not searched.low <= default <= searched.high:
+        ends = f"from {searched.low:g} to {searched.high:g}"
+        raise ValueError(f"the default {default:g} lies outside its own range, {ends}")
+    return Hyper(default, searched)

@@ -1,7 +1,7 @@
 """The one interface: a method is a torch optimizer plus a way to read its tensors.
 
 Every binary layer stores one real tensor. A method decides three things about it and nothing else: how it
-starts, how the forward pass reads a weight from it, and which optimizer moves it.
+starts, how the forward pass reads a weight from it, and which optimizer updates it.
 """
 
 import inspect
@@ -17,15 +17,15 @@ from optimizers.core.hyper import Hyper, HyperValue
 
 @dataclass(frozen=True)
 class WeightRule:
-    """What one method does with the tensors of the binary layers.
+    """How a method treats the stored tensors of the binary layers.
 
     start: the freshly initialised real tensor (Glorot uniform) -> the tensor that the layer stores.
     read: the stored tensor -> the weight of the forward pass in training; its autograd is the
         pseudo-gradient. It may draw from torch's global generator: the training loop seeds it in every step.
     optimizer: the stored tensors -> their torch optimizer. Hyperparameters that may follow a schedule are
-        entries of its parameter groups. Groups with an entry `progress` or `epoch` are told it in every step.
-    deploy: the stored tensor -> the weight that evaluation and the flip counter see, where that is not what
-        `read` gives: -1 or +1, times at most one positive scale for each output.
+        entries of its parameter groups. The training loop sets an entry `progress` or `epoch` in every step.
+    deploy: the stored tensor -> the weight in evaluation and in the flip counter: -1 or +1, times at most
+        one positive scale for each output. None: the same as `read`.
     binary: False only for a control that does not binarize at all.
     """
 
@@ -37,7 +37,7 @@ class WeightRule:
 
 
 class Timed(nn.Module):
-    """A module whose function changes in the course of the training.
+    """A module whose function changes during training.
 
     The training loop sets `progress` before every step: 0 at the first, just below 1 at the last.
     """
@@ -54,16 +54,19 @@ class Method:
     summary: str
     hypers: Mapping[str, Hyper]
     rule: Callable[..., WeightRule]
-    control: bool = False  # it competes with nobody: a floor or a ceiling to read the others by
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # published settings by name
+    control: bool = False  # a floor or a ceiling to compare the methods with, no competitor
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # published settings, by name
 
     @property
     def defaults(self) -> dict[str, HyperValue]:
-        """The published setting; what is optional is off."""
+        """The published setting, with all optional hyperparameters off."""
         return {name: hyper.unless_set for name, hyper in self.hypers.items()}
 
     def __call__(self, **overrides: HyperValue) -> WeightRule:
-        """The rule at the defaults, changed by `overrides`; TypeError for a name that the method has not."""
+        """The rule at the defaults, changed by `overrides`.
+
+        Raises TypeError for an unknown name and BadHyper for an impossible value.
+        """
         unknown = [name for name in overrides if name not in self.hypers]
         if unknown:
             raise TypeError(f"{self.name} has no hyperparameter {unknown}; it has {list(self.hypers)}")
@@ -80,8 +83,9 @@ def method(
     """Register a function from hyperparameters to a WeightRule as a method.
 
     The function's name, with dashes, is the method's name; the first line of its docstring is the caption in
-    every table. `hypers` gives each of its parameters a default and a range; those that a family shares may
-    arrive in a **parameter. `presets` are settings of a paper or of released code: values and schedules.
+    every table. `hypers` gives each of its parameters a default and a range; hyperparameters that a family
+    shares may arrive in a **parameter. The function raises BadHyper for an impossible value (see
+    optimizers.core.checks). `presets` are settings of a paper or of released code: values and schedules.
     """
 
     def register(rule: Callable[..., WeightRule]) -> Method:

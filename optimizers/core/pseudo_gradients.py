@@ -1,4 +1,4 @@
-"""The sign that is never zero, and what the backward pass uses in place of its derivative.
+"""The sign that is never zero, and the pseudo-gradients that replace its derivative in the backward pass.
 
 The forward pass is always sign(x) with sign(0) = +1. The slopes are those of the literature, as larq names
 them (https://docs.larq.dev/larq/api/quantizers/):
@@ -8,15 +8,15 @@ them (https://docs.larq.dev/larq/api/quantizers/):
 * approx_sign: 2 - 2|x| where |x| <= 1 (Bi-Real Net, Liu et al. 2018)
 * swish_sign: b(2 - b x tanh(b x / 2)) / (1 + cosh(b x)) with b = 5 (BNN+, Darabi et al. 2018)
 
-Two that sharpen in the course of the training, as their released code has them:
+Two that sharpen during training, as in their released code:
 
 * ede: k t (1 - tanh(t x)²) with k = max(1/t, 1), from t = 0.001, nearly the identity, to t = 10 (IR-Net, Qin
   et al. 2020, https://arxiv.org/abs/1909.10788)
 * reste: |x|^((1-o)/o) / o where |x| <= 1.5, from o = 1, the identity there, to o = 3 (ReSTE, Wu et al. 2023,
   https://arxiv.org/abs/2308.06689)
 
-And two that are more than a slope: `dsq` learns how sharp it is (Gong et al. 2019,
-https://arxiv.org/abs/1908.05033), `stochastic` draws the sign while training (BinaryConnect, Courbariaux et
+And two that are more than a slope: `dsq` learns its sharpness (Gong et al. 2019,
+https://arxiv.org/abs/1908.05033), `stochastic` draws the sign during training (BinaryConnect, Courbariaux et
 al. 2015, https://arxiv.org/abs/1511.00363).
 """
 
@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from optimizers.core.checks import check_one_of
 from optimizers.core.method import Timed
 
 
@@ -41,7 +42,7 @@ def sign(x: Tensor) -> Tensor:
 
 def clipped_slope(gradient: Tensor, x: Tensor) -> Tensor:
     """gradient where |x| <= 1, else 0."""
-    # hardtanh_backward excludes its bounds; the next number above 1 makes |x| = 1 pass, in one pass.
+    # hardtanh_backward excludes its bounds: with the next number above 1 as the bound it includes |x| = 1.
     bound = 1.0 + torch.finfo(x.dtype).eps
     return torch.ops.aten.hardtanh_backward(gradient, x, -bound, bound)
 
@@ -73,7 +74,7 @@ class _Sign(torch.autograd.Function):
 
 
 class _IdentitySign(torch.autograd.Function):
-    """Forward sign, backward identity: nothing to remember."""
+    """Forward sign, backward identity; it saves no tensor."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -101,9 +102,9 @@ def ede_slope(gradient: Tensor, x: Tensor, t: float) -> Tensor:
 
 
 def ede_sharpness(progress: float) -> float:
-    """IR-Net's t at this share of the training: from 0.001 to 10 along a straight line of its logarithm.
+    """IR-Net's t at this progress: from 0.001 to 10, with a logarithm that grows linearly.
 
-    The ends are those of the released code; whether the paper prints 0.1 for the first is UNCERTAIN.
+    The two ends are those of the released code. UNCERTAIN: whether the paper prints 0.1 for the first.
     """
     return 1e-3 * 10.0 ** (4.0 * progress)
 
@@ -111,7 +112,7 @@ def ede_sharpness(progress: float) -> float:
 def reste_slope(gradient: Tensor, x: Tensor, o: float) -> Tensor:
     """gradient times |x|^((1-o)/o) / o where |x| <= 1.5, else 0.
 
-    It is the slope of |x|^(1/o), infinite at 0: where |x| <= 0.1 its mean from 0 to 0.1 stands in for it.
+    It is the slope of |x|^(1/o), which is infinite at 0: where |x| <= 0.1, its mean over that range is used.
     """
     size = x.abs()
     mean = 0.1 ** (1.0 / o) / 0.1
@@ -120,7 +121,7 @@ def reste_slope(gradient: Tensor, x: Tensor, o: float) -> Tensor:
 
 
 def reste_power(progress: float) -> float:
-    """ReSTE's o at this share of the training: from 1, the identity, to 3 along a quarter of a cosine."""
+    """ReSTE's o at this progress: from 1, the identity, to 3 along a quarter of a cosine."""
     return 1.0 + 2.0 * (1.0 - math.cos(math.pi / 2.0 * progress))
 
 
@@ -144,8 +145,8 @@ class DSQ(nn.Module):
     """Differentiable soft quantization at one bit, with borders -1 and 1: a tanh whose sharpness is learned.
 
     Forward sign(x), backward through tanh(k x) / (1 - a) where |x| < 1, with k = log(2/a - 1) / 2, so that
-    the curve ends in -1 and 1. `a`, a real parameter, says how far it is from the sign: it starts at 0.2 and
-    is kept in [0.001, 0.5]. The paper learns the borders too.
+    the curve ends in -1 and 1. `a`, a real parameter, is the distance of the curve from the sign: it starts
+    at 0.2 and stays in [0.001, 0.5]. The paper learns the borders too.
     """
 
     def __init__(self) -> None:
@@ -153,16 +154,17 @@ class DSQ(nn.Module):
         self.a = nn.Parameter(torch.tensor(0.2))
 
     def forward(self, x: Tensor) -> Tensor:
-        # A clamp in the graph would give no gradient beyond its ends: `a` could never come back.
+        # A clamp in the graph has no gradient beyond its ends: `a` could not return into its range.
         self.a.data.clamp_(1e-3, 0.5)
         k = torch.log(2.0 / self.a - 1.0) / 2.0
         return _identity(torch.tanh(k * x.clamp(-1.0, 1.0)) / (1.0 - self.a))
 
 
 class StochasticSign(nn.Module):
-    """While training +1 with probability (1 + x)/2, clipped to [0, 1], else -1; in evaluation the sign.
+    """In training +1 with probability (1 + x)/2, clipped to [0, 1], else -1; in evaluation the sign.
 
-    Backward the slope of its mean: 1 where |x| <= 1. The draws come from torch's global generator.
+    The backward pass uses the slope of the mean: 1 where |x| <= 1. The draws come from torch's global
+    generator.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -172,7 +174,7 @@ class StochasticSign(nn.Module):
 
 
 class _StochasticSign(torch.autograd.Function):
-    """+1 where a number from [0, 1) is below (1 + x)/2, so never where that is 0; backward clipped."""
+    """+1 where a number from [0, 1) is below (1 + x)/2, so never where (1 + x)/2 is 0; backward clipped."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, uniform: Tensor) -> Tensor:
@@ -186,7 +188,7 @@ class _StochasticSign(torch.autograd.Function):
 
 _CLIPPED, _APPROX_SIGN, _SWISH_SIGN = _with(clipped_slope), _with(approx_sign_slope), _with(swish_sign_slope)
 
-# Name -> what makes one: those that change, learn or draw are modules of their own in every place.
+# Name -> constructor. A binarization that changes, learns or draws is a module: each call makes a new one.
 PSEUDO_GRADIENTS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
     "identity": lambda: _identity,
     "clipped": lambda: _CLIPPED,
@@ -200,14 +202,16 @@ PSEUDO_GRADIENTS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
 
 
 def pseudo_gradient(name: str) -> Callable[[Tensor], Tensor]:
-    """The binarization of this name: a function, or a module if it changes, learns or draws."""
-    if name not in PSEUDO_GRADIENTS:
-        raise ValueError(f"there is no pseudo-gradient {name!r}; there are {list(PSEUDO_GRADIENTS)}")
+    """The binarization of this name: a function, or a module if it changes, learns or draws.
+
+    Raises BadHyper for an unknown name.
+    """
+    check_one_of(PSEUDO_GRADIENTS, pseudo_gradient=name)
     return PSEUDO_GRADIENTS[name]()
 
 
 def stored_signs(weight: Tensor) -> Tensor:
-    """The stored tensor itself, for methods that store nothing but -1 and +1 at any time."""
+    """The stored tensor itself, for methods that always store -1 and +1."""
     return weight
 
 
@@ -215,10 +219,10 @@ _SIGNS_OF_STORED = frozenset({sign, stored_signs, _identity, _CLIPPED, _APPROX_S
 
 
 def reads_the_sign(read: Callable[[Tensor], Tensor]) -> bool:
-    """Whether `read` is known to give the sign of what is stored: then nobody has to call it to know."""
+    """Whether `read` is known to return the sign of the stored tensor: then no call is needed to get it."""
     return read in _SIGNS_OF_STORED or isinstance(read, Ede | ReSTE)
 
 
 def always_signs(read: Callable[[Tensor], Tensor]) -> bool:
-    """Whether `read` is known to give -1 and +1 whatever the training is at: layers may count in integers."""
+    """Whether `read` is known to return only -1 and +1 throughout training: layers may use integers then."""
     return reads_the_sign(read) or isinstance(read, DSQ | StochasticSign)

@@ -1,4 +1,4 @@
-"""The architectures: one file each or one for a pair, `MODELS` by name."""
+"""The architectures, one file for each or for a pair; `MODELS` lists them by name."""
 
 from suite.models.binary_alexnet import binary_alexnet
 from suite.models.binarynet import binarynet

@@ -1,11 +1,11 @@
 """Binary AlexNet, which the camera-ready version of the Bop paper trains on ImageNet.
 
-As released with Helwegen et al. (https://arxiv.org/abs/1906.02107), there `binary_alexnet`: all eight layers
-are binary, the first one on the real image; pooling comes before batch norm, which has scale and shift, eps
-1e-3 and Keras' momentum 0.9, also on the logits.
+As `binary_alexnet` in the code released with Helwegen et al. (https://arxiv.org/abs/1906.02107): all eight
+layers are binary, the first one on the real image; pooling comes before batch norm, which has scale and
+shift, eps 1e-3 and Keras' momentum 0.9, also on the logits.
 
-What differs: TensorFlow pads the first convolution with 3 pixels before and 4 after, here they are 4 on both
-sides (maps are of the same size). The latent network of larq's zoo has no scale in batch norm.
+Differences: TensorFlow pads the first convolution with 3 pixels before and 4 after, here both sides have 4
+(the maps have the same size). The latent network of larq's zoo has no scale in batch norm.
 """
 
 from torch import nn
@@ -44,7 +44,7 @@ def binary_alexnet(
     dense7 = BinaryLinear(rule, dense, dense)
     dense8 = BinaryLinear(rule, dense, classes)
     return named(
-        conv1=conv1,  # sees the real image
+        conv1=conv1,  # on the real image
         pool1=nn.MaxPool2d(3, stride=2),
         norm1=norms.after(conv1),
         sign2=Sign(activation),
@@ -75,7 +75,7 @@ def binary_alexnet(
 
 
 def last_map(shape: Shape) -> tuple[int, int]:
-    """Height and width of what is behind AlexNet's third pooling; 6 and 6 for 224x224."""
+    """Height and width of the map after AlexNet's third pooling; 6 and 6 for 224x224."""
 
     def side(pixels: int) -> int:
         pixels = (pixels + 2 * 4 - 11) // 4 + 1  # the first convolution

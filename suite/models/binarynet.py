@@ -21,9 +21,10 @@ def binarynet(
 ) -> nn.Module:
     """Six convolutions and three dense layers, all binary; 10,352,000 binary weights on CIFAR-10 at width 1.
 
-    As released with Helwegen et al. (https://arxiv.org/abs/1906.02107): the first convolution sees the real
-    image and is not padded, so 32x32 becomes 30x30 and the flattened map 3x3x512 (Courbariaux pads); pooling
-    comes before batch norm; batch norm has no scale, eps 1e-3 and Keras' momentum 0.99, also on the logits.
+    As released with Helwegen et al. (https://arxiv.org/abs/1906.02107): the first convolution is applied to
+    the real image without padding, so 32x32 becomes 30x30 and the flattened map 3x3x512 (Courbariaux pads);
+    pooling comes before batch norm; batch norm has no scale, eps 1e-3 and Keras' momentum 0.99, also on the
+    logits.
     `width` scales every layer but the logits; shape must be at least 10x10.
     """
     check_size("binarynet", shape, 10)

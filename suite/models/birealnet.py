@@ -1,14 +1,14 @@
 """Bi-Real Net, the ImageNet network of the Bop paper's section 5.3, with 18 and with 34 layers.
 
-Liu et al., ECCV 2018, https://arxiv.org/abs/1808.00278; every binary 3x3 convolution has a shortcut of its
-own, and what runs along the shortcuts is real. Stem, shortcuts and last layer are real. Numbers as released
-with Helwegen et al. (https://arxiv.org/abs/1906.02107): batch norm with scale and shift, eps 1e-3 and Keras'
-momentum 0.8; the activations' pseudo-gradient is approx_sign.
+Liu et al., ECCV 2018, https://arxiv.org/abs/1808.00278. Every binary 3x3 convolution has its own shortcut,
+which carries real values. Stem, shortcuts and last layer are real. Constants as released with Helwegen et al.
+(https://arxiv.org/abs/1906.02107): batch norm with scale and shift, eps 1e-3 and Keras' momentum 0.8; the
+activations' pseudo-gradient is approx_sign.
 
-What differs from that code: it pads as TensorFlow does, at stride 2 with 2 pixels before and 3 after for the
-stem and 0 and 1 else, where torch pads both sides alike (maps are of the same size); every start is Glorot
-uniform, there Glorot normal. What belongs to the method is not here: Bi-Real Net's magnitude-aware weights
-are `transform: magnitude_aware` of a latent method; Bop has none.
+Differences from that code: it pads as TensorFlow does, at stride 2 with 2 pixels before and 3 after in the
+stem and 0 and 1 elsewhere, where torch pads both sides equally (the maps have the same size). Every start is
+Glorot uniform, there Glorot normal. Bi-Real Net's magnitude-aware weights belong to the method:
+`transform: magnitude_aware` of a latent method; Bop has none.
 """
 
 from torch import nn
@@ -55,8 +55,9 @@ def birealnet_34(
     """Bi-Real Net of 32 binary convolutions; 21,086,208 binary weights at width 1.
 
     Stages of 6, 8, 12 and 6 blocks of one convolution each; 21,797,672 trainable parameters on ImageNet, as
-    many as ResNet-34 has. The rest, also the numbers of batch norm, is as in birealnet-18: the Bop paper has
-    no network of this depth. `width` scales the 64 channels of the first stage; shape must be at least 17x17.
+    many as ResNet-34 has. All else, including the constants of batch norm, is as in birealnet-18: the Bop
+    paper has no network of this depth. `width` scales the 64 channels of the first stage; shape must be at
+    least 17x17.
     """
     check_size("birealnet-34", shape, 17)
     norms = Norm(norm, batch_norm_momentum, eps=1e-3)

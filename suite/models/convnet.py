@@ -5,7 +5,7 @@ from torch import nn
 from optimizers.core import WeightRule
 from suite.models.blocks.layers import BinaryConv2d, BinaryLinear, Sign
 from suite.models.blocks.norms import Norm
-from suite.models.model import Shape, model
+from suite.models.model import BadOption, Shape, model
 
 
 @model
@@ -20,12 +20,13 @@ def convnet(
     batch_norm_momentum: float = 0.1,
     norm: str = "batch",
 ) -> nn.Module:
-    """Three 3x3 convolutions with two poolings and two dense layers, all binary; from 8x8 images on."""
+    """Three 3x3 convolutions with two poolings and two dense layers, all binary; for small images."""
     _, height, width = shape
     if min(height, width) < 4:
         raise ValueError(f"images of {height}x{width} are too small to be pooled twice")
-    if min(channels, dense) < 1:
-        raise ValueError(f"channels and dense must be positive, not {channels} and {dense}")
+    for name, value in (("channels", channels), ("dense", dense)):
+        if value < 1:
+            raise BadOption(name, f"{name} must be positive, not {value}")
 
     norms = Norm(norm, batch_norm_momentum, eps=1e-3, scale=False)
     first = BinaryConv2d(rule, shape[0], channels, 3, padding=1)  # sees the real image

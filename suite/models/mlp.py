@@ -7,7 +7,7 @@ from torch import nn
 from optimizers.core import WeightRule
 from suite.models.blocks.layers import BinaryLinear, Sign
 from suite.models.blocks.norms import Norm
-from suite.models.model import Shape, model
+from suite.models.model import BadOption, Shape, model
 
 
 @model
@@ -21,9 +21,9 @@ def mlp(
     batch_norm_momentum: float = 0.1,
     norm: str = "batch",
 ) -> nn.Module:
-    """Dense layers, all binary, batch norm after each, sign between them."""
+    """Binary dense layers, with batch norm after each and the sign between them."""
     if not hidden or min(hidden) < 1:
-        raise ValueError(f"hidden must list at least one positive width, not {list(hidden)}")
+        raise BadOption("hidden", f"hidden must list at least one positive width, not {list(hidden)}")
     norms = Norm(norm, batch_norm_momentum, eps=1e-3, scale=False)
     widths = [shape[0] * shape[1] * shape[2], *hidden, classes]
     layers: list[nn.Module] = [nn.Flatten()]

@@ -1,4 +1,4 @@
-"""What an architecture is: a function from shape, classes and a method's rule to a network."""
+"""An architecture: a function from image shape, number of classes and a method's rule to a network."""
 
 import inspect
 from collections.abc import Callable
@@ -14,6 +14,17 @@ from suite.machine.random_keys import random_key
 Shape = tuple[int, int, int]  # channels, height, width
 
 
+class BadOption(ValueError):
+    """An option of a model has an impossible value. `name`: which one; the message gives its choices."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(name, message)  # both, as pickle passes them to this constructor again
+        self.name, self.message = name, message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 @dataclass(frozen=True)
 class Model:
     """A registered architecture with its options (name -> default)."""
@@ -24,9 +35,9 @@ class Model:
     build: Callable[..., nn.Module]
 
     def __call__(self, shape: Shape, classes: int, rule: WeightRule, seed: int, **options: Any) -> nn.Module:
-        """The network with its start drawn from `seed` alone; the global generator is left as it was.
+        """The network; its start is drawn from `seed` alone and leaves the global generator unchanged.
 
-        ValueError when the images do not fit the architecture or an option has an impossible value.
+        Raises BadOption if an option has an impossible value, and ValueError if the images are too small.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_key(seed, "init"))
@@ -48,7 +59,7 @@ def model(function: Callable[..., nn.Module]) -> Model:
 
 
 def check_size(name: str, shape: Shape, least: int) -> None:
-    """ValueError unless the images are at least this high and wide, in pixels."""
+    """Raises ValueError unless the images are at least this high and wide, in pixels."""
     if min(shape[1:]) < least:
         raise ValueError(
             f"images of {shape[1]}x{shape[2]} are too small: {name} needs {least}x{least} or more"
@@ -56,7 +67,7 @@ def check_size(name: str, shape: Shape, least: int) -> None:
 
 
 def scaled(width: float, *channels: int) -> list[int]:
-    """These numbers of channels times `width`, rounded, at least 1; ValueError unless width is positive."""
+    """These numbers of channels times `width`, rounded, at least 1. Raises BadOption unless width > 0."""
     if not width > 0.0:
-        raise ValueError(f"width must be > 0, not {width}")
+        raise BadOption("width", f"width must be > 0, not {width}")
     return [max(1, round(width * n)) for n in channels]

@@ -11,7 +11,7 @@ from suite.models.blocks.layers import BinaryConv2d, Sign, named, real_conv2d, r
 from suite.models.blocks.norms import Norm
 from suite.models.model import Shape, check_size, model, scaled
 
-# Of the 13 blocks, in units of the stem's channels: outputs, stride.
+# The 13 blocks: outputs in units of the stem's channels, and stride.
 BLOCKS = [(2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), *[(16, 1)] * 5, (32, 2), (32, 1)]
 
 
@@ -27,12 +27,12 @@ class Shift(nn.Module):
 
 
 def rsign(channels: int, activation: str) -> nn.Module:
-    """The sign behind a learned threshold for each channel."""
+    """A learned threshold for each channel, then the sign."""
     return named(shift=Shift(channels), sign=Sign(activation))
 
 
 def rprelu(channels: int) -> nn.Module:
-    """A PReLU whose kink is moved in both directions, with everything learned for each channel."""
+    """A PReLU with learned shifts of its input and its output; all parameters are per channel."""
     return named(before=Shift(channels), prelu=nn.PReLU(channels), after=Shift(channels))
 
 
@@ -40,8 +40,8 @@ class ReActBlock(nn.Module):
     """A 3x3 and a 1x1 binary convolution, each with a norm, a shortcut around both, and an RPReLU.
 
     x: (N, inputs, H, W). With stride 2 the first shortcut is an average pooling; odd sizes are rounded up.
-    Where outputs are twice the inputs, two 1x1 convolutions see the same signs, each has the shortcut, and
-    what they give stands side by side.
+    With twice as many outputs as inputs, two 1x1 convolutions read the same signs, each with the shortcut,
+    and their outputs are concatenated.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ def reactnet_a(
 ) -> nn.Module:
     """MobileNet-V1's body with learned thresholds; 28,253,184 binary weights at width 1.
 
-    As in the released code (https://github.com/liuzechun/ReActNet, its folder mobilenet): 13 blocks behind a
-    real 3x3 stem of stride 2, a real dense layer with a bias, batch norm with torch's eps 1e-5 and momentum
-    0.1. Its approx_sign is written there as a piecewise polynomial. Its scale of the weights, mean |w| of
-    each filter, is `transform: magnitude_aware` of a latent method, or left to batch norm to learn. Its start
-    is uniform in [0, 0.001], here it is Glorot uniform; distillation from a real network and the first
-    training with real weights are not of the architecture. `width` scales the 32 channels of the stem; shape
-    must be at least 17x17.
+    As in the released code (https://github.com/liuzechun/ReActNet, folder mobilenet): 13 blocks after a real
+    3x3 stem of stride 2, a real dense layer with a bias, batch norm with torch's eps 1e-5 and momentum 0.1.
+    That code writes approx_sign as a piecewise polynomial. Its scale of the weights, mean |w| of each filter,
+    is `transform: magnitude_aware` of a latent method, or left to batch norm to learn. Its start is uniform
+    in [0, 0.001], here it is Glorot uniform. Distillation from a real network and the first training with
+    real weights do not belong to the architecture. `width` scales the 32 channels of the stem; shape must be
+    at least 17x17.
     """
     check_size("reactnet-a", shape, 17)
     norms = Norm(norm, batch_norm_momentum, eps=1e-5)

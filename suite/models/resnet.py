@@ -1,15 +1,16 @@
 """ResNet-20 and ResNet-18 for CIFAR in Bi-Real style, the networks of most later papers.
 
-He et al. 2016, https://arxiv.org/abs/1512.03385. Every 3x3 convolution but the stem is binary and has a
-shortcut of its own: sign, convolution, batch norm, + shortcut. Where a stage begins, the shortcut is an
-average pooling, a real 1x1 convolution and a batch norm, as in Bi-Real Net. Stem, shortcuts and last layer
-are real; batch norm has torch's numbers, eps 1e-5 and momentum 0.1.
+He et al. 2016, https://arxiv.org/abs/1512.03385. Every 3x3 convolution except the stem is binary and has its
+own shortcut: sign, convolution, batch norm, + shortcut. At the first block of a stage that doubles the
+channels, the shortcut is an average pooling, a real 1x1 convolution and a batch norm, as in Bi-Real Net.
+Stem, shortcuts and last layer are real; batch norm has torch's eps 1e-5 and momentum 0.1.
 
-The literature has many variants of this. IR-Net's released code (https://github.com/htqin/IR-Net), from which
-ReCU, SiMaN, ReSTE and others began, clamps to [-1, 1] (hardtanh) after every sum and puts a batch norm before
-the last layer; its ResNet-20 begins a stage with a shortcut without weights (every second pixel, zeros for
-the new channels), its ResNet-18 has a shortcut over two convolutions as He et al., where it begins a stage a
-1x1 convolution of stride 2. None of that is here. Starts are Glorot uniform, there Kaiming normal or torch's.
+The literature has many variants of these networks. IR-Net's released code (https://github.com/htqin/IR-Net),
+on which ReCU, SiMaN, ReSTE and others are based, clamps to [-1, 1] (hardtanh) after every sum and puts a
+batch norm before the last layer. Its ResNet-20 begins a stage with a shortcut without weights (every second
+pixel, zeros for the new channels). Its ResNet-18 has a shortcut over two convolutions, as He et al. do; at
+the beginning of a stage that shortcut is a 1x1 convolution of stride 2. None of these variants is used here.
+Starts are Glorot uniform, there Kaiming normal or torch's.
 """
 
 from torch import nn
@@ -57,7 +58,7 @@ def resnet_18(
 ) -> nn.Module:
     """ResNet-18 for CIFAR, each convolution with a shortcut; 10,985,472 binary weights at width 1.
 
-    The stages of birealnet-18 behind a 3x3 stem that keeps the size of the image. `width` scales the 64
+    The stages of birealnet-18 after a 3x3 stem that keeps the size of the image. `width` scales the 64
     channels of the first stage; shape must be at least 5x5.
     """
     check_size("resnet-18", shape, 5)

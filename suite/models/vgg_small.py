@@ -1,4 +1,4 @@
-"""VGG-Small, a network of many papers for CIFAR-10."""
+"""VGG-Small, a network that many papers use for CIFAR-10."""
 
 from torch import nn
 
@@ -23,9 +23,9 @@ def vgg_small(
 
     As in the released code of IR-Net (Qin et al., CVPR 2020, https://github.com/htqin/IR-Net; the network is
     that of LQ-Nets, https://arxiv.org/abs/1807.10029): pooling comes before batch norm, which has scale and
-    shift, torch's eps 1e-5 and momentum 0.1; the dense layer sees real values, clamped to [-1, 1]. The clamps
-    before the signs are left out, as the slope of `clipped` is the same without them. The start is Glorot
-    uniform, there normal. `width` scales every layer but the logits; shape must be at least 8x8.
+    shift, torch's eps 1e-5 and momentum 0.1; the input of the dense layer is real, clamped to [-1, 1]. The
+    clamps before the signs are omitted, as the slope of `clipped` is the same without them. The start is
+    Glorot uniform, there normal. `width` scales every layer but the logits; shape must be at least 8x8.
     """
     check_size("vgg-small", shape, 8)
     a, b, c = scaled(width, 128, 256, 512)

@@ -1,13 +1,13 @@
 """XNOR-Net's AlexNet, which the camera-ready version of the Bop paper trains on ImageNet.
 
-Rastegari et al., ECCV 2016, https://arxiv.org/abs/1603.05279, with the numbers released with Helwegen et al.
-(https://arxiv.org/abs/1906.02107): the first and the last layer are real; batch norm has scale and shift,
-Keras' momentum 0.9, and the eps that stands beside each layer below.
+Rastegari et al., ECCV 2016, https://arxiv.org/abs/1603.05279, with the constants released with Helwegen et
+al. (https://arxiv.org/abs/1906.02107): the first and the last layer are real; batch norm has scale and shift,
+Keras' momentum 0.9, and three values of eps: 1e-5 after the first layer, 1e-3 before the last, 1e-4 between.
 
 The network has no scaling factors: alpha belongs to the weights, so to the method. A latent method with
-`transform: xnor` has it, Bop has none, as in the paper's run. Nor has it the L2 penalty of 5e-7 that the
-released code lays on the two real layers, which is not of the architecture. What else differs: TensorFlow
-pads the first convolution with 3 pixels before and 4 after, here they are 4 on both sides.
+`transform: xnor` has it; Bop has none, as in the paper's run. The L2 penalty of 5e-7 on the two real layers
+of the released code is omitted: it does not belong to the architecture. Another difference: TensorFlow pads
+the first convolution with 3 pixels before and 4 after, here both sides have 4.
 """
 
 from torch import nn
@@ -32,8 +32,8 @@ def xnor_net(
 ) -> nn.Module:
     """Six binary layers between two real ones; 58,236,928 binary weights on ImageNet at width 1.
 
-    The sixth convolution covers what map there is, 6x6 for 224x224, so that one place is left. `width` scales
-    every layer but the logits; shape must be at least 59x59.
+    The sixth convolution covers the whole map, 6x6 for 224x224, so its output is 1x1. `width` scales every
+    layer but the logits; shape must be at least 59x59.
     """
     check_size("xnor-net", shape, 59)
     a, b, c, dense = scaled(width, 96, 256, 384, 4096)
@@ -50,7 +50,7 @@ def xnor_net(
         norm1=first.after(conv1),
         relu1=nn.ReLU(),
         pool1=nn.MaxPool2d(3, stride=2),
-        norm2=inner.after(conv1, fan_in=1),  # the sums of conv1 are scaled already
+        norm2=inner.after(conv1, fan_in=1),  # norm1 has already scaled the sums of conv1
         sign2=Sign(activation),
         conv2=conv2,
         pool2=nn.MaxPool2d(3, stride=2),

@@ -1,4 +1,4 @@
-"""BayesBiNN against a scalar loop with the same draws; what becomes of it at the published temperature."""
+"""BayesBiNN against a scalar loop with the same draws, and its behaviour at the published temperature."""
 
 import math
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 from optimizers import METHODS
 from optimizers.bayes_binn import bayes_binn_update, natural_slope, relaxed_sample
-from optimizers.core import sign
+from optimizers.core import BadHyper, sign
 from tests.support.training import Training
 
 STEPS, COUNT = 400, 120
-PULL = 0.3  # the gradient depends on the weight that was drawn, so that a wrong sample shows
+PULL = 0.3  # the gradient depends on the drawn weight, so a wrong sample changes the result
 SETTINGS = [(0.05, 0.5, 20.0), (0.3, 0.1, 5.0), (0.01, 1.0, 100.0), (0.05, 1e-10, 5.0)]  # lr, temperature, N
 
 
 def noises(seed: int = 0) -> np.ndarray:
-    """Noise around a slow wave with a phase of its own for every weight: (steps, weights)."""
+    """Noise around a slow wave with its own phase for each weight: (steps, weights)."""
     random = np.random.default_rng(seed)
     phase = random.uniform(0, 6, COUNT)
     return np.sin(np.arange(STEPS)[:, None] / 40 + phase) + random.normal(size=(STEPS, COUNT))
@@ -30,7 +30,7 @@ def draws(step: int) -> Tensor:
 
 
 def scalar_loop(start: list[float], lr: float, temperature: float, strength: float) -> list[list[float]]:
-    """Lambda after each step, a weight at a time."""
+    """Lambda after each step, one weight at a time."""
     natural, after = list(start), []
     for step, noise in enumerate(noises().tolist()):
         for i, u in enumerate(draws(step).tolist()):
@@ -69,8 +69,8 @@ def run(start: Tensor, seeded: bool = True, states: Tensor | None = None, **hype
 def test_equals_the_scalar_loop(lr: float, temperature: float, strength: float) -> None:
     start = torch.from_numpy(np.random.default_rng(1).normal(size=COUNT))
     expected = torch.tensor(scalar_loop(start.tolist(), lr, temperature, strength), dtype=torch.float64)
-    # From the same lambda in every step: the steps' slopes differ so much that runs of their own fall apart
-    # by rounding alone.
+    # Both start each step from the same lambda: the slopes differ so much between steps that separate runs
+    # would diverge by rounding alone.
     before = torch.cat([start[None], expected[:-1]])
     found = run(start, states=before, lr=lr, temperature=temperature, strength=strength)
     assert int((sign(found) != sign(expected)).sum()) == 0
@@ -86,7 +86,7 @@ def test_a_step_by_hand() -> None:
 
 @pytest.mark.parametrize("natural", [-1.0, -0.2, 0.0, 0.7])
 @pytest.mark.parametrize("temperature", [0.01, 1.0])
-def test_the_sample_is_plus_one_as_often_as_lambda_says(natural: float, temperature: float) -> None:
+def test_the_sample_is_plus_one_with_the_probability_of_lambda(natural: float, temperature: float) -> None:
     count = 100_000
     uniform = torch.rand(count, generator=torch.Generator().manual_seed(0))
     share = (relaxed_sample(torch.full((count,), natural), uniform, temperature) > 0).float().mean().item()
@@ -105,7 +105,7 @@ def test_the_slope_is_the_derivative_of_the_sample_with_respect_to_the_mean(temp
         assert slope == pytest.approx(derivative, rel=1e-6)
 
 
-def test_cold_and_without_noise_it_is_the_sign_of_a_decaying_sum_with_steps_of_their_own(
+def test_cold_and_without_noise_it_is_the_sign_of_a_decaying_sum_with_varying_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch, "rand_like", lambda x: torch.full_like(x, 0.5))
@@ -143,7 +143,7 @@ def test_in_a_whole_training_at_the_published_temperature_it_is_bop_without_a_th
     assert int((expected[1:] != expected[:-1]).sum()) > 1000
 
 
-def test_in_a_whole_training_at_the_published_setting_the_strength_is_without_effect() -> None:
+def test_in_a_whole_training_at_the_published_setting_the_strength_has_no_effect() -> None:
     published = Training(METHODS["bayes-binn"]()).trajectory(60)
     assert torch.equal(Training(METHODS["bayes-binn"](strength=4.5e7)).trajectory(60), published)
     assert not torch.equal(published[0], published[-1])
@@ -201,6 +201,7 @@ def test_it_keeps_nothing_but_lambda_and_its_learning_rate_follows_a_schedule() 
     ("name", "value"),
     [("lr", 0.0), ("lr", 1.5), ("lr", math.nan), ("temperature", 0.0), ("strength", -1.0)],
 )
-def test_refuses_what_makes_no_sense(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} must .*not {value}"):
+def test_refuses_impossible_settings(name: str, value: float) -> None:
+    with pytest.raises(BadHyper, match=f"{name} must .*not {value}") as error:
         METHODS["bayes-binn"](**{name: value})
+    assert error.value.name == name

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from optimizers import METHODS
 from optimizers.bop import Bop, bop_update
-from optimizers.core import sign
-from suite.experiment.schedules import apply_schedules
+from optimizers.core import BadHyper, sign
+from suite.experiment.build import apply_schedules
+from suite.records.schedules import Linear
 from tests.support.training import Training
 
 STEPS, COUNT = 500, 150
@@ -22,7 +23,7 @@ SHAPES = [(3,), (1,), (64, 33), (8, 4, 3, 3)]
 
 
 def random_gradients(*shape: int, seed: int = 0) -> np.ndarray:
-    """Noise around a slow wave with a phase of its own per weight, so that weights flip and flip back."""
+    """Noise around a slow wave with its own phase for each weight, so that weights flip and flip back."""
     random = np.random.default_rng(seed)
     steps = np.arange(shape[0]).reshape(-1, *[1] * (len(shape) - 1))
     return np.sin(steps / 40 + random.uniform(0, 6, shape[1:])) + random.normal(size=shape)
@@ -33,7 +34,7 @@ def random_signs(*shape: int, seed: int = 1) -> Tensor:
 
 
 def algorithm_2(start: list[float], gradients: np.ndarray, gamma: float, tau: float) -> list[list[float]]:
-    """The paper's algorithm, a weight at a time: the weights after each step."""
+    """The paper's algorithm, one weight at a time: the weights after each step."""
     w, m, after = list(start), [0.0] * len(start), []
     for gradient in gradients.tolist():
         for i in range(len(w)):
@@ -57,7 +58,7 @@ def run_bop(start: Tensor, gradients: np.ndarray | Tensor, gamma: float, thresho
 
 
 def one_step(weight: float, average: float, gradient: float, gamma: float, threshold: float) -> float:
-    """The new weight of one step: asserted to be the same from the pure function and from the class."""
+    """The new weight after one step; the pure function and the class must agree."""
     tensor = torch.tensor([weight], requires_grad=True)
     optimizer = Bop([tensor], gamma, threshold)
     optimizer.state[tensor]["average"] = torch.tensor([average])
@@ -78,7 +79,7 @@ def test_equals_the_scalar_loop_of_algorithm_2(gamma: float, threshold: float, d
     found = run_bop(start.to(dtype), gradients, gamma, threshold)
     assert int((found != expected).sum()) == 0
     flips = int((expected[1:] != expected[:-1]).sum())
-    assert flips > COUNT  # otherwise there was nothing to get wrong
+    assert flips > COUNT  # otherwise the comparison proves little
 
 
 @pytest.mark.parametrize(("gamma", "threshold"), SETTINGS)
@@ -103,7 +104,7 @@ def test_the_class_equals_the_pure_function_bit_for_bit(gamma: float, threshold:
 def test_large_tensors_in_blocks_equal_the_pure_function_bit_for_bit(
     dtype: torch.dtype, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optimizers.bop.BLOCK", 1000)  # several blocks, the last one shorter, ends anywhere
+    monkeypatch.setattr("optimizers.bop.BLOCK", 1000)  # several blocks, the last one shorter
     random = torch.Generator().manual_seed(0)
     start = sign(torch.randn(19, 11, 3, 5, generator=random, dtype=dtype))
     weight = start.contiguous(memory_format=layout).clone().requires_grad_()
@@ -149,7 +150,7 @@ def unnormalised(
 
 
 def hysteresis(start: np.ndarray, gradients: np.ndarray, gamma: float, threshold: float) -> list[np.ndarray]:
-    """A Schmitt trigger: the weight is set against every strong average, whatever it was."""
+    """A Schmitt trigger: every strong average sets the weight to the opposite sign, whatever it was."""
     w, m, after = start, np.zeros_like(start), []
     for gradient in gradients:
         m = (1 - gamma) * m + gamma * gradient
@@ -198,7 +199,7 @@ def test_a_weight_stays_plus_or_minus_one_whatever_the_gradient() -> None:
     weight.grad = torch.tensor([math.nan, math.nan, math.inf, -math.inf])
     optimizer.step()
     assert weight.abs().tolist() == [1.0] * 4
-    assert weight.tolist()[2:] == [-1.0, 1.0]  # infinitely strong arguments against them
+    assert weight.tolist()[2:] == [-1.0, 1.0]  # infinite gradients with the same signs
 
 
 def test_the_average_starts_at_zero_and_counts_before_the_test() -> None:
@@ -218,7 +219,7 @@ def test_a_flip_does_not_reset_the_average() -> None:
         weight.grad = torch.tensor([gradient])
         optimizer.step()
         seen.append((weight.item(), optimizer.state[weight]["average"].item()))
-    # From 1 the average has to travel below -0.5 before the weight flips back; from 0 one step would do.
+    # From 1 the average must fall below -0.5 before the weight flips back; from 0 one step would be enough.
     assert seen == [(-1.0, 1.0), (-1.0, -0.25), (1.0, -1.1875), (1.0, -1.890625)]
 
 
@@ -240,7 +241,17 @@ def test_refuses_a_negative_threshold(threshold: float) -> None:
         Bop([torch.ones(1)], threshold=threshold)
 
 
-def test_a_weight_without_a_gradient_is_left_alone() -> None:
+@pytest.mark.parametrize(("name", "value"), [("gamma", 0.0), ("gamma", 1.5), ("threshold", -1e-9)])
+def test_the_method_names_the_impossible_value_with_the_message_of_the_class(name: str, value: float) -> None:
+    with pytest.raises(BadHyper) as of_method:
+        METHODS["bop"](**{name: value})
+    with pytest.raises(ValueError) as of_class:
+        Bop([torch.ones(1)], **{name: value})
+    assert of_method.value.name == name
+    assert str(of_method.value) == str(of_class.value)
+
+
+def test_a_weight_without_a_gradient_does_not_change() -> None:
     moved, alone = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
     optimizer = Bop([alone, moved], gamma=1.0, threshold=0.0)
     moved.grad = torch.ones(3)
@@ -287,7 +298,7 @@ def test_gamma_and_threshold_follow_a_schedule() -> None:
     w, m = start.numpy(), np.zeros(COUNT)
     for step, gradient in enumerate(gradients):
         gamma, threshold = 0.5 - 0.004 * step, 0.1 + 0.002 * step
-        schedules = {"gamma": {"linear": [0.5, 0.1]}, "threshold": {"linear": [0.1, 0.3]}}
+        schedules = {"gamma": Linear(0.5, 0.1), "threshold": Linear(0.1, 0.3)}
         apply_schedules(optimizer, schedules, step / 100)
         weight.grad = torch.from_numpy(gradient)
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Bop with a second moment, with adaptive thresholds, with chance: scalar loops, and what holds exactly."""
+"""Bop with a second moment, adaptive thresholds, or random flips: scalar loops and exact identities."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from optimizers import METHODS
 from optimizers.bop_adaptive import quantile_update
 from optimizers.bop_second_order import unbiased_second_order_update
-from optimizers.core import Flipper
+from optimizers.core import BadHyper, Flipper
 from optimizers.prob_bop import probabilistic_flip
 from suite.experiment.plan import is_latent_free
 from tests.support.rules import (
@@ -170,7 +170,7 @@ def probabilistic_loop(
 @pytest.mark.parametrize("annealing", ["mended", "released"])
 @pytest.mark.parametrize("formula", [0, 11, 14])
 @pytest.mark.parametrize("sigma", [None, 0.02])
-def test_chance_equals_a_scalar_loop_with_the_same_draws(
+def test_random_flips_equal_a_scalar_loop_with_the_same_draws(
     sigma: float | None, formula: int, annealing: str
 ) -> None:
     gradients = random_gradients()
@@ -203,7 +203,7 @@ def test_the_released_count_of_epochs_stops_at_two(method: str, formula: int) ->
     assert not torch.equal(mended, released)
 
 
-# --- what holds exactly ---
+# --- exact identities ---
 
 
 def test_a_second_moment_of_one_is_no_second_moment() -> None:
@@ -243,12 +243,12 @@ def test_a_quantile_never_flips_more_than_its_share(rate: float) -> None:
     )
     flips = (weights[1:] != weights[:-1]).sum(1)
     assert int(flips.max()) == math.ceil(rate * COUNT)
-    # The waves keep candidates at hand in most steps: so small a layer gets its share as well.
+    # With these waves most steps have candidates: even such a small layer uses its share.
     assert 0.9 * rate * COUNT * STEPS < int(flips.sum()) <= rate * COUNT * STEPS
 
 
-def test_a_quantile_of_all_is_never_of_more_than_all() -> None:
-    """In single precision what is left over can round up to one more flip than there are weights."""
+def test_a_quantile_of_all_never_exceeds_all() -> None:
+    """In single precision the remainder can round up to one more flip than there are weights."""
     weight, allowance = torch.ones(60), torch.tensor(1.0 - 2.0**-24)
     after, _, left = quantile_update(weight, weight, allowance, weight, gamma=1.0, flip_rate=1.0)
     assert torch.equal(after, -weight)
@@ -273,14 +273,16 @@ def test_quantile_thresholds_flip_the_same_share_of_every_layer() -> None:
         ("bop-quantile", {"flip_rate": 0.02}),
     ],
 )
-def test_adaptive_thresholds_do_not_feel_the_gradients_scale(method: str, hypers: dict[str, Any]) -> None:
+def test_adaptive_thresholds_do_not_depend_on_the_gradients_scale(
+    method: str, hypers: dict[str, Any]
+) -> None:
     gradients, signs = random_gradients(), random_signs().float()
     plain = run(method, gradients, signs, gamma=0.1, **hypers)
     assert torch.equal(run(method, 2.0**-20 * gradients, signs, gamma=0.1, **hypers), plain)
     assert flips_in(plain) > COUNT
 
 
-def test_chance_without_a_band_is_bop() -> None:
+def test_prob_bop_without_a_band_is_bop() -> None:
     gradients = random_gradients()
     found = run("prob-bop", gradients, gamma=0.1, threshold=0.3, alpha=0.0)
     assert_same_signs(found, run("bop", gradients, gamma=0.1, threshold=0.3))
@@ -288,7 +290,7 @@ def test_chance_without_a_band_is_bop() -> None:
     assert_same_signs(second, run("bop-second-order", gradients, gamma=0.1, sigma=0.02, threshold=0.3))
 
 
-def test_chance_turns_into_bop_as_the_band_closes() -> None:
+def test_prob_bop_becomes_bop_as_the_band_closes() -> None:
     gradients = random_gradients()
     late = [{"epoch": 100}] * STEPS
     bop = run("bop", gradients, gamma=0.1, threshold=0.3)
@@ -324,7 +326,7 @@ def test_at_the_edges_of_the_band_nothing_flips(side: float) -> None:
 
 
 def test_the_bias_correction_is_right_under_a_schedule() -> None:
-    """However the rates move, the averages of a constant gradient are that gradient and its square."""
+    """For any schedule of the rates, the averages of a constant gradient are that gradient and its square."""
     zeros = torch.zeros(1).double()
     weight, gradient = zeros + 1.0, zeros + 3.0
     m, v, ones_m, ones_v = zeros, zeros, zeros[0], zeros[0]
@@ -345,7 +347,7 @@ def test_the_bias_correction_is_precise_at_the_published_rate_in_single_precisio
     assert state["average_of_ones"].item() == pytest.approx(1 - (1 - 1e-7) ** 1000, rel=1e-5)
 
 
-# --- pitfalls, state, doors ---
+# --- pitfalls, state, refused values ---
 
 WITHOUT_THRESHOLD: dict[str, dict[str, Any]] = {
     "bop-second-order": {"threshold": 0.0},
@@ -397,7 +399,7 @@ def test_the_family_keeps_no_latent_weight(method: str) -> None:
 
 @pytest.mark.parametrize("method", FAMILY)
 def test_the_tensors_shape_and_blocks_change_nothing(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elementwise rules are passed through in blocks; the others must not be."""
+    """Elementwise rules run in blocks; the others must not."""
     gradients = random_gradients(60, 24 * 10)
     flat = run(method, gradients, random_signs(240).float())
     monkeypatch.setattr("optimizers.core.flipper.BLOCK", 50)
@@ -407,14 +409,14 @@ def test_the_tensors_shape_and_blocks_change_nothing(method: str, monkeypatch: p
 
 
 @pytest.mark.parametrize("method", FAMILY)
-def test_only_rules_that_neither_draw_nor_look_at_the_layer_are_split_into_blocks(method: str) -> None:
+def test_only_rules_that_neither_draw_nor_depend_on_the_layer_are_split_into_blocks(method: str) -> None:
     _, optimizer = start(method, random_signs())
     assert isinstance(optimizer, Flipper)
     assert optimizer.elementwise == (method == "bop-second-order")
 
 
 @pytest.mark.parametrize("method", ["prob-bop", "prob-bop-second-order"])
-def test_the_first_epoch_is_one_until_the_training_says_otherwise(method: str) -> None:
+def test_the_epoch_is_one_until_the_training_sets_it(method: str) -> None:
     _, optimizer = start(method, random_signs())
     assert optimizer.param_groups[0]["epoch"] == 1
 
@@ -453,6 +455,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("method", "setting", "words"), BAD)
 def test_refuses_impossible_settings(method: str, setting: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(BadHyper) as error:
         METHODS[method](**setting)
     assert str(error.value) == words
+    assert [error.value.name] == list(setting)

@@ -1,4 +1,4 @@
-"""The controls: one does nothing to the binary weights, one does not make them binary."""
+"""The controls: one never changes the binary weights, one does not binarize them."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from torch.optim import Adam
 
 from optimizers import METHODS
-from optimizers.core import WeightRule
+from optimizers.core import BadHyper, WeightRule
 from suite.models.blocks.layers import binary_layers
 from tests.support.training import Training
 
@@ -18,7 +18,7 @@ def test_only_the_controls_are_marked_as_such() -> None:
     assert not METHODS["bop"].control
 
 
-def test_frozen_weights_are_the_signs_of_the_start_for_ever() -> None:
+def test_frozen_weights_always_keep_their_initial_signs() -> None:
     training = Training(METHODS["frozen"]())
     start = Training(METHODS["real"]()).signs()
     assert set(start.tolist()) == {-1.0, 1.0}
@@ -28,7 +28,7 @@ def test_frozen_weights_are_the_signs_of_the_start_for_ever() -> None:
     assert not any(training.weights.state.values())
 
 
-def test_the_real_parameters_learn_what_can_be_learned_on_frozen_weights() -> None:
+def test_the_real_parameters_learn_on_frozen_weights() -> None:
     training = Training(METHODS["frozen"]())
     losses = [training.step() for _ in range(60)]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
@@ -50,7 +50,7 @@ def test_real_weights_are_plain_adam_without_any_sign() -> None:
         assert losses[-1] < 0.5 * losses[0]
 
 
-def test_real_weights_are_not_clipped_and_evaluated_as_they_are() -> None:
+def test_real_weights_are_not_clipped_and_evaluation_uses_them_unchanged() -> None:
     rule = METHODS["real"](lr=0.5)
     assert not rule.binary
     assert rule.deploy is None
@@ -73,6 +73,7 @@ def test_real_layers_evaluate_with_their_real_weights() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("lr", 0.0), ("lr", math.nan), ("weight_decay", -1.0)])
-def test_refuses_what_makes_no_sense(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} must .*not {value}"):
+def test_refuses_impossible_settings(name: str, value: float) -> None:
+    with pytest.raises(BadHyper, match=f"{name} must .*not {value}") as error:
         METHODS["real"](**{name: value})
+    assert error.value.name == name

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from optimizers import METHODS
-from optimizers.core import sign
+from optimizers.core import BadHyper, sign
 from suite.experiment.plan import is_latent_free
 from tests.support.rules import (
     COUNT,
@@ -28,7 +28,7 @@ Row = list[float]
 
 
 def against(value: float, weight: float) -> float:
-    """-sign(value), or the weight as it is where the value is zero."""
+    """-sign(value), or the weight itself where the value is zero."""
     return weight if value == 0 else -math.copysign(1.0, value)
 
 
@@ -140,7 +140,7 @@ def test_bold_equals_a_scalar_loop(eta: float) -> None:
 
 
 def diode_loop(signs: Row, gradients: np.ndarray, lr: float, beta1: float, beta2: float) -> list[Row]:
-    torch.manual_seed(0)  # that of the first step, in which the slow average is drawn
+    torch.manual_seed(0)  # the seed of the first step, in which the slow average is drawn
     draws = torch.rand(len(signs), dtype=torch.float64).tolist()
     w, fast, after = list(signs), [0.0] * len(signs), []
     slow = [-s * u * 1e-3 for s, u in zip(signs, draws, strict=True)]
@@ -168,7 +168,7 @@ LR, DECAY, MU = 0.1, 0.04, 0.9
 
 
 def signs_of_decoupled_momentum(gradients: np.ndarray, lr: float, decay: float, mu: float) -> np.ndarray:
-    """SGD with momentum, the decay apart from the momentum (SGDW), on latent weights from zero."""
+    """SGD with momentum and decoupled decay (SGDW), on latent weights from zero."""
     latent, velocity, after = np.zeros(gradients.shape[1]), np.zeros(gradients.shape[1]), []
     for gradient in gradients:
         velocity = mu * velocity + gradient
@@ -244,14 +244,14 @@ def test_only_the_ratio_of_threshold_and_rate_matters_to_sgdat() -> None:
     assert not torch.equal(run("sgdat", gradients, lr=0.25, threshold=0.25), plain)
 
 
-def test_the_clip_of_sgdt_lets_a_weight_turn_back_soon() -> None:
-    """Twenty steps to a latent of -1 that would be -5, then six of 1/4 back to beyond the threshold."""
+def test_the_clip_of_sgdt_lets_a_weight_flip_back_soon() -> None:
+    """Twenty steps to a latent of -1 (without the clip -5), then six of 1/4 back beyond the threshold."""
     gradients = np.array([[1.0]] * 20 + [[-1.0]] * 10)
     found = run("sgdt", gradients, torch.ones(1).double(), lr=0.25, threshold=0.375)
     assert found[:, 0].tolist() == [1.0] + [-1.0] * 24 + [1.0] * 5
 
 
-def test_the_count_of_sgdat_begins_anew_in_every_epoch_only_if_asked() -> None:
+def test_the_count_of_sgdat_restarts_in_every_epoch_only_with_counted_epoch() -> None:
     weight, optimizer = start("sgdat", torch.ones(1), lr=1.0, threshold=1.0, counted="epoch")
     counts = []
     for epoch, gradient in [(1, 1.0), (1, -9.0), (1, 20.0), (2, -40.0), (2, -1.0), (3, -1.0)]:
@@ -266,13 +266,13 @@ def test_the_count_of_sgdat_begins_anew_in_every_epoch_only_if_asked() -> None:
 
 
 @pytest.mark.parametrize("scale", [2.0**-20, 2.0**20])
-def test_boat_does_not_feel_the_gradients_scale(scale: float) -> None:
+def test_boat_does_not_depend_on_the_gradients_scale(scale: float) -> None:
     gradients, signs = random_gradients(), random_signs().float()
     plain = run("boat", gradients, signs, eta=0.01, weight_decay=0.02)
     assert_same_signs(run("boat", scale * gradients, signs, eta=0.01, weight_decay=0.02), plain)
 
 
-def test_boat_does_not_feel_the_losses_scale_in_a_whole_training() -> None:
+def test_boat_does_not_depend_on_the_scale_of_the_loss_in_a_whole_training() -> None:
     scale = 2.0**-10
     scaled, plain = Training(METHODS["boat"]()), Training(METHODS["boat"]())
     scaled.real.param_groups[0]["eps"] *= scale  # Adam's eps is in units of the gradient
@@ -287,8 +287,8 @@ def test_boat_without_a_threshold_is_bop_without_a_threshold() -> None:
     assert_same_signs(found, run("bop", gradients, gamma=0.05, threshold=0.0))
 
 
-def test_boats_threshold_is_of_all_squares_and_only_grows() -> None:
-    """One large gradient long ago outweighs what follows: sqrt(0.25 · 100²) = 50 against a sum of ones."""
+def test_boats_threshold_contains_all_squares_and_only_grows() -> None:
+    """One large gradient outweighs many later ones: sqrt(0.25 · 100²) = 50 against a sum of ones."""
     gradients = np.array([[100.0]] + [[-1.0]] * 160)
     found = run("boat", gradients, torch.ones(1).double(), eta=0.25, weight_decay=0.0)
     flipped_back = int((found[:, 0] > 0).double().argmax())
@@ -297,7 +297,7 @@ def test_boats_threshold_is_of_all_squares_and_only_grows() -> None:
     assert flipped_back == 151
 
 
-def test_bold_accumulates_to_one_and_begins_again() -> None:
+def test_bold_accumulates_to_one_and_restarts_from_zero() -> None:
     """At 1 the weight flips, equality included, and the sum is zero; a lone flip leaves no plasticity."""
     weight, optimizer = start("bold", torch.ones(1), eta=0.25)
     seen = []
@@ -316,13 +316,13 @@ def test_bold_accumulates_to_one_and_begins_again() -> None:
     ]
 
 
-def test_one_huge_step_of_bold_flips_all_that_the_gradient_argues_against() -> None:
+def test_one_huge_step_of_bold_flips_all_weights_with_the_sign_of_their_gradient() -> None:
     gradients, signs = random_gradients(1), random_signs()
     found = run("bold", gradients, signs, eta=1e9)
     assert torch.equal(found[0], -torch.from_numpy(np.sign(gradients[0])))
 
 
-def test_the_plasticity_of_bold_is_of_one_tensor() -> None:
+def test_each_tensor_has_its_own_plasticity_in_bold() -> None:
     first, second = torch.ones(4, requires_grad=True), torch.ones(4, requires_grad=True)
     optimizer = METHODS["bold"](eta=1.0).optimizer([first, second])
     first.grad, second.grad = torch.tensor([1.0, 0.5, 0.5, 0.5]), torch.tensor([1.0, 1.0, 1.0, 0.5])
@@ -339,7 +339,7 @@ def test_bold_is_scaled_by_eta_alone() -> None:
 
 
 def test_lion_with_one_beta_and_decoupled_decay_is_diode() -> None:
-    """Up to its random start: Lion's latent begins at zero, so Diode's slow average has to."""
+    """Apart from the random start: Lion's latent starts at zero, so Diode's slow average must, too."""
     gradients, lr, decay, beta = random_gradients(1000), 0.1, 0.3, 0.9
     latent, momentum, expected = np.zeros(COUNT), np.zeros(COUNT), []
     for gradient in gradients:
@@ -352,7 +352,7 @@ def test_lion_with_one_beta_and_decoupled_decay_is_diode() -> None:
     assert_same_signs(take_steps(weight, optimizer, gradients), np.stack(expected))
 
 
-def test_diode_feels_its_rate_only_beside_its_start() -> None:
+def test_diode_depends_on_its_rate_only_relative_to_its_start() -> None:
     gradients, signs = random_gradients(), random_signs()
     paths = []
     for lr, scale in ((2.0**-10, 1.0), (2.0**-4, 2.0**6), (2.0**-4, 1.0)):
@@ -376,7 +376,7 @@ def test_diode_starts_by_agreeing_with_every_weight() -> None:
     assert state["slow"].abs().mean().item() == pytest.approx(0.5e-3, rel=0.05)
 
 
-# --- pitfalls, state, doors ---
+# --- pitfalls, state, refused values ---
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])
@@ -466,6 +466,7 @@ def test_diode_learns_where_its_start_is_soon_forgotten() -> None:
     ],
 )
 def test_refuses_impossible_settings(method: str, setting: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(BadHyper) as error:
         METHODS[method](**setting)
     assert str(error.value) == words
+    assert [error.value.name] == list(setting)

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from optimizers import METHODS
 from optimizers.bop import Bop
-from optimizers.core import pseudo_gradient, reads_the_sign, sign
+from optimizers.core import BadHyper, pseudo_gradient, reads_the_sign, sign
 from optimizers.core.latent.rule import LATENT as HABITS
 from optimizers.core.latent.rule import glorot_rate_scale
 from optimizers.core.pseudo_gradients import Ede
 from optimizers.latent import LatentLion, LatentSGD, lion_update
-from suite.experiment.schedules import apply_schedules
+from suite.experiment.build import apply_schedules
 from suite.models.blocks.layers import binary_layers
+from suite.records.schedules import Linear
 from tests.support.training import Training
 
 LR = {
@@ -39,7 +40,7 @@ STEPS = 400
 
 
 def sgd(momentum: float) -> Iterator[float]:
-    """A generator that is sent gradients and yields what is subtracted per unit of learning rate."""
+    """A generator that receives gradients and yields the step per unit of learning rate."""
     buffer, update = None, 0.0
     while True:
         gradient = yield update
@@ -110,7 +111,7 @@ def hypers_of(method: str) -> dict[str, float]:
 def latent_path(
     method: str, start: float, gradients: list[float], rate: float, decay: float, clip: float | None
 ) -> list[float]:
-    """One latent weight after each step: decay into the gradient or beside it, filter, step, clip."""
+    """One latent weight after each step: decay (coupled or decoupled), filter, step, clip."""
     weight, path, state = start, [], filter_of(method)
     next(state)
     for gradient in gradients:
@@ -169,7 +170,7 @@ def test_equals_a_scalar_loop(method: str, clip: float | None, decay: float, glo
         largest = max(largest, np.abs(found).max())
     assert mismatches == 0
     assert flips > 50, flips
-    assert largest == 0.2 if clip is not None else largest > 0.2  # the clip is at work, or it is absent
+    assert largest == 0.2 if clip is not None else largest > 0.2  # the clip is effective, or absent
 
 
 def test_glorot_rate_scale_is_binarynets() -> None:
@@ -177,7 +178,7 @@ def test_glorot_rate_scale_is_binarynets() -> None:
     assert glorot_rate_scale(torch.empty(128, 3, 3, 3)) == pytest.approx(math.sqrt((27 + 1152) / 1.5))
 
 
-# --- Theorem 1: (C·learning rate, C·start) gives the same binary weights, if nothing sees the magnitude ---
+# --- Theorem 1: (C·learning rate, C·start) gives the same binary weights, where nothing has a scale ---
 
 
 def trajectory(method: str, factor: float, steps: int = 60, **hypers: Any) -> Tensor:
@@ -221,14 +222,16 @@ def test_theorem_1_breaks_without_its_conditions(method: str, condition: dict[st
 @pytest.mark.parametrize("method", LATENT)
 def test_a_clip_or_a_decay_scaled_along_restores_theorem_1(method: str) -> None:
     assert torch.equal(trajectory(method, 8.0, clip=8.0 * 0.25), trajectory(method, 1.0, clip=0.25))
-    assert not torch.equal(trajectory(method, 1.0, clip=0.25), trajectory(method, 1.0))  # this clip bites
+    assert not torch.equal(
+        trajectory(method, 1.0, clip=0.25), trajectory(method, 1.0)
+    )  # this clip is effective
     decayed = trajectory(method, 1.0, weight_decay=0.25)
     assert torch.equal(trajectory(method, 8.0, weight_decay=0.25 / 8), decayed)
     assert not torch.equal(trajectory(method, 8.0, weight_decay=0.25), decayed)
 
 
 def test_sgd_with_weight_decay_is_bop_at_threshold_zero() -> None:
-    """The latent weight is -average / weight_decay: identity I4, so Bop has to start from that average."""
+    """The latent weight is -average / weight_decay: identity I4, so Bop must start from that average."""
     lr, decay, count, steps = 0.1, 0.02, 100, 2000
     random = np.random.default_rng(0)
     latent = torch.from_numpy(random.uniform(-1, 1, count)).requires_grad_()
@@ -248,7 +251,7 @@ def test_sgd_with_weight_decay_is_bop_at_threshold_zero() -> None:
     assert flips > 1000
 
 
-# --- what the step does to its groups, and what the methods refuse ---
+# --- the step and its groups, and refused values ---
 
 
 @pytest.mark.parametrize("method", LATENT)
@@ -257,7 +260,7 @@ def test_a_scheduled_learning_rate_survives_the_step_under_glorot_rates(method: 
     weights = [rule.start(torch.full(shape, 0.5)).requires_grad_() for shape in SHAPES]
     optimizer = rule.optimizer(weights)
     for progress in (0.0, 0.5, 0.75):
-        apply_schedules(optimizer, {"lr": {"linear": [1.0, 0.0]}}, progress)
+        apply_schedules(optimizer, {"lr": Linear(1.0, 0.0)}, progress)
         for weight in weights:
             weight.grad = torch.ones_like(weight)
         optimizer.step()
@@ -306,7 +309,7 @@ def torchs_own(method: str, weights: list[Tensor]) -> torch.optim.Optimizer:
 
 @pytest.mark.parametrize("method", [method for method in LATENT if method != "latent-lion"])
 def test_the_fast_step_equals_torchs_plain_one(method: str) -> None:
-    """Bit for bit, but for those of Adam's kind, whose fast form rounds in another order."""
+    """Bit for bit, except for Adam and its variants, whose fast form rounds in another order."""
     random = torch.Generator().manual_seed(0)
     shapes = [(70, 50), (33, 17, 3, 3)]
     fast, plain = (
@@ -343,9 +346,13 @@ def test_the_fast_step_equals_torchs_plain_one(method: str) -> None:
         ("latent-adam", {"pseudo_gradient": "tanh"}, "must be one of .*'clipped'.*, not 'tanh'"),
         ("latent-momentum", {"momentum": 1.0}, "momentum must lie in"),
         ("latent-momentum", {"momentum": -0.1}, "momentum must lie in"),
-        ("latent-sgd", {"lr": -1.0}, "learning rate"),
-        ("latent-adam", {"beta1": 1.0}, "beta"),
-        ("latent-sgd", {"weight_decay": -1e-4}, "weight_decay"),
+        ("latent-sgd", {"lr": -1.0}, "lr must be >= 0, not -1.0"),
+        ("latent-sgd", {"lr": math.nan}, "lr must be >= 0, not nan"),
+        ("latent-adam", {"beta1": 1.0}, r"beta1 must lie in \[0, 1\), not 1.0"),
+        ("latent-adamw", {"beta2": 1.0}, r"beta2 must lie in \[0, 1\), not 1.0"),
+        ("latent-adamax", {"beta1": -0.1}, r"beta1 must lie in \[0, 1\), not -0.1"),
+        ("binarynet-adam", {"beta2": 1.5}, r"beta2 must lie in \[0, 1\), not 1.5"),
+        ("latent-sgd", {"weight_decay": -1e-4}, "weight_decay must be >= 0, not -0.0001"),
         ("latent-nesterov", {"momentum": 0.0}, r"momentum must lie in \(0, 1\), not 0.0"),
         ("latent-nesterov", {"momentum": 1.0}, r"momentum must lie in \(0, 1\), not 1.0"),
         ("latent-lion", {"lr": -1.0}, "lr must be >= 0, not -1.0"),
@@ -363,8 +370,9 @@ def test_the_fast_step_equals_torchs_plain_one(method: str) -> None:
     ],
 )
 def test_refuses_impossible_settings(method: str, setting: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        METHODS[method](**setting).optimizer([torch.ones(2, 2)])
+    with pytest.raises(BadHyper, match=words) as error:
+        METHODS[method](**setting)
+    assert [error.value.name] == list(setting)
 
 
 # --- Lion, AdamW and BinaryNet's start by themselves ---
@@ -379,7 +387,7 @@ def test_lion_moves_by_the_sign_of_the_look_ahead_and_keeps_the_longer_average()
     assert average.item() == pytest.approx(0.15)
 
 
-def test_lion_leaves_a_weight_alone_whose_gradients_were_all_zero() -> None:
+def test_lion_does_not_change_a_weight_whose_gradients_were_all_zero() -> None:
     start = torch.tensor([0.3, -0.3, 0.0, -0.0])
     weight, average = lion_update(start, torch.zeros(4), torch.zeros(4), 0.1, 0.9, 0.99, 0.0)
     assert torch.equal(weight, start) and torch.equal(average, torch.zeros(4))
@@ -425,7 +433,7 @@ def test_binarynet_starts_uniformly_between_minus_one_and_one(shape: tuple[int, 
     torch.testing.assert_close(halved, start / 2.0)
 
 
-def test_binarynet_scales_its_learning_rate_unless_told_not_to() -> None:
+def test_binarynet_scales_its_learning_rate_unless_glorot_rate_is_off() -> None:
     weights = [torch.ones(shape, requires_grad=True) for shape in SHAPES]
     groups = METHODS["binarynet-adam"]().optimizer(weights).param_groups
     assert [group["lr_scale"] for group in groups] == pytest.approx(list(SHAPES.values()))
@@ -437,7 +445,7 @@ def test_binarynet_scales_its_learning_rate_unless_told_not_to() -> None:
 
 
 @pytest.mark.parametrize("method", LATENT)
-def test_by_default_nothing_is_on_that_costs_anything(method: str) -> None:
+def test_by_default_all_costly_additions_are_off(method: str) -> None:
     rule = METHODS[method]()
     assert reads_the_sign(rule.read) and rule.deploy is sign
     weight = torch.full((3, 3), 0.5, requires_grad=True)
@@ -450,7 +458,7 @@ def test_by_default_nothing_is_on_that_costs_anything(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", LATENT)
-def test_every_method_has_every_habit_and_what_is_optional_is_off(method: str) -> None:
+def test_every_method_has_every_habit_and_optional_ones_are_off(method: str) -> None:
     found = METHODS[method]
     assert [name for name in found.hypers if name in HABITS] == list(HABITS)
     assert all(found.defaults[name] is None for name, hyper in HABITS.items() if hyper.optional)
@@ -466,7 +474,7 @@ def slopes(read: Any, values: list[float]) -> list[float]:
 
 @pytest.mark.parametrize("name", ["ede", "reste"])
 @pytest.mark.parametrize("replaced", ["clipped", "approx_sign"])
-def test_binarize_takes_the_place_of_the_pseudo_gradient(name: str, replaced: str) -> None:
+def test_binarize_replaces_the_pseudo_gradient(name: str, replaced: str) -> None:
     rule = METHODS["latent-sgd"](binarize=name, pseudo_gradient=replaced, clip=None)
     assert isinstance(rule.read, torch.nn.Module)
     expected = pseudo_gradient(name)
@@ -501,8 +509,8 @@ def test_real_until_reads_the_latent_weights_first_and_deploys_binary_ones_alway
     assert slopes(METHODS["latent-adam"](real_until=0.5, clip=None).read, [0.5, -3.0]) == [1.0, 1.0]
 
 
-def test_a_training_with_real_weights_first_turns_binary_in_its_midst() -> None:
-    """The loop tells the time to what stands inside of the two steps, too."""
+def test_a_training_with_real_weights_becomes_binary_at_real_until() -> None:
+    """The loop also sets the time of the binarization inside the two steps."""
     training = Training(METHODS["latent-adam"](lr=0.01, real_until=0.5, binarize="ede"))
     layer = next(layer for _, layer in binary_layers(training.model))
     binary = []
@@ -510,6 +518,6 @@ def test_a_training_with_real_weights_first_turns_binary_in_its_midst() -> None:
         training.step()
         binary.append(bool((layer.read(layer.weight).abs() == 1).all()))
     assert binary == [False] * 50 + [True] * 10
-    assert [module.progress for module in training.timed if isinstance(module, Ede)] == [0.59]
+    assert [module.progress for module in training.learner.timed if isinstance(module, Ede)] == [0.59]
     training.model.eval()
     assert bool((layer.reading()(layer.weight).abs() == 1).all())

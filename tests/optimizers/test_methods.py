@@ -1,8 +1,9 @@
-"""The contract that every registered method keeps, on every architecture; and the ways into the registry."""
+"""The contract of every registered method, on every architecture; and the registration of methods."""
 
 import io
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,20 +16,20 @@ from torch import Tensor, nn
 
 import optimizers
 from optimizers import METHODS, collect, load_plugin
-from optimizers.core import Hyper, Method, WeightRule, log, method, sign
+from optimizers.core import BadHyper, Hyper, Method, WeightRule, log, method, sign, uniform
+from suite.experiment.build import apply_schedules
 from suite.experiment.plan import is_latent_free
-from suite.experiment.schedules import apply_schedules, tell_time
 from suite.machine.random_keys import seed_draws
 from suite.models import MODELS
 from suite.models.blocks.layers import BinaryLinear, binary_layers
+from suite.records.schedules import Linear
 from suite.training.evaluate import assert_binary
-from suite.training.loop import optimizers_of, state_tensors
-from suite.training.precision import autocast
+from suite.training.step import optimizers_of, set_progress, state_tensors
 from tests.support.training import PLANNED, Training
 
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 
-# The architectures with a kind of layer of their own learn with every method, their larger kin with some.
+# One architecture for each kind of layer learns with every method, the others with two methods.
 KINDS = ("mlp", "convnet", "binarynet", "birealnet-18")
 SOME = ("bop", "latent-adam")
 everywhere = pytest.mark.parametrize(
@@ -56,8 +57,8 @@ def test_every_trainable_parameter_has_exactly_one_owner(method: Method, model: 
     assert sorted(binary + real) == sorted(id(p) for p in training.model.parameters() if p.requires_grad)
 
 
-# Published settings that are for trainings of 10^5 steps move nothing in 60; these lie in the same ranges.
-IN_A_HURRY: dict[str, dict[str, Any]] = {
+# Published settings for trainings of 10^5 steps change nothing in 60 steps; these lie in the same ranges.
+FAST: dict[str, dict[str, Any]] = {
     "latent-adamax": {"lr": 0.02},
     "latent-lion": {"lr": 0.01},
     "diode": {"lr": 0.1, "beta1": 0.9, "beta2": 0.99},
@@ -68,7 +69,7 @@ IN_A_HURRY: dict[str, dict[str, Any]] = {
 
 @everywhere
 def test_the_binary_weights_alone_learn(method: Method, model: str) -> None:
-    training = Training(method(**IN_A_HURRY.get(method.name, {})), model)
+    training = Training(method(**FAST.get(method.name, {})), model)
     training.real.param_groups[0]["lr"] = 0.0
 
     def loss_on_unseen_batches() -> float:
@@ -86,7 +87,7 @@ def test_the_binary_weights_alone_learn(method: Method, model: str) -> None:
 
 
 @everywhere
-def test_what_is_deployed_is_binary(method: Method, model: str) -> None:
+def test_deployed_weights_are_binary(method: Method, model: str) -> None:
     training = Training(method(), model)
     training.step()
     training.model.eval()
@@ -100,7 +101,7 @@ def test_what_is_deployed_is_binary(method: Method, model: str) -> None:
 
 
 def saved(*parts: Any) -> list[dict[str, Any]]:
-    """Their state dicts, through a file as a checkpoint goes."""
+    """Their state dicts, saved to a file and loaded, as in a checkpoint."""
     file = io.BytesIO()
     torch.save([part.state_dict() for part in parts], file)
     file.seek(0)
@@ -128,7 +129,7 @@ SHAPES = [(24, 30), (1, 7), (8, 4, 3, 3)]  # of the stored tensors: rows, one ro
 
 
 def start_of(rule: WeightRule, seed: int = 0) -> list[Tensor]:
-    """Stored tensors as a network would have them, the filters channels-last."""
+    """Stored tensors as in a network, the filters channels-last."""
     random = torch.Generator().manual_seed(seed)
     fresh = [0.2 * torch.randn(shape, generator=random) for shape in SHAPES]
     stored = [rule.start(tensor).detach() for tensor in fresh]
@@ -137,13 +138,13 @@ def start_of(rule: WeightRule, seed: int = 0) -> list[Tensor]:
 
 
 def advance(optimizers: list[torch.optim.Optimizer], tensors: list[Tensor], steps: range) -> None:
-    """Steps with random gradients, the same whoever takes them."""
+    """Steps with random gradients, the same in every call."""
     for step in steps:
         random = torch.Generator().manual_seed(step)
         for tensor in tensors:
             tensor.grad = 1e-2 * torch.randn(tensor.shape, generator=random)
         for optimizer in optimizers:
-            tell_time(optimizer, [], 1 + step // 10, step / 40)
+            set_progress(optimizer, [], 1 + step // 10, step / 40)
         seed_draws(torch.device("cpu"), step)
         for optimizer in optimizers:
             optimizer.step()
@@ -165,7 +166,7 @@ def values_of(hyper: Hyper) -> list[Any]:
 
 
 @every_method
-def test_a_list_of_tensors_is_as_many_single_ones_bit_for_bit(method: Method) -> None:
+def test_a_list_of_tensors_equals_single_tensors_bit_for_bit(method: Method) -> None:
     for setting in settings_of(method):
         rule = method(**setting)
         together, apart = start_of(rule), start_of(rule)
@@ -177,7 +178,7 @@ def test_a_list_of_tensors_is_as_many_single_ones_bit_for_bit(method: Method) ->
 
 
 @every_method
-def test_large_tensors_in_blocks_are_as_the_whole_ones_bit_for_bit(
+def test_large_tensors_in_blocks_equal_whole_tensors_bit_for_bit(
     method: Method, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, parts = start_of(method()), start_of(method())
@@ -210,7 +211,7 @@ def test_every_setting_resumes_bit_for_bit_in_mid_training(method: Method) -> No
 
 
 @every_method
-def test_a_gradient_in_two_halves_is_the_whole_one(method: Method) -> None:
+def test_a_gradient_in_two_halves_equals_the_whole_gradient(method: Method) -> None:
     whole, halves = Training(method()), Training(method())
     for _ in range(5):
         whole.step()
@@ -227,9 +228,7 @@ def stored_in(training: Training) -> list[Tensor]:
 def test_under_bfloat16_weights_and_state_stay_float32_and_finite(method: Method) -> None:
     training = Training(method(), "convnet")
     for _ in range(5):
-        with autocast(torch.device("cpu"), "bfloat16"):
-            loss = training.loss(training.steps)
-        training.step(loss=loss)
+        training.step(precision="bfloat16")
     tensors = [*stored_in(training), *state_tensors(training.weights)]
     assert all(tensor.dtype == torch.float32 and tensor.isfinite().all() for tensor in tensors)
     training.model.eval()
@@ -264,7 +263,7 @@ DRAWS = {"bayes-binn", "diode", "prob-bop", "prob-bop-second-order"}  # other nu
 
 
 @every_method
-def test_the_card_names_a_paper_and_says_one_sentence(method: Method) -> None:
+def test_the_card_has_a_paper_and_a_summary_of_one_sentence(method: Method) -> None:
     assert re.search(r"https://\S+\.\S+", method.paper)
     assert re.fullmatch(r"[A-Z][^.!?\n]*\.", method.summary)
     assert METHODS[method.name] is method
@@ -284,7 +283,7 @@ def test_sampled_settings_build_and_take_a_step(method: Method) -> None:
     for space in [searched] * 12 + [searched | one for one in optional] * 3:
         setting = study.ask(space).params
         training = Training(method(**setting))
-        training.steps = PLANNED // 2  # past the beginning of what begins later
+        training.steps = PLANNED // 2  # after the controls that begin later have begun
         for _ in range(2):
             training.step()
         assert all(p.isfinite().all() for p in training.model.parameters()), setting
@@ -298,21 +297,38 @@ def test_an_unknown_hyperparameter_is_named_with_the_choices(method: Method) -> 
     assert all(name in str(error.value) for name in (method.name, *method.hypers))
 
 
+CHECKED = [
+    (method, name)
+    for method in METHODS.values()
+    for name, hyper in method.hypers.items()
+    if not isinstance(hyper.default, bool)
+]
+
+
+@pytest.mark.parametrize(("method", "name"), CHECKED, ids=[f"{m.name}-{name}" for m, name in CHECKED])
+def test_an_impossible_value_is_refused_before_training_and_named(method: Method, name: str) -> None:
+    impossible = "impossible" if isinstance(method.hypers[name].default, str) else math.nan
+    with pytest.raises(BadHyper) as error:
+        method(**{name: impossible})
+    assert error.value.name == name
+    assert str(error.value).startswith(f"{name} must ")
+
+
 @every_method
-def test_what_the_groups_hold_can_follow_a_schedule_and_the_rest_raises(method: Method) -> None:
+def test_entries_of_the_groups_can_follow_a_schedule_and_other_hyperparameters_raise(method: Method) -> None:
     for name, default in method.defaults.items():
         training = Training(method())
         if all(name in group for group in training.weights.param_groups):
             assert isinstance(default, float)
-            apply_schedules(training.weights, {name: {"linear": [default, 0.5 * default]}}, 0.5)
+            apply_schedules(training.weights, {name: Linear(default, 0.5 * default)}, 0.5)
             training.step()
             assert {group[name] for group in training.weights.param_groups} == {0.75 * default}
         else:
             with pytest.raises(ValueError, match=f"{name} cannot follow a schedule"):
-                apply_schedules(training.weights, {name: {"linear": [1.0, 0.5]}}, 0.5)
+                apply_schedules(training.weights, {name: Linear(1.0, 0.5)}, 0.5)
 
 
-# What is known about the first four, beside the contract.
+# Known values of four methods, in addition to the contract.
 LATENT_GROUP = {"lr", "weight_decay"}
 SCHEDULABLE = {
     "bop": {"gamma", "threshold"},
@@ -340,7 +356,7 @@ def test_optimizer_state_per_binary_weight(name: str) -> None:
     )
 
 
-def test_of_the_first_four_only_bop_is_latent_free() -> None:
+def test_of_these_four_only_bop_is_latent_free() -> None:
     found = {name: is_latent_free(METHODS[name]()) for name in SCHEDULABLE}
     assert found == {"bop": True, "latent-sgd": False, "latent-momentum": False, "latent-adam": False}
 
@@ -383,10 +399,12 @@ def test_a_method_without_a_sentence_is_refused() -> None:
         method(paper="")(rule)
 
 
-@pytest.mark.parametrize("low", [0.2, 0.001])
-def test_a_default_outside_its_range_is_refused(low: float) -> None:
-    with pytest.raises(ValueError, match="outside its own range"):
-        log(0.1, low, 2 * low)
+@pytest.mark.parametrize("make", [log, uniform])
+@pytest.mark.parametrize(("low", "high"), [(0.2, 0.4), (0.001, 0.002)])
+def test_a_default_outside_its_range_is_refused(make: Callable[..., Hyper], low: float, high: float) -> None:
+    with pytest.raises(ValueError, match=f"default 0.1 lies outside its own range, from {low} to {high}"):
+        make(0.1, low, high)
+    assert make(low, low, high).default == low and make(high, low, high).default == high
 
 
 def test_collect_refuses_two_methods_of_one_name() -> None:
@@ -422,7 +440,7 @@ def {name}(lr):
 
 @pytest.fixture
 def registry() -> Iterator[dict[str, Method]]:
-    """METHODS, which is as it was before when the test is over."""
+    """METHODS; the test's changes are undone afterwards."""
     with patch.dict(METHODS), patch.dict(optimizers.PLUGINS):
         yield METHODS
 
@@ -438,7 +456,7 @@ def test_a_plugin_becomes_available(tmp_path: Path, registry: dict[str, Method])
     start = training.signs()
     training.step()
     assert not torch.equal(training.signs(), start)
-    (again,) = load_plugin(path)  # a resumed command loads it once more
+    (again,) = load_plugin(path)  # a resumed command loads it again
     assert registry["my-method"] is again
 
 

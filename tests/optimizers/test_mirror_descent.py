@@ -1,4 +1,4 @@
-"""Mirror descent and proximal mean-field against scalar loops in the form in which their papers have them."""
+"""Mirror descent and proximal mean-field against scalar loops in the form of their papers."""
 
 import itertools
 import math
@@ -11,19 +11,19 @@ from torch import Tensor
 from torch.optim import Adam
 
 from optimizers import METHODS
-from optimizers.core import Timed, WeightRule, sign
+from optimizers.core import BadHyper, Timed, WeightRule, sign
 from optimizers.mirror_descent import SharpeningTanh, sharpness
-from suite.experiment.schedules import tell_time
 from suite.models.blocks.layers import binary_layers
+from suite.training.step import set_progress
 from tests.support.training import Training
 
 STEPS, COUNT = 400, 100
-PULL = 0.3  # the gradient depends on the weight that is read, so that a wrong reading shows
+PULL = 0.3  # the gradient depends on the weight as read, so a wrong reading changes the result
 SETTINGS = [(0.02, 10.0), (0.05, 3.0), (0.005, 50.0)]  # lr, beta_end
 
 
 def noises(seed: int = 0) -> np.ndarray:
-    """Noise around a slow wave with a phase of its own for every weight: (steps, weights)."""
+    """Noise around a slow wave with its own phase for each weight: (steps, weights)."""
     random = np.random.default_rng(seed)
     phase = random.uniform(0, 6, COUNT)
     return np.sin(np.arange(STEPS)[:, None] / 40 + phase) + random.normal(size=(STEPS, COUNT))
@@ -47,12 +47,12 @@ class ScalarAdam:
 
 
 def run(rule: WeightRule, start: Tensor) -> tuple[Tensor, Tensor]:
-    """What is stored and what is read, after and in each step."""
+    """The stored values after each step and the weights read in it."""
     stored = start.clone().requires_grad_()
     optimizer, after, read = rule.optimizer([stored]), [], []
     timed = [rule.read] if isinstance(rule.read, Timed) else []
     for step, noise in enumerate(torch.from_numpy(noises())):
-        tell_time(optimizer, timed, epoch=1, progress=step / STEPS)
+        set_progress(optimizer, timed, epoch=1, progress=step / STEPS)
         weight = rule.read(stored)
         optimizer.zero_grad()
         ((noise * weight).sum() + PULL / 2.0 * weight.square().sum()).backward()
@@ -77,7 +77,7 @@ def md_tanh_s(u: float, noise: list[float], lr: float, beta_end: float) -> tuple
 
 
 def md_tanh(u: float, noise: list[float], lr: float, beta_end: float) -> tuple[list[float], list[float]]:
-    """In the space of the weight, as the paper and the released code have it."""
+    """In the space of the weight, as in the paper and in the released code."""
     adam, stored, read = ScalarAdam(), [], []
     weight = math.tanh(u)
     for step, wave in enumerate(noise):
@@ -91,7 +91,7 @@ def md_tanh(u: float, noise: list[float], lr: float, beta_end: float) -> tuple[l
 
 
 def pmf(u: float, noise: list[float], lr: float, beta_end: float) -> tuple[list[float], list[float]]:
-    """With a number for each label, each with its own Adam and weight decay; what is stored is (a - b)/2."""
+    """With a number for each label, each with its own Adam and weight decay; (a - b)/2 is stored."""
     labels, adams, stored, read = [u, -u], [ScalarAdam(), ScalarAdam()], [], []
     for step, wave in enumerate(noise):
         beta = math.exp(math.log(beta_end) * step / STEPS)
@@ -131,7 +131,7 @@ def test_beta_grows_from_one_by_the_same_factor_in_every_step(beta_end: float) -
     assert growth == pytest.approx([growth[0]] * 10)
 
 
-def test_the_default_ends_of_beta_are_what_the_released_schedules_arrive_at() -> None:
+def test_the_default_ends_of_beta_are_those_of_the_released_schedules() -> None:
     assert METHODS["md-tanh-s"].defaults["beta_end"] == pytest.approx(1.02 ** (100_000 / 200), rel=0.05)
     assert METHODS["md-tanh"].defaults["beta_end"] == pytest.approx(1.01 ** (100_000 / 100), rel=0.05)
     assert METHODS["pmf"].defaults["beta_end"] == min(1.1 ** (100_000 / 1_000), 10_000)
@@ -154,7 +154,7 @@ def test_with_a_growing_beta_they_are_not() -> None:
 
 @pytest.mark.parametrize("name", ["md-tanh", "md-tanh-s"])
 @pytest.mark.parametrize("progress", [0.0, 0.4])
-def test_mirror_descent_passes_the_gradient_at_the_weight_straight(name: str, progress: float) -> None:
+def test_mirror_descent_passes_the_gradient_at_the_weight_unchanged(name: str, progress: float) -> None:
     read = METHODS[name](beta_end=100.0).read
     assert isinstance(read, SharpeningTanh)
     read.progress = progress
@@ -182,7 +182,7 @@ def test_the_gradient_of_pmf_is_the_chain_rule_through_its_tanh(progress: float)
     assert stored.grad.tolist() == pytest.approx(expected, rel=1e-9)
 
 
-def test_at_full_saturation_pmf_moves_a_weight_no_more_but_mirror_descent_does() -> None:
+def test_at_full_saturation_pmf_no_longer_moves_a_weight_but_mirror_descent_does() -> None:
     for name, moves in (("pmf", False), ("md-tanh", True), ("md-tanh-s", True)):
         rule = METHODS[name](**({"weight_decay": 0.0} if name == "pmf" else {}))
         stored = torch.tensor([12.0, -12.0], requires_grad=True)
@@ -192,7 +192,7 @@ def test_at_full_saturation_pmf_moves_a_weight_no_more_but_mirror_descent_does()
         assert (stored.tolist() != [12.0, -12.0]) == moves, name
 
 
-def test_a_weight_comes_back_from_minus_one_which_the_released_form_of_md_tanh_forbids_in_float32() -> None:
+def test_a_weight_returns_from_minus_one_unlike_in_the_released_form_of_md_tanh_in_float32() -> None:
     rule, lr = METHODS["md-tanh"](lr=0.1, beta_end=1.0), 0.1
     dual = torch.tensor([-12.0], requires_grad=True)
     optimizer = rule.optimizer([dual])
@@ -212,12 +212,12 @@ def test_a_weight_comes_back_from_minus_one_which_the_released_form_of_md_tanh_f
 # --- the optimizers and the rules ---
 
 
-def test_the_steps_of_md_tanh_grow_with_beta_and_its_learning_rate_stays_what_it_was() -> None:
+def test_the_steps_of_md_tanh_grow_with_beta_and_its_learning_rate_does_not_change() -> None:
     dual = torch.zeros(1, requires_grad=True)
     optimizer = METHODS["md-tanh"](lr=1e-3, beta_end=100.0).optimizer([dual])
     moved = []
     for progress in (0.0, 0.5, 1.0):
-        tell_time(optimizer, [], epoch=1, progress=progress)
+        set_progress(optimizer, [], epoch=1, progress=progress)
         dual.grad, before = torch.ones(1), dual.item()
         optimizer.step()
         moved.append(before - dual.item())
@@ -226,16 +226,16 @@ def test_the_steps_of_md_tanh_grow_with_beta_and_its_learning_rate_stays_what_it
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_a_new_training_is_read_softly_and_evaluated_by_its_signs(name: str) -> None:
+def test_at_the_start_weights_are_read_through_a_soft_tanh_and_evaluated_by_their_signs(name: str) -> None:
     rule = METHODS[name]()
     start = rule.start(initial())
     assert torch.equal(start, initial())
     assert torch.allclose(rule.read(start), torch.tanh(initial()))
     assert rule.deploy is sign
-    assert rule.read is not METHODS[name]().read  # each training has a time of its own
+    assert rule.read is not METHODS[name]().read  # each training has its own time
 
 
-def test_at_the_end_what_is_read_has_nearly_become_the_sign() -> None:
+def test_at_the_end_the_weight_as_read_is_nearly_the_sign() -> None:
     for name in ("md-tanh-s", "pmf"):
         training = Training(METHODS[name]())
         training.trajectory(99)
@@ -256,11 +256,12 @@ def test_the_settings_of_adam_are_those_of_the_papers() -> None:
 
 @pytest.mark.parametrize("name", LOOPS)
 @pytest.mark.parametrize(("hyper", "value"), [("lr", 0.0), ("beta_end", 0.5), ("beta_end", math.nan)])
-def test_refuses_what_makes_no_sense(name: str, hyper: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{hyper} must .*not {value}"):
+def test_refuses_impossible_settings(name: str, hyper: str, value: float) -> None:
+    with pytest.raises(BadHyper, match=f"{hyper} must .*not {value}") as error:
         METHODS[name](**{hyper: value})
+    assert error.value.name == hyper
 
 
 def test_refuses_a_negative_weight_decay() -> None:
-    with pytest.raises(ValueError, match=r"weight_decay must be >= 0, not -0\.1"):
+    with pytest.raises(BadHyper, match=r"weight_decay must be >= 0, not -0\.1"):
         METHODS["pmf"](weight_decay=-0.1)

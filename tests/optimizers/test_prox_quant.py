@@ -1,4 +1,4 @@
-"""ProxQuant against a scalar loop, its proximal step against the minimum that it claims to find."""
+"""ProxQuant against a scalar loop, and its proximal step against the minimum of its definition."""
 
 import copy
 import io
@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.optim import Adam
 
 from optimizers import METHODS
-from optimizers.core import WeightRule, sign
+from optimizers.core import BadHyper, WeightRule, sign
 from optimizers.prox_quant import prox_binary
-from suite.experiment.schedules import tell_time
+from suite.training.step import set_progress
 from tests.support.training import Training
 
 STEPS, COUNT, EPOCH = 400, 120, 40
@@ -21,7 +21,7 @@ SETTINGS = [(0.05, 0.01, 2 / 3), (0.02, 0.1, 0.9), (0.2, 1e-3, 1.0), (0.03, 0.3,
 
 
 def noises(seed: int = 0) -> np.ndarray:
-    """Noise around a slow wave with a phase of its own for every weight: (steps, weights)."""
+    """Noise around a slow wave with its own phase for each weight: (steps, weights)."""
     random = np.random.default_rng(seed)
     phase = random.uniform(0, 6, COUNT)
     return np.sin(np.arange(STEPS)[:, None] / 30 + phase) + random.normal(size=(STEPS, COUNT))
@@ -54,7 +54,7 @@ def run(rule: WeightRule, start: Tensor, stop: int = STEPS) -> Tensor:
     stored = start.clone().requires_grad_()
     optimizer, after = rule.optimizer([stored]), []
     for step, noise in enumerate(torch.from_numpy(noises()[:stop])):
-        tell_time(optimizer, [], epoch=1 + step // EPOCH, progress=step / STEPS)
+        set_progress(optimizer, [], epoch=1 + step // EPOCH, progress=step / STEPS)
         weight = rule.read(stored)
         optimizer.zero_grad()
         ((noise * weight).sum() + 0.15 * weight.square().sum()).backward()
@@ -75,7 +75,7 @@ def test_equals_the_scalar_loop(lr: float, reg_rate: float, freeze_at: float) ->
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.05, 0.4, 1.0, 1.7])
-def test_the_proximal_step_finds_the_minimum_that_it_stands_for(strength: float) -> None:
+def test_the_proximal_step_finds_the_minimum_of_its_definition(strength: float) -> None:
     grid = np.linspace(-3.0, 3.0, 60_001)
     regularizer = np.abs(np.abs(grid) - 1.0)
     weights = [-2.3, -1.2, -1.0, -0.93, -0.5, -0.01, 0.01, 0.3, 0.97, 1.0, 1.04, 1.8]
@@ -85,7 +85,7 @@ def test_the_proximal_step_finds_the_minimum_that_it_stands_for(strength: float)
         assert at == pytest.approx(best, abs=2e-4), weight
 
 
-def test_at_zero_it_goes_to_the_side_of_plus_one() -> None:
+def test_at_zero_it_moves_towards_plus_one() -> None:
     assert prox_binary(torch.tensor([0.0, -0.0]), 0.25).tolist() == [0.25, 0.25]
     assert prox_binary(torch.tensor([0.0, -0.0]), 2.0).tolist() == [1.0, 1.0]
 
@@ -127,7 +127,7 @@ def test_with_an_endless_regularizer_it_is_a_projected_step_so_that_small_steps_
         free = start.clone().requires_grad_()
         adam = Adam([free], lr, eps=1e-8)
         for noise in torch.from_numpy(noises()[:50]):
-            tell_time(optimizer, [], epoch=2, progress=0.1)
+            set_progress(optimizer, [], epoch=2, progress=0.1)
             stored.grad, free.grad = noise.clone(), noise.clone()
             free.data.copy_(stored.detach())
             optimizer.step()
@@ -141,7 +141,7 @@ def test_the_strength_is_zero_in_the_first_epoch_and_grows_with_the_learning_rat
     optimizer = METHODS["prox-quant"](lr=0.1, reg_rate=0.2).optimizer([stored])
     for lr, epoch in ((0.1, 1), (0.1, 2), (0.1, 4), (0.05, 4)):
         optimizer.param_groups[0]["lr"] = lr
-        tell_time(optimizer, [], epoch=epoch, progress=0.1)
+        set_progress(optimizer, [], epoch=epoch, progress=0.1)
         before, stored.grad = stored.item(), torch.zeros(1, dtype=torch.float64)
         optimizer.step()
         assert stored.item() - before == pytest.approx(lr * 0.2 * (epoch - 1))
@@ -150,7 +150,7 @@ def test_the_strength_is_zero_in_the_first_epoch_and_grows_with_the_learning_rat
 # --- the freeze ---
 
 
-def test_the_weights_are_real_up_to_the_freeze_and_signs_that_never_move_from_then_on() -> None:
+def test_the_weights_are_real_until_the_freeze_and_fixed_signs_afterwards() -> None:
     training = Training(METHODS["prox-quant"](freeze_at=0.5))
     stored = training.weights.param_groups[0]["params"]
     frozen: list[Tensor] = []
@@ -166,7 +166,7 @@ def test_the_weights_are_real_up_to_the_freeze_and_signs_that_never_move_from_th
             assert all(torch.equal(weight, signs) for weight, signs in zip(after, frozen, strict=True))
 
 
-def test_the_real_parameters_go_on_training_after_the_freeze() -> None:
+def test_the_real_parameters_continue_to_train_after_the_freeze() -> None:
     training = Training(METHODS["prox-quant"](freeze_at=0.3))
     training.trajectory(40)
     before = [p.detach().clone() for p in training.real.param_groups[0]["params"]]
@@ -201,10 +201,10 @@ def test_training_reads_the_real_weight_and_evaluation_its_sign() -> None:
     assert rule.deploy is sign
 
 
-def test_a_weight_without_a_gradient_is_left_alone() -> None:
+def test_a_weight_without_a_gradient_does_not_change() -> None:
     alone, moved = (torch.full((3,), 0.5, requires_grad=True) for _ in range(2))
     optimizer = METHODS["prox-quant"](reg_rate=1.0).optimizer([alone, moved])
-    tell_time(optimizer, [], epoch=5, progress=0.1)
+    set_progress(optimizer, [], epoch=5, progress=0.1)
     moved.grad = torch.ones(3)
     optimizer.step()
     assert alone.tolist() == [0.5] * 3
@@ -215,6 +215,7 @@ def test_a_weight_without_a_gradient_is_left_alone() -> None:
     ("name", "value"),
     [("lr", 0.0), ("reg_rate", -1.0), ("freeze_at", 0.0), ("freeze_at", 1.5), ("reg_rate", math.nan)],
 )
-def test_refuses_what_makes_no_sense(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} must .*not {value}"):
+def test_refuses_impossible_settings(name: str, value: float) -> None:
+    with pytest.raises(BadHyper, match=f"{name} must .*not {value}") as error:
         METHODS["prox-quant"](**{name: value})
+    assert error.value.name == name

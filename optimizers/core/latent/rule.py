@@ -1,20 +1,20 @@
-"""What all methods on latent weights share: habits, what can be put around them, and the step around a step.
+"""The rule that all methods on latent weights share: habits, additions, and the optimizer step with them.
 
-What the field treats as fixed habits are hyperparameters, because the reply to the reviewers of "Latent
-Weights Do Not Exist" says that they are part of what must be tuned: the scale of the start, the clip, the
-pseudo-gradient, weight decay, BinaryNet's Glorot scaling of the learning rate (the form for Adam, for all;
-BinaryConnect is said to square it for SGD). What later papers add is optional:
+The field's usual habits are hyperparameters here, because the reply to the reviewers of "Latent Weights Do
+Not Exist" counts them among the settings that must be tuned: the scale of the start, the clip, the
+pseudo-gradient, weight decay, BinaryNet's Glorot scaling of the learning rate (in the form for Adam, for all
+optimizers; BinaryConnect reportedly squares it for SGD). The additions of later papers are optional:
 
-* binarize: a binarization that changes in the course of the training or draws. Where it is set, it takes the
-  place of pseudo_gradient, whatever that says. "stochastic" is that of BinaryConnect, whose evaluation then
-  uses the real weights; here, as everywhere, it uses their signs.
+* binarize: a binarization that changes during training or draws. If set, it replaces pseudo_gradient.
+  "stochastic" is that of BinaryConnect, whose evaluation then uses the real weights; here, as everywhere,
+  evaluation uses their signs.
 * transform: see optimizers.core.latent.transforms.
 * ags, sad, dampen, freeze: see optimizers.core.latent.flip_control.
-* real_until: before this share of the training its forward pass reads the latent weights themselves, and
-  afterwards binary ones: the two steps of AdamBNN (Liu et al., ICML 2021, https://arxiv.org/abs/2106.11309),
-  where each is a whole training with a learning rate and a weight decay of its own; those are for the
-  experiment to schedule. Evaluation is always of binary weights; in the first step batch norm's statistics
-  are still those of the real ones.
+* real_until: before this progress the forward pass reads the latent weights themselves, afterwards binary
+  weights. These are the two steps of AdamBNN (Liu et al., ICML 2021, https://arxiv.org/abs/2106.11309). There
+  each step is a whole training with its own learning rate and weight decay, which an experiment can
+  schedule. Evaluation always uses binary weights; during the first step the statistics of batch norm are
+  those of the network with real weights.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optimizers.core.checks import check_not_negative, check_one_of, check_positive, check_shares
+from optimizers.core.checks import BadHyper, check_not_negative, check_one_of, check_positive, check_shares
 from optimizers.core.hyper import choice, log, optional, uniform
 from optimizers.core.latent import flip_control
 from optimizers.core.latent.flip_control import FLIP_CONTROL
@@ -60,8 +60,9 @@ def glorot_rate_scale(weight: Tensor) -> float:
 class LatentStep(Optimizer):
     """Mixed into an optimizer: scales the learning rate per tensor before its step, and clips after it.
 
-    Every parameter group carries `bound` (the clip: the largest latent magnitude, or None), `lr_scale`, and
-    the flip controls that are on. `deployed` is how a latent weight becomes the one that can flip.
+    Every parameter group has the entries `bound` (the clip: the largest latent magnitude, or None),
+    `lr_scale`, and the flip controls that are on. `deployed`: latent weight -> deployed weight, whose changes
+    of sign are the flips.
     """
 
     deployed: Callable[[Tensor], Tensor] = staticmethod(sign)
@@ -91,14 +92,14 @@ class LatentStep(Optimizer):
 
 
 def _align_gradient(weight: Tensor) -> None:
-    """Lay the gradient out as its weight. Autograd does; torch's fused steps take it for granted."""
+    """Give the gradient the memory layout of its weight, as autograd does; torch's fused steps rely on it."""
     assert weight.grad is not None
     if weight.grad.stride() != weight.stride():
         weight.grad = torch.empty_like(weight).copy_(weight.grad)
 
 
 class TwoSteps(Timed):
-    """The latent weight itself before `until` of the training, what `read` makes of it afterwards."""
+    """Reads the latent weight itself before progress `until`, and through `read` afterwards."""
 
     def __init__(self, read: Reading, until: float) -> None:
         super().__init__()
@@ -112,15 +113,18 @@ def latent_rule(
     optimizer: Callable[..., LatentStep],
     habits: Mapping[str, Any],
     *,
+    lr: float,
     start_at_one: bool = False,
     **settings: Any,
 ) -> WeightRule:
-    """The rule of an optimizer on latent weights.
+    """The rule of an optimizer on latent weights. Raises BadHyper for an impossible lr or habit.
 
-    habits: the hyperparameters of LATENT by name. settings: what else the optimizer's constructor takes.
-    start_at_one: start from U(-1, 1), times init_scale, in place of Glorot's uniform distribution.
+    habits: the hyperparameters of LATENT by name. lr: the learning rate. settings: further arguments of the
+    optimizer's constructor, checked by the caller. start_at_one: start from U(-1, 1), times init_scale,
+    instead of Glorot's uniform distribution.
     """
     values = {name: hyper.unless_set for name, hyper in LATENT.items()} | dict(habits)
+    check_not_negative(lr=lr)
     _check(values)
     clip, scale = values["clip"], values["init_scale"]
     controls = _that_are_on(values, *FLIP_CONTROL)
@@ -136,6 +140,7 @@ def latent_rule(
     def make(params: Iterable[Tensor]) -> Optimizer:
         made = optimizer(
             _groups(params, clip, values["glorot_rate"], controls),
+            lr=lr,
             weight_decay=values["weight_decay"],
             **settings,
         )
@@ -148,8 +153,9 @@ def latent_rule(
 def _check(values: Mapping[str, Any]) -> None:
     clip = values["clip"]
     if clip is not None and not clip > 0.0:
-        raise ValueError(f"clip must be > 0 or null, not {clip}")
+        raise BadHyper("clip", f"clip must be > 0 or null, not {clip}")
     check_positive(init_scale=values["init_scale"])
+    check_not_negative(weight_decay=values["weight_decay"])
     check_one_of(SLOPES, pseudo_gradient=values["pseudo_gradient"])
     check_one_of(BINARIZATIONS, **_that_are_on(values, "binarize"))
     check_one_of(TRANSFORMS, **_that_are_on(values, "transform"))
@@ -162,10 +168,10 @@ def _that_are_on(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _readings(values: Mapping[str, Any]) -> tuple[Reading, Reading]:
-    """How the forward pass reads a latent weight in training, and how evaluation and the flip counter do."""
+    """How a latent weight is read by the forward pass in training, and by evaluation and the flip counter."""
     slope, clip, transform = values["pseudo_gradient"], values["clip"], values["transform"]
     if slope == "clipped" and clip is not None and clip <= 1.0 and transform != "standardise":
-        slope = "identity"  # the same within [-1, 1], where these weights stay, and a pass less
+        slope = "identity"  # the same within [-1, 1], where the clip keeps the weights, and one pass less
     read, deploy = named(values["binarize"] or slope), sign
     if transform is not None:
         in_training, deploy = TRANSFORMS[transform]
@@ -178,7 +184,7 @@ def _readings(values: Mapping[str, Any]) -> tuple[Reading, Reading]:
 def _groups(
     params: Iterable[Tensor], clip: float | None, glorot_rate: bool, controls: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """One parameter group, or one for each tensor if each has its own rate."""
+    """One parameter group, or one for each tensor if each has its own learning rate."""
     if glorot_rate:
         return [dict(params=[w], bound=clip, lr_scale=glorot_rate_scale(w), **controls) for w in params]
     return [dict(params=list(params), bound=clip, lr_scale=1.0, **controls)]

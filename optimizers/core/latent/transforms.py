@@ -1,29 +1,30 @@
-"""What stands between a latent weight and its sign: scales, standardisation, balance.
+"""Transforms between a latent weight and its sign: scales, standardisation, balance.
 
-Everything is per output: mean, deviation and scale are those of one row of a dense layer's weight, or of one
-filter. Each transform has two readings: one for the training, whose autograd is its gradient, and one to
+Mean, deviation and scale are those of one output: one row of a dense layer's weight, or one filter. Each
+transform has two readings: one for training, through which autograd computes the gradient, and one to
 deploy, which gives -1 and +1, times at most one positive scale for each output.
 
-* xnor: alpha sign(w) with alpha = mean|w|, the gradient through alpha too (XNOR-Net, Rastegari et al., ECCV
-  2016, https://arxiv.org/abs/1603.05279), all of it, as in the code that people use
+* xnor: alpha sign(w) with alpha = mean|w| and the whole gradient through alpha too (XNOR-Net, Rastegari et
+  al., ECCV 2016, https://arxiv.org/abs/1603.05279), as in the commonly used code
   (https://github.com/jiecaoyu/XNOR-Net-PyTorch). Before every step that code also subtracts the mean over the
-  input channels from the stored weight and clamps it, and it multiplies the gradient by n (1 - 1/channels):
-  none of that is here; a clamp is the hyperparameter clip. UNCERTAIN: the paper seems to keep of the gradient
-  through alpha only each weight's own part.
-* magnitude_aware: the same forward, alpha a constant in the backward (Bi-Real Net, Liu et al., ECCV 2018,
-  https://arxiv.org/abs/1808.00278; ReActNet, AdamBNN).
-* standardise: the sign of (w - mean)/std, the gradient through both (IR-Net's Libra, Qin et al., CVPR 2020,
-  https://arxiv.org/abs/1909.10788). IR-Net's shift scale 2^s is left out: one positive number for each
-  output, constant in the backward, which batch norm takes out again.
+  input channels from the stored weight and clamps it, and it multiplies the gradient by n (1 - 1/channels).
+  These steps are omitted here; the hyperparameter clip is such a clamp. UNCERTAIN: of the gradient through
+  alpha, the paper seems to keep only each weight's own part.
+* magnitude_aware: the same forward pass; in the backward pass alpha is constant (Bi-Real Net, Liu et al.,
+  ECCV 2018, https://arxiv.org/abs/1808.00278; ReActNet, AdamBNN).
+* standardise: the sign of (w - mean)/std, with the gradient through both (IR-Net's Libra, Qin et al., CVPR
+  2020, https://arxiv.org/abs/1909.10788). IR-Net's shift scale 2^s is omitted: it is one positive number for
+  each output, constant in the backward pass, and batch norm removes it.
 * recu: ReCU (Xu et al., ICCV 2021, https://arxiv.org/abs/2103.12369): standardised, clamped to the quantiles
-  tau and 1 - tau of a Laplace distribution, sign with slope 1. The clamp changes no sign: what it does is to
-  stop the gradient of what lies beyond it. The learned scale of the released code is left to batch norm.
+  tau and 1 - tau of a Laplace distribution, sign with slope 1. The clamp changes no sign; it only stops the
+  gradient of weights beyond it. The learned scale of the released code is left to batch norm.
 * bi_half: the upper half of each output is +1 and the lower -1, slope 1 (Li et al., Equal Bits, AAAI 2022,
-  https://arxiv.org/abs/2112.03837). As in the released code the upper half of an odd number is the larger
-  one; equal weights count in their order. Its constant scale, one for the layer, is left to batch norm.
+  https://arxiv.org/abs/2112.03837). As in the released code, the upper half of an odd number is the larger
+  one, and equal weights are ranked in their order. Its constant scale, one for the layer, is left to batch
+  norm.
 
-xnor, magnitude_aware and standardise binarize with the pseudo-gradient of the method, standardise at the
-standardised weight; recu and bi_half bring their own slope and leave the method's unused.
+xnor, magnitude_aware and standardise binarize with the method's pseudo-gradient, standardise at the
+standardised weight. recu and bi_half have their own slope and do not use the method's.
 """
 
 import math
@@ -40,23 +41,23 @@ Reading = Callable[[Tensor], Tensor]
 
 
 def per_output(weight: Tensor) -> tuple[int, ...]:
-    """The dimensions that one output sums over: all but the first."""
+    """The dimensions over which one output sums: all but the first."""
     return tuple(range(1, weight.dim()))
 
 
 def magnitude(weight: Tensor) -> Tensor:
-    """alpha, the mean |w| of each output, ready to multiply; positive even where all weights are zero."""
+    """alpha, the mean |w| of each output, shaped to multiply; positive even where all weights are zero."""
     return weight.abs().mean(per_output(weight), keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def standardised(weight: Tensor) -> Tensor:
-    """(w - mean)/std of each output, the std that of a sample (n - 1); 0 where all weights are equal."""
+    """(w - mean)/std of each output, with the std of a sample (n - 1); 0 where all weights are equal."""
     std, mean = torch.std_mean(weight, per_output(weight), keepdim=True)
     return (weight - mean) / torch.where(std > 0.0, std, 1.0)
 
 
 def recu_tau(progress: float) -> float:
-    """ReCU's tau at this share of the training: from 0.85 to 0.99, growing like e^progress."""
+    """ReCU's tau at this progress: from 0.85 to 0.99, growing like e^progress."""
     return 0.85 + 0.14 * (math.exp(progress) - 1.0) / (math.e - 1.0)
 
 
@@ -64,7 +65,7 @@ def recu_weight(weight: Tensor, tau: float) -> Tensor:
     """The released code's standardised weight, 2 sqrt(2) (w - mean)/sqrt(var + 1e-5), within -Q and Q.
 
     Q = -mean|.| log(2 - 2 tau), the tau quantile of the Laplace distribution with this mean magnitude: one
-    number for the whole layer, constant in the backward.
+    number for the whole layer, constant in the backward pass.
     """
     variance, mean = torch.var_mean(weight, per_output(weight), keepdim=True)
     normal = (weight - mean) / (torch.sqrt(variance + 1e-5) / (2.0 * math.sqrt(2.0)))
@@ -93,7 +94,7 @@ class _BalancedSigns(torch.autograd.Function):
 
 
 class Scaled(nn.Module):
-    """alpha times what `binarize` gives; `learn_scale`: whether the gradient passes through alpha."""
+    """alpha times `binarize` of the weight; `learn_scale`: whether the gradient passes through alpha."""
 
     def __init__(self, binarize: Reading, learn_scale: bool) -> None:
         super().__init__()
@@ -116,7 +117,7 @@ class Standardised(nn.Module):
 
 
 class ReCU(Timed):
-    """The sign of ReCU's weight; its clamp widens in the course of the training."""
+    """The sign of ReCU's weight; its clamp widens during training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,11 +138,11 @@ def scaled_sign(weight: Tensor) -> Tensor:
 
 
 def standardised_sign(weight: Tensor) -> Tensor:
-    """The sign of what exceeds the mean of its output."""
+    """+1 where the weight is at least the mean of its output, else -1."""
     return sign(standardised(weight))
 
 
-# Name -> the reading in training, made from the method's binarization, and the one to deploy.
+# Name -> (the method's binarization -> the reading in training, the reading to deploy).
 TRANSFORMS: dict[str, tuple[Callable[[Reading], Reading], Reading]] = {
     "xnor": (lambda binarize: Scaled(binarize, learn_scale=True), scaled_sign),
     "magnitude_aware": (lambda binarize: Scaled(binarize, learn_scale=False), scaled_sign),

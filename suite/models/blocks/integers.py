@@ -1,7 +1,7 @@
 """Convolutions of signs in 8-bit integers on a CPU: the same bits, in less time.
 
-A sum of fewer than 2^24 terms of -1, 0 and +1 is exact in float32 and in int32 alike, so nothing depends on
-which of them adds it up. The backward pass has real gradients and stays in floating point.
+A sum of fewer than 2^24 terms of -1, 0 and +1 is exact both in float32 and in int32, so both give the same
+result. The backward pass has real gradients and stays in floating point.
 """
 
 import functools
@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Packing the weights takes as long as what is gained at about 200 places in float32, 700 in bfloat16.
+# Packing the weights costs as much as the integers gain at about 200 places in float32, 700 in bfloat16.
 PLACES = 512
 
 
 def mark_signs(x: Tensor) -> Tensor:
-    """Say of a tensor, and return it, that all its entries are -1 or +1."""
+    """Mark a tensor, and return it, as one with entries of -1 and +1 only."""
     x.holds_signs = True  # type: ignore[attr-defined]
     return x
 
 
 def can_use_integers(x: Tensor, weight: Tensor, padding: int, stride: int) -> bool:
-    """Whether `sign_conv2d` may replace F.conv2d and gains by it.
+    """Whether `sign_conv2d` can replace F.conv2d and is faster.
 
-    It may for signs, channels-last, on a CPU that is fast at it; it gains where there are places enough.
+    It can for signs, channels-last, on a CPU with fast integers; it is faster where the places are many.
     """
     return (
         getattr(x, "holds_signs", False)
@@ -37,7 +37,7 @@ def can_use_integers(x: Tensor, weight: Tensor, padding: int, stride: int) -> bo
 
 
 def _places(x: Tensor, weight: Tensor, padding: int, stride: int) -> int:
-    """At how many places each filter is applied."""
+    """The number of places at which each filter is applied."""
     height, width = ((x.shape[d] + 2 * padding - weight.shape[d]) // stride + 1 for d in (2, 3))
     return x.shape[0] * height * width
 
@@ -51,7 +51,7 @@ def sign_conv2d(x: Tensor, weight: Tensor, padding: int, stride: int = 1) -> Ten
 
 
 class _SignConv2d(torch.autograd.Function):
-    """Forward in integers, backward as torch does it for a float convolution."""
+    """Forward in integers, backward as in torch's float convolution."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, padding: int, stride: int) -> Tensor:
@@ -71,11 +71,11 @@ class _SignConv2d(torch.autograd.Function):
 
 def _in_integers(x: Tensor, weight: Tensor, padding: int, stride: int, dtype: torch.dtype) -> Tensor:
     """The convolution by oneDNN's quantized one; its result in `dtype`."""
-    # It wants unsigned inputs: x + 1, and is told that 1 means zero, also beyond the borders.
+    # oneDNN needs unsigned inputs: x + 1, with 1 as the zero point, also beyond the borders.
     from_zero_to_two = x.to(torch.int8).add_(1).view(torch.uint8)
     scale, zero = torch.ones(1), torch.zeros(1, dtype=torch.int32)
     window = ([stride] * 2, [padding] * 2, [1, 1], 1)  # stride, padding, dilation, groups
-    # Packed for a zero of 0, which is faster; the convolution then adds what a zero of 1 needs.
+    # Packed for a zero point of 0, which is faster; the convolution then corrects for the zero point of 1.
     packed = torch.ops.onednn.qconv_prepack(weight.to(torch.int8), scale, 1.0, 0, *window, list(x.shape))
     return torch.ops.onednn.qconv2d_pointwise(
         from_zero_to_two, 1.0, 1, packed, scale, zero, None, *window, 1.0, 0, dtype, "none", [], ""
@@ -84,10 +84,10 @@ def _in_integers(x: Tensor, weight: Tensor, padding: int, stride: int, dtype: to
 
 @functools.cache
 def integers_are_exact() -> bool:
-    """Whether this processor is made for it, and this torch gives the bits of the float convolution."""
+    """Whether this CPU has 8-bit dot products and this torch gives the bits of the float convolution."""
     capabilities = torch.cpu.get_capabilities()
     if not (capabilities.get("avx512_vnni") or capabilities.get("avx_vnni")):
-        return False  # without them oneDNN rounds, and is not faster
+        return False  # without them oneDNN rounds and is not faster
     random = torch.Generator().manual_seed(0)
     x, weight = (
         (torch.randint(2, shape, generator=random) * 2.0 - 1.0).contiguous(memory_format=torch.channels_last)
@@ -95,7 +95,7 @@ def integers_are_exact() -> bool:
     )
     try:
         found = [_in_integers(x, weight, 1, stride, torch.float32) for stride in (1, 2)]
-    except (AttributeError, RuntimeError):  # another torch, without the operator or with another form of it
+    except (AttributeError, RuntimeError):  # a torch version without this operator or with another signature
         return False
     expected = [F.conv2d(x, weight, padding=1, stride=stride) for stride in (1, 2)]
     return all(torch.equal(ours, torchs) for ours, torchs in zip(found, expected, strict=True))

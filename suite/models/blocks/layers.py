@@ -1,4 +1,4 @@
-"""The building blocks: binary layers, the binarized activation, the real layers beside them.
+"""The building blocks: binary layers, the binarized activation, and real layers.
 
 Whether a weight is binary is decided by the type of its layer, never by a name. The weights' pseudo-gradient
 belongs to the method (`WeightRule.read`); the activations' belongs to the architecture (`Sign`).
@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from optimizers.core import PSEUDO_GRADIENTS, WeightRule, always_signs, sign
 from suite.models.blocks.integers import can_use_integers, mark_signs, sign_conv2d
+from suite.models.model import BadOption
 
 
 class BinaryLayer(nn.Module):
-    """A layer whose weight is binary: it stores one real tensor, of which the method knows the meaning.
+    """A layer with a binary weight: it stores one real tensor, and the method defines how it is read.
 
     The tensor starts from Glorot uniform draws of the global generator, the same for every method.
     """
@@ -51,7 +52,7 @@ class BinaryLinear(BinaryLayer):
 
 
 class BinaryConv2d(BinaryLayer):
-    """Convolution of x (N, C, H, W) with the weight as read, without a bias; zero padding: borders see 0."""
+    """Convolution of x (N, C, H, W) with the weight as read, without a bias; the padding is 0."""
 
     def __init__(
         self,
@@ -75,12 +76,13 @@ class BinaryConv2d(BinaryLayer):
 
 
 class Sign(nn.Module):
-    """Binarizes activations with one of the pseudo-gradients."""
+    """Binarizes activations with one of the pseudo-gradients. Raises BadOption for an unknown one."""
 
     def __init__(self, pseudo_gradient: str) -> None:
         super().__init__()
         if pseudo_gradient not in PSEUDO_GRADIENTS:
-            raise ValueError(f"activation must be one of {list(PSEUDO_GRADIENTS)}, not {pseudo_gradient!r}")
+            choices = list(PSEUDO_GRADIENTS)
+            raise BadOption("activation", f"activation must be one of {choices}, not {pseudo_gradient!r}")
         self.binarize = PSEUDO_GRADIENTS[pseudo_gradient]()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,14 +90,14 @@ class Sign(nn.Module):
 
 
 def real_conv2d(inputs: int, outputs: int, kernel: int, padding: int = 0, stride: int = 1) -> nn.Conv2d:
-    """A convolution that is not binarized, without a bias; it starts as the binary ones do."""
+    """A convolution that is not binarized, without a bias; its start is Glorot uniform."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
     nn.init.xavier_uniform_(layer.weight)
     return layer
 
 
 def real_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """A dense layer that is not binarized; its bias starts at 0."""
+    """A dense layer that is not binarized; its start is Glorot uniform, its bias starts at 0."""
     layer = nn.Linear(inputs, outputs, bias)
     nn.init.xavier_uniform_(layer.weight)
     if bias:
@@ -104,12 +106,12 @@ def real_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
 
 
 def named(**modules: nn.Module) -> nn.Sequential:
-    """The modules one after the other; flips are reported under their names."""
+    """The modules in sequence; flips are reported under their names."""
     return nn.Sequential(OrderedDict(modules))
 
 
 def binary_layers(model: nn.Module) -> Iterator[tuple[str, BinaryLayer]]:
-    """Every binary layer with its name, in the order of the forward pass as the model declares it."""
+    """Every binary layer with its name, in the order in which the model declares its modules."""
     for name, module in model.named_modules():
         if isinstance(module, BinaryLayer):
             yield name, module

@@ -1,12 +1,12 @@
-"""Normalisation, an axis of its own: batch norm as an architecture has it, or what stands in its place.
+"""Normalisation, an axis of its own: the batch norm of an architecture, or a replacement for it.
 
 * batch: the architecture's batch norm
 * batch-without-affine: batch norm without scale and shift
-* layer: every image on its own, over channels and places, then the affine part of the architecture's batch
-  norm (Ba et al. 2016, https://arxiv.org/abs/1607.06450, whose scale and shift are one for each place too)
-* fan-in: times 1/sqrt(n) where the layer before sums n products; nothing is measured or learned. It gives
-  sums of independent -1 and +1 unit variance; behind a real layer with a Glorot start it makes them small.
-* none: what the layer gives
+* layer: each image by itself, over channels and places, then the affine part of the architecture's batch
+  norm (Ba et al. 2016, https://arxiv.org/abs/1607.06450, whose scale and shift also differ between places)
+* fan-in: times 1/sqrt(n) where the layer before sums n products; nothing is measured or learned. Sums of n
+  independent -1 and +1 get unit variance; outputs of a real layer with a Glorot start become small.
+* none: the output of the layer, unchanged
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from suite.models.blocks.layers import BinaryLayer
+from suite.models.model import BadOption
 
 NORMS = ("batch", "batch-without-affine", "layer", "fan-in", "none")
 
@@ -31,10 +32,10 @@ class FanInScale(nn.Module):
 
 @dataclass(frozen=True)
 class Norm:
-    """A network's option `norm` with the numbers of its architecture; ValueError if one is impossible.
+    """A network's option `norm` with the constants of its architecture.
 
     kind: one of NORMS. momentum: torch's, 1 - Keras'. eps: added to the variance. scale: whether batch norm
-    learns a scale beside its shift.
+    learns a scale in addition to its shift. Raises BadOption for an impossible kind or momentum.
     """
 
     kind: str
@@ -44,14 +45,15 @@ class Norm:
 
     def __post_init__(self) -> None:
         if self.kind not in NORMS:
-            raise ValueError(f"norm must be one of {list(NORMS)}, not {self.kind!r}")
+            raise BadOption("norm", f"norm must be one of {list(NORMS)}, not {self.kind!r}")
         if not 0.0 < self.momentum <= 1.0:
-            raise ValueError(f"batch_norm_momentum must lie in (0, 1], not {self.momentum}")
+            problem = f"batch_norm_momentum must lie in (0, 1], not {self.momentum}"
+            raise BadOption("batch_norm_momentum", problem)
 
     def after(self, layer: BinaryLayer | nn.Conv2d | nn.Linear, fan_in: int | None = None) -> nn.Module:
-        """A new module to normalise what `layer` gives, for each of its outputs; pooling may come between.
+        """A new module that normalises each output of `layer`; pooling may come between them.
 
-        fan_in: of what is normalised, if not the layer's.
+        fan_in: the number n of `fan-in`, if it is not that of the layer.
         """
         outputs = layer.weight.shape[0]
         if self.kind == "none":

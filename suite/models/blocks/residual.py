@@ -1,4 +1,4 @@
-"""What the residual networks share: Bi-Real Net's block, stages of it, and the real ends around them."""
+"""The parts of residual networks: Bi-Real Net's block, stages of it, and the real layers around them."""
 
 from torch import Tensor, nn
 
@@ -11,8 +11,8 @@ class BiRealBlock(nn.Module):
     """norm(convolution(sign(x))) + shortcut(x), the convolution binary and 3x3 (Liu et al., ECCV 2018).
 
     x: (N, inputs, H, W). With more outputs than inputs it halves the map, rounded up: the convolution has
-    stride 2, and the shortcut is an average pooling, a real 1x1 convolution and a norm. Else the shortcut is
-    x itself.
+    stride 2, and the shortcut is an average pooling, a real 1x1 convolution and a norm. Otherwise the
+    shortcut is x itself.
     """
 
     def __init__(self, rule: WeightRule, inputs: int, outputs: int, activation: str, norm: Norm) -> None:
@@ -41,9 +41,10 @@ def residual_network(
     activation: str,
     norm: Norm,
 ) -> nn.Module:
-    """`stem`, stages of so many blocks, global average pooling, and a real dense layer with a bias.
+    """`stem`, stages of blocks, global average pooling, and a real dense layer with a bias.
 
-    channels: of the stem and of the first stage. Every later stage doubles them and halves the map.
+    channels: outputs of the stem and of the first stage; every later stage doubles them and halves the map.
+    blocks: the number of blocks in each stage.
     """
     stages: dict[str, nn.Module] = {}
     inputs = channels

@@ -1,4 +1,4 @@
-"""Batch norm over a part of a batch that several processes share. Unlike torch's it works on a CPU, too."""
+"""Batch norm over a batch that several processes share. Unlike torch's, it also works on a CPU."""
 
 import torch
 from torch import Tensor, distributed, nn
@@ -8,7 +8,7 @@ Group = distributed.ProcessGroup | None
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over processes; its gradient is the sum of theirs."""
+    """The sum over processes; the gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx, values: Tensor, group: Group) -> Tensor:
@@ -27,7 +27,7 @@ class _Sum(torch.autograd.Function):
 class SyncedBatchNorm(_BatchNorm):
     """Batch norm whose mean and variance are those of all processes of a group; float32 inside.
 
-    In training each process has as many images as the others.
+    In training all processes must have the same number of images.
     """
 
     group: Group = None
@@ -55,7 +55,7 @@ class SyncedBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics; a momentum of None means a plain average."""
+        """Update the running statistics; a momentum of None means a cumulative average."""
         if not self.track_running_stats or self.running_mean is None or self.running_var is None:
             return
         assert self.num_batches_tracked is not None
@@ -66,7 +66,7 @@ class SyncedBatchNorm(_BatchNorm):
 
 
 def sum_over(values: Tensor, group: Group) -> Tensor:
-    """The sum of the processes' values, through which gradients flow."""
+    """The sum of the values of all processes; gradients flow through it."""
     return _Sum.apply(values, group)  # type: ignore[return-value]
 
 

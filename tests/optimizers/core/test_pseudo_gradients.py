@@ -13,6 +13,7 @@ from torch import Tensor
 
 from optimizers.core import (
     PSEUDO_GRADIENTS,
+    BadHyper,
     Timed,
     always_signs,
     pseudo_gradient,
@@ -76,11 +77,11 @@ def sech_squared(x: float) -> float:
 
 
 class Case(NamedTuple):
-    """A pseudo-gradient at one time of the training, with its formulas as its paper gives them."""
+    """A pseudo-gradient at one time of training, with the formulas of its paper."""
 
     name: str
     slope: Callable[[float], float]
-    stands_in: Callable[[float], float]  # the function that is derived in place of the sign
+    stands_in: Callable[[float], float]  # the function whose derivative replaces that of the sign
     progress: float = 0.0
     steepest: float = 5.0  # an upper bound of the slope
 
@@ -137,7 +138,7 @@ def value_and_slope(case: Case, x: Tensor, gradient: Tensor | None = None) -> tu
     if isinstance(binarize, Timed):
         binarize.progress = case.progress
     if isinstance(binarize, DSQ) and x.dtype == torch.float64:
-        binarize.a.data = torch.tensor(0.2, dtype=torch.float64)  # from the start it is that of a float32
+        binarize.a.data = torch.tensor(0.2, dtype=torch.float64)  # it starts as a float32
     value = binarize(x)
     value.backward(torch.ones_like(x) if gradient is None else gradient)
     assert x.grad is not None
@@ -149,7 +150,7 @@ def test_every_pseudo_gradient_has_its_formula_here() -> None:
 
 
 def test_an_unknown_pseudo_gradient_is_named_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"no pseudo-gradient 'relu'; there are .*'clipped'"):
+    with pytest.raises(BadHyper, match=r"pseudo_gradient must be one of .*'clipped'.*, not 'relu'"):
         pseudo_gradient("relu")
 
 
@@ -189,7 +190,7 @@ def test_the_ways_to_read_that_always_give_signs() -> None:
     assert not always_signs(torch.tanh)
 
 
-def test_what_changes_learns_or_draws_is_made_anew_for_every_place() -> None:
+def test_binarizations_that_change_learn_or_draw_are_new_objects_in_every_place() -> None:
     for name in PSEUDO_GRADIENTS:
         one, other = pseudo_gradient(name), pseudo_gradient(name)
         assert (one is other) == (not isinstance(one, torch.nn.Module)), name
@@ -199,7 +200,7 @@ def test_what_changes_learns_or_draws_is_made_anew_for_every_place() -> None:
 def test_sign_is_minus_one_exactly_below_zero(values: list[float]) -> None:
     x = torch.tensor(values)
     assert sign(x).tolist() == [-1.0 if value < 0.0 else 1.0 for value in values]
-    assert torch.equal(x, torch.tensor(values))  # and its argument is left alone
+    assert torch.equal(x, torch.tensor(values))  # its argument does not change
 
 
 @every_case
@@ -211,7 +212,7 @@ def test_value_and_slope_on_a_grid(case: Case) -> None:
 
 
 @every_case
-def test_slope_is_the_derivative_of_the_function_that_stands_in(case: Case) -> None:
+def test_slope_is_the_derivative_of_the_replacement_function(case: Case) -> None:
     between = [x / 16 + 1e-3 for x in range(-40, 40)]  # off the kinks
     h = 1e-6
     differences = [(case.stands_in(x + h) - case.stands_in(x - h)) / (2 * h) for x in between]
@@ -221,15 +222,15 @@ def test_slope_is_the_derivative_of_the_function_that_stands_in(case: Case) -> N
 
 @every_case
 @given(x=finite, gradient=st.floats(-1e3, 1e3, width=32))
-def test_gradient_is_what_comes_in_times_the_slope(case: Case, x: float, gradient: float) -> None:
-    assume(abs(x) != torch.tensor(0.1).item())  # a little above the 0.1 where the slope of ReSTE jumps
+def test_gradient_is_the_incoming_gradient_times_the_slope(case: Case, x: float, gradient: float) -> None:
+    assume(abs(x) != torch.tensor(0.1).item())  # a little above 0.1, where the slope of ReSTE jumps
     _, slope = value_and_slope(case, torch.tensor([x]), torch.tensor([gradient]))
     scale = abs(gradient) * case.steepest
     assert slope.item() == pytest.approx(gradient * case.slope(x), abs=1e-5 * scale + 1e-40)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_clipped_lets_exactly_one_pass_and_nothing_above(dtype: torch.dtype) -> None:
+def test_clipped_includes_exactly_one_and_nothing_above(dtype: torch.dtype) -> None:
     one = torch.ones((), dtype=dtype)
     above = torch.nextafter(one, 2 * one) if dtype.itemsize >= 4 else one + torch.finfo(dtype).eps
     _, slope = value_and_slope(CASES["clipped"], torch.stack([one, -one, above, -above]))
@@ -255,7 +256,7 @@ def test_value_and_gradient_keep_the_dtype(case: Case, dtype: torch.dtype) -> No
     assert slope.flatten().tolist() == pytest.approx(expected, rel=tolerance, abs=tolerance)
 
 
-# --- those that follow the training ---
+# --- pseudo-gradients that change during training ---
 
 
 def test_the_sharpness_of_ede_grows_by_the_same_factor_in_every_step() -> None:
@@ -298,7 +299,7 @@ def test_the_slope_follows_the_progress_of_the_training(name: str) -> None:
     assert not torch.allclose(slopes[0], slopes[1], atol=0.1)
 
 
-# --- the one that learns ---
+# --- dsq, which learns ---
 
 
 def soft_quantization(x: float, a: float) -> float:
@@ -333,7 +334,9 @@ def test_the_curve_of_dsq_ends_in_minus_one_and_one_and_is_nearly_the_sign_for_a
 
 
 @pytest.mark.parametrize(("outside", "border"), [(0.7, 0.5), (-0.3, 0.001), (1.0, 0.5)])
-def test_the_parameter_of_dsq_is_kept_in_its_range_and_can_come_back(outside: float, border: float) -> None:
+def test_the_parameter_of_dsq_stays_in_its_range_and_can_return_from_its_ends(
+    outside: float, border: float
+) -> None:
     binarize = DSQ()
     binarize.a.data.fill_(outside)
     binarize(torch.linspace(-1.0, 0.4, 10)).sum().backward()
@@ -342,7 +345,7 @@ def test_the_parameter_of_dsq_is_kept_in_its_range_and_can_come_back(outside: fl
     assert binarize.a.grad.item() != 0.0
 
 
-# --- the one that draws ---
+# --- stochastic, which draws ---
 
 
 @pytest.mark.parametrize("x", [-0.9, -0.5, -0.01, 0.0, 0.3, 0.75, 0.99])

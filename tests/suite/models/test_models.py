@@ -1,6 +1,7 @@
-"""The architectures: each as published, layer by layer, and what holds for all of them."""
+"""The architectures: each as published, layer by layer, and their common properties."""
 
 import math
+import pickle
 from collections import Counter
 from itertools import pairwise
 from typing import Any
@@ -17,7 +18,7 @@ from suite.models import MODELS
 from suite.models.blocks.layers import BinaryConv2d, BinaryLinear, Sign, binary_layers
 from suite.models.blocks.norms import Norm
 from suite.models.blocks.residual import BiRealBlock
-from suite.models.model import Shape
+from suite.models.model import BadOption, Shape
 from suite.models.reactnet import ReActBlock
 from suite.training.evaluate import assert_binary
 from tests.support.training import SMALL, Training
@@ -107,7 +108,7 @@ def trainable(network: nn.Module) -> int:
 
 
 def maps(network: nn.Module, shape: Shape) -> dict[str, tuple[int, ...]]:
-    """What every module gives for an image of this shape, without the batch."""
+    """The shape of every module's output for an image of this shape, without the batch."""
     found: dict[str, tuple[int, ...]] = {}
 
     def remember(name: str) -> Any:
@@ -175,7 +176,7 @@ BI_REAL_18 = [147_456, 516_096, 2_064_384, 8_257_536]  # binary weights of each 
         ("resnet-20", CIFAR, (6, 6, 6), [13_824, 50_688, 202_752]),
     ],
 )
-def test_a_residual_network_has_so_many_blocks_of_one_convolution_in_each_stage(
+def test_a_residual_network_has_its_blocks_of_one_convolution_in_each_stage(
     model: str, shape: Shape, blocks: tuple[int, ...], stages: list[int]
 ) -> None:
     network = of_size(model, shape, 10)
@@ -292,7 +293,7 @@ def test_the_maps_have_the_sizes_of_the_tables(
 
 
 def kinds(network: nn.Module) -> list[str]:
-    """The kinds of a flat network's modules, without what changes no number's place."""
+    """The kinds of a flat network's modules, in order."""
     short = {"BatchNorm2d": "norm", "BatchNorm1d": "norm", "BinaryConv2d": "binary", "BinaryLinear": "binary"}
     short |= {"Conv2d": "real", "Linear": "real", "MaxPool2d": "pool", "Sign": "sign", "ReLU": "relu"}
     return [short.get(type(m).__name__, type(m).__name__) for m in network.children()]
@@ -326,7 +327,7 @@ def batch_norms(network: nn.Module) -> dict[str, nn.BatchNorm1d | nn.BatchNorm2d
 
 
 @every_model
-def test_batch_norm_has_the_numbers_of_its_recipe(model: str) -> None:
+def test_batch_norm_has_the_constants_of_its_recipe(model: str) -> None:
     norms = batch_norms(small(model))
     found = {name: (m.eps, m.momentum, m.weight.requires_grad) for name, m in norms.items()}
     if model == "xnor-net":
@@ -423,7 +424,7 @@ def test_the_activations_pseudo_gradient_is_an_option(model: str) -> None:
         network = small(model, activation=name)
         output = network(x)
         output[:, 0].square().sum().backward()
-        if name != "stochastic":  # the others are all the sign in the forward pass
+        if name != "stochastic":  # all others are the sign in the forward pass
             outputs.append(output.detach())
         first = next(layer for _, layer in binary_layers(network))
         assert first.weight.grad is not None
@@ -444,8 +445,9 @@ def test_the_activations_pseudo_gradient_is_that_of_the_recipe(model: str) -> No
 
 @every_model
 def test_an_unknown_activation_is_refused(model: str) -> None:
-    with pytest.raises(ValueError, match=r"activation must be one of .*'approx_sign'.*, not 'relu'"):
+    with pytest.raises(BadOption, match=r"activation must be one of .*'approx_sign'.*, not 'relu'") as error:
         small(model, activation="relu")
+    assert error.value.name == "activation"
 
 
 WIDE = {name for name, model in MODELS.items() if "width" in model.options}
@@ -457,8 +459,8 @@ WIDE = {name for name, model in MODELS.items() if "width" in model.options}
         ("convnet", (1, 3, 8), {}, "3x8 are too small"),
         ("binarynet", (3, 9, 32), {}, "9x32 are too small"),
         ("binarynet", (3, 32, 32), {"width": 0.0}, "width must be > 0"),
-        ("convnet", (1, 8, 8), {"channels": 0}, "channels and dense must be positive"),
-        ("convnet", (1, 8, 8), {"dense": -1}, "channels and dense must be positive"),
+        ("convnet", (1, 8, 8), {"channels": 0}, "channels must be positive, not 0"),
+        ("convnet", (1, 8, 8), {"dense": -1}, "dense must be positive, not -1"),
         ("vgg-small", (3, 7, 32), {}, "7x32 are too small: vgg-small needs 8x8 or more"),
         ("resnet-20", (3, 2, 9), {}, "2x9 are too small: resnet-20 needs 3x3 or more"),
         ("resnet-18", (3, 9, 4), {}, "9x4 are too small: resnet-18 needs 5x5 or more"),
@@ -476,8 +478,17 @@ WIDE = {name for name, model in MODELS.items() if "width" in model.options}
 def test_impossible_images_and_options_are_refused(
     model: str, shape: Shape, options: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=words) as error:
         MODELS[model](shape, 10, LATENT, 1, **options)
+    named = [error.value.name] if isinstance(error.value, BadOption) else []
+    assert named == list(options)  # the size of an image is no option
+
+
+def test_a_bad_option_can_cross_between_processes() -> None:
+    error = BadOption("width", "width must be > 0, not 0.0")
+    copy = pickle.loads(pickle.dumps(error))
+    assert isinstance(copy, ValueError) and type(copy) is BadOption
+    assert (copy.name, copy.message, str(copy)) == ("width", error.message, error.message)
 
 
 @pytest.mark.parametrize("model", sorted(WIDE))
@@ -493,7 +504,7 @@ def test_width_scales_every_layer_but_the_logits(model: str) -> None:
         assert whole[2:] == half[2:]
 
 
-# ---- what a block computes
+# ---- the computation of a block
 
 
 def convolved(x: np.ndarray, weight: np.ndarray, stride: int, padding: int) -> np.ndarray:
@@ -515,7 +526,7 @@ def normalised(x: np.ndarray, eps: float) -> np.ndarray:
 
 
 def average_of_two_by_two(x: np.ndarray) -> np.ndarray:
-    """Means of 2x2 places; at the end of an odd side of what is there."""
+    """Means of 2x2 places; at the end of an odd side, of the places that exist."""
     rows, columns = (math.ceil(side / 2) for side in x.shape[2:])
     out = np.zeros((*x.shape[:2], rows, columns))
     for r, c in np.ndindex(rows, columns):
@@ -541,7 +552,7 @@ def test_a_bi_real_block_is_the_normalised_sum_of_signs_plus_its_shortcut(output
     np.testing.assert_allclose(block(x).detach().numpy(), expected, atol=1e-9)
 
 
-def test_what_runs_along_the_shortcuts_of_bi_real_net_is_real_and_not_changed() -> None:
+def test_the_shortcuts_of_bi_real_net_carry_real_values_unchanged() -> None:
     network = small("birealnet-18")
     for _, block in network.named_modules():
         if isinstance(block, BiRealBlock):

@@ -1,4 +1,4 @@
-"""The flip controls against scalar loops of the papers' formulas, in whole steps; and what holds exactly."""
+"""The flip controls against scalar loops of the papers' formulas, in whole steps, and exact identities."""
 
 import io
 import math
@@ -23,8 +23,10 @@ from optimizers.core.latent.flip_control import (
 )
 from optimizers.core.latent.rule import LATENT
 from optimizers.core.latent.transforms import TRANSFORMS
-from suite.experiment.schedules import apply_schedules, tell_time
+from suite.experiment.build import apply_schedules
 from suite.models.blocks.layers import binary_layers
+from suite.records.schedules import Linear
+from suite.training.step import set_progress
 from tests.support.training import Training
 
 METHODS_ON_LATENT = [name for name, method in METHODS.items() if set(LATENT) <= set(method.hypers)]
@@ -35,7 +37,7 @@ OUTPUTS, INPUTS, STEPS = 4, 25, 400
 
 
 def gradients_around_a_wave() -> np.ndarray:
-    """(steps, outputs, inputs): noise around waves, so that weights flip at many paces; one row's is tiny."""
+    """(steps, outputs, inputs): noise around waves, so that weights flip at many rates; one row is tiny."""
     random = np.random.default_rng(0)
     phase = random.uniform(0, 6, (1, OUTPUTS, INPUTS))
     wave = np.sin(np.arange(STEPS).reshape(-1, 1, 1) / 15 + phase)
@@ -46,12 +48,12 @@ def gradients_around_a_wave() -> np.ndarray:
 def latents_after_each_step(
     rule: WeightRule, start: Tensor, gradients: np.ndarray
 ) -> tuple[np.ndarray, dict]:
-    """(steps, outputs, inputs), and the state at the end; the time passes as in a training."""
+    """(steps, outputs, inputs), and the state at the end; progress grows as in a training."""
     weight = start.clone().requires_grad_()
     optimizer = rule.optimizer([weight])
     path = []
     for step, gradient in enumerate(gradients):
-        tell_time(optimizer, [], epoch=1, progress=step / len(gradients))
+        set_progress(optimizer, [], epoch=1, progress=step / len(gradients))
         weight.grad = torch.from_numpy(gradient.copy())
         optimizer.step()
         path.append(weight.detach().clone().numpy())
@@ -67,7 +69,7 @@ def scalar_sgd(
     dampen: float | None = None,
     freeze: float | None = None,
 ) -> tuple[np.ndarray, int, int]:
-    """Plain SGD with the controls, a weight at a time: the path, how many flips, how many frozen weights."""
+    """Plain SGD with the controls, one weight at a time: the path, the number of flips, of frozen weights."""
     w = [list(row) for row in start]
     rows, columns = range(len(w)), range(len(w[0]))
     tracker, f, flipped_before, frozen = ([[0.0 for _ in columns] for _ in rows] for _ in range(4))
@@ -132,10 +134,10 @@ def test_a_whole_step_equals_the_scalar_loop(controls: dict[str, Any]) -> None:
     assert flips > 100
     assert frozen > 10 if "freeze" in controls else frozen == 0
     plain, *_ = scalar_sgd(start.tolist(), gradients, 0.03)
-    assert int(((plain >= 0) != (expected >= 0)).sum()) > 100  # the controls did something
+    assert int(((plain >= 0) != (expected >= 0)).sum()) > 100  # the controls have an effect
 
 
-# --- each by itself ---
+# --- each control by itself ---
 
 
 def test_the_dampening_gradient_is_the_derivative_of_its_penalty() -> None:
@@ -150,7 +152,7 @@ def test_the_dampening_gradient_is_the_derivative_of_its_penalty() -> None:
     assert dampening_gradient(torch.zeros(1, 1), 0.5).item() == -1.0  # the sign of zero is +1
 
 
-def test_the_time_tables_of_dampening_and_freezing() -> None:
+def test_the_schedules_of_dampening_and_freezing() -> None:
     at = (0.0, 0.25, 0.625, 1.0)
     assert [dampening_strength(0.4, p) for p in at] == pytest.approx([0.0, 0.0, 0.2, 0.4])
     assert 0.0 < dampening_strength(0.4, 0.4375) < 0.1  # slowly at first
@@ -159,7 +161,7 @@ def test_the_time_tables_of_dampening_and_freezing() -> None:
 
 
 @pytest.mark.parametrize("shape", [(50, 8), (50, 2, 2, 2)])
-def test_ags_bounds_the_ratio_from_below_and_leaves_large_gradients_alone(shape: tuple[int, ...]) -> None:
+def test_ags_bounds_the_ratio_from_below_and_does_not_change_large_gradients(shape: tuple[int, ...]) -> None:
     random = torch.Generator().manual_seed(0)
     weight = torch.randn(shape, generator=random, dtype=torch.float64)
     sizes = 10.0 ** torch.linspace(-5, 1, 50, dtype=torch.float64).reshape(-1, *[1] * (len(shape) - 1))
@@ -179,7 +181,7 @@ def test_ags_at_its_edges() -> None:
     at = torch.tensor([[0.5, 0.0]])
     assert torch.equal(
         scaled_gradient(at, torch.tensor([[0.0, 1.0]]), 0.5), at
-    )  # the ratio is delta: it stays
+    )  # the ratio is delta: no change
     dead = torch.zeros(1, 2)
     assert torch.equal(scaled_gradient(dead, torch.ones(1, 2), 0.5), dead)
     # Norms count as 1e-6 and 1e-3 at least: this gradient is raised by 0.1 * 1 / 1e-6 alone.
@@ -189,7 +191,7 @@ def test_ags_at_its_edges() -> None:
     assert small[0, 0].item() == pytest.approx(0.1 * 1e-3)
 
 
-def test_sad_wakes_those_whose_tracker_is_below_its_threshold() -> None:
+def test_sad_acts_on_weights_whose_tracker_is_below_its_threshold() -> None:
     tracker = torch.tensor([0.0, 0.99e-4, 1e-4, 0.5])
     weight, gradient = torch.tensor([2.0, -2.0, 2.0, 2.0]), torch.full((4,), 0.25)
     assert awakened_gradient(gradient, weight, tracker, 0.5).tolist() == [1.25, -0.75, 0.25, 0.25]
@@ -221,28 +223,28 @@ def test_a_step_of_freezing() -> None:
     assert one_step_of_freezing(has_flipped=0.0) == pytest.approx([0.4995, 1.0, -0.5005, -1.0])
     assert one_step_of_freezing(has_flipped=0.0, flipped=0.0)[1] == 0.0
     assert one_step_of_freezing(positive=1.0)[2] == pytest.approx(-0.4985)
-    # This step's sign tips the average below zero, but comes too late.
+    # The sign of this step moves the average below zero, but too late to count.
     assert one_step_of_freezing(average=0.0005)[3] == 1.0
     assert one_step_of_freezing(average=0.0)[3] == 1.0
     assert one_step_of_freezing(oscillations=0.1)[3] == 0.0
     assert (
         one_step_of_freezing(oscillations=0.399 / 0.999)[3] == 0.0
     )  # f is the threshold: the weight is free
-    assert one_step_of_freezing(frozen=1.0)[3] == 1.0  # for ever, whatever the average has become
+    assert one_step_of_freezing(frozen=1.0)[3] == 1.0  # forever, whatever the average becomes
     assert one_step_of_freezing(frozen=1.0, oscillations=0.0, flipped=0.0)[3] == 1.0
 
 
 @every_method
 @pytest.mark.parametrize("transform", [None, "xnor", "bi_half"])
 def test_frozen_weights_never_move_again(method: str, transform: str | None) -> None:
-    """Not by their momentum nor by weight decay either; and a sign that is a weight's own is frozen too."""
+    """Neither by momentum nor by weight decay; the deployed sign is fixed too, if it is the weight's own."""
     rule = METHODS[method](lr=0.05, clip=None, weight_decay=0.01, freeze=0.002, transform=transform)
     assert rule.deploy is not None
     weight = torch.from_numpy(np.random.default_rng(1).uniform(-0.2, 0.2, (6, 30))).requires_grad_()
     optimizer = rule.optimizer([weight])
     random = torch.Generator().manual_seed(0)
     held: dict[tuple[int, int], float] = {}
-    tell_time(optimizer, [], epoch=1, progress=0.25)
+    set_progress(optimizer, [], epoch=1, progress=0.25)
     for _ in range(200):
         weight.grad = torch.randn(6, 30, generator=random, dtype=torch.float64)
         optimizer.step()
@@ -263,15 +265,15 @@ def test_a_frozen_weight_of_exactly_zero_has_the_sign_at_which_it_is_frozen() ->
     values = (0.9, 1.0, -0.9, 0.0)
     optimizer.state[weight] = {n: torch.full((1, 1), v) for n, v in zip(states, values, strict=True)}
     weight.grad = torch.tensor([[-0.5]])
-    tell_time(optimizer, [], epoch=1, progress=0.25)
+    set_progress(optimizer, [], epoch=1, progress=0.25)
     optimizer.step()
     assert sign(weight).item() == -1.0
     assert abs(weight.item()) < 1e-30
 
 
 @pytest.mark.parametrize("control", ["sad", "freeze"])
-def test_a_flip_is_one_of_the_deployed_sign(control: str) -> None:
-    """The largest of a filter falls to the lowest: two signs of bi_half change, though all are positive."""
+def test_a_flip_is_a_change_of_the_deployed_sign(control: str) -> None:
+    """The largest weight of a filter becomes the smallest: two signs of bi_half change, all stay positive."""
     rule = METHODS["latent-sgd"](lr=1.0, clip=None, transform="bi_half", **{control: 0.3})
     weight = torch.tensor([[1.0, 2.0, 3.0, 4.0]], requires_grad=True)
     optimizer = rule.optimizer([weight])
@@ -286,12 +288,12 @@ def test_a_flip_is_one_of_the_deployed_sign(control: str) -> None:
         torch.testing.assert_close(state["sign_average"], torch.tensor([[-1.0, -0.998, 1.0, 0.998]]))
 
 
-# --- inside of every method ---
+# --- in every method ---
 
 
 @every_method
 def test_without_controls_a_step_is_the_plain_one_bit_for_bit(method: str) -> None:
-    """What is off does nothing, and neither does what is on with strength zero."""
+    """A control that is off has no effect, and neither has one with strength zero."""
     expected = Training(METHODS[method]()).trajectory(20)
     off = dict.fromkeys(FLIP_CONTROL)
     assert torch.equal(Training(METHODS[method](**off)).trajectory(20), expected)
@@ -322,7 +324,7 @@ def test_each_control_changes_the_training_and_is_an_entry_of_the_groups(method:
     assert group[control] == value
     assert ("progress" in group) == (control in ("dampen", "freeze"))
     assert not {name for name in FLIP_CONTROL if name in group} - {control}
-    apply_schedules(optimizer, {control: {"linear": [value, 0.0]}}, 0.5)
+    apply_schedules(optimizer, {control: Linear(value, 0.0)}, 0.5)
     assert group[control] == value / 2
 
 
@@ -333,7 +335,7 @@ def test_each_control_changes_the_training_and_is_an_entry_of_the_groups(method:
 def test_with_all_controls_on_a_resumed_training_continues_bit_for_bit(
     method: str, transform: str | None
 ) -> None:
-    """Interrupted in the middle, on the convolutional network, whose weights lie channels-last."""
+    """Interrupted in the middle, on the convolutional network, whose weights are channels-last."""
 
     def built(seed: int) -> Training:
         rates = {"latent-sgd": 1.0, "latent-momentum": 0.1, "latent-nesterov": 0.1}
@@ -366,7 +368,7 @@ def test_with_all_controls_on_a_resumed_training_continues_bit_for_bit(
 
 
 @every_method
-def test_torchs_own_state_begins_as_it_would_without_the_controls(method: str) -> None:
+def test_torchs_own_state_starts_as_without_the_controls(method: str) -> None:
     def names(controls: dict[str, Any]) -> set[str]:
         weight = torch.ones(2, 2, requires_grad=True)
         optimizer = METHODS[method](**controls).optimizer([weight])
@@ -378,7 +380,7 @@ def test_torchs_own_state_begins_as_it_would_without_the_controls(method: str) -
     assert names(ALL) > OWN_STATE or method == "latent-sgd"
 
 
-def test_lions_average_and_the_one_of_the_signs_are_two() -> None:
+def test_lions_average_and_that_of_the_signs_are_separate() -> None:
     weight = torch.full((2, 2), 0.5, requires_grad=True)
     optimizer = METHODS["latent-lion"](lr=1e-3, freeze=0.1).optimizer([weight])
     weight.grad = torch.ones(2, 2)
@@ -387,12 +389,12 @@ def test_lions_average_and_the_one_of_the_signs_are_two() -> None:
     assert optimizer.state[weight]["sign_average"].unique().item() == 1.0
 
 
-def test_the_controls_leave_the_given_gradient_and_weights_without_one_alone() -> None:
+def test_the_controls_change_neither_the_given_gradient_nor_weights_without_one() -> None:
     moved, alone = torch.full((2, 3), 0.5, requires_grad=True), torch.full((2, 3), 0.5, requires_grad=True)
     optimizer = METHODS["latent-adam"](**ALL).optimizer([moved, alone])
     gradient = torch.full((2, 3), 1e-3)
     moved.grad = gradient
-    tell_time(optimizer, [], epoch=1, progress=0.5)
+    set_progress(optimizer, [], epoch=1, progress=0.5)
     optimizer.step()
     assert torch.equal(gradient, torch.full((2, 3), 1e-3))
     assert torch.equal(alone, torch.full((2, 3), 0.5)) and alone not in optimizer.state

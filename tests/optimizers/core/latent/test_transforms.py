@@ -1,4 +1,4 @@
-"""The weight transforms against numpy formulas of their forward and backward, and what holds exactly."""
+"""The weight transforms against numpy formulas of their forward and backward, and exact identities."""
 
 import math
 from typing import Any
@@ -25,7 +25,7 @@ def rule_with(name: str, **hypers: Any) -> WeightRule:
 
 
 def drawn(shape: tuple[int, ...], seed: int = 0, shift: float = 0.1) -> Tensor:
-    """Weights of several magnitudes, in rows with means of their own; some lie beyond 1."""
+    """Weights of several magnitudes, in rows with different means; some lie beyond 1."""
     random = torch.Generator().manual_seed(seed)
     weight = torch.randn(shape, generator=random, dtype=torch.float64)
     rows = torch.arange(1, shape[0] + 1).reshape(-1, *[1] * (len(shape) - 1))
@@ -33,14 +33,14 @@ def drawn(shape: tuple[int, ...], seed: int = 0, shift: float = 0.1) -> Tensor:
 
 
 def tell(rule: WeightRule, progress: float) -> None:
-    """Tell the reading of the training where it stands, if it asks."""
+    """Set the progress of a reading that depends on it."""
     for module in rule.read.modules() if isinstance(rule.read, torch.nn.Module) else ():
         if isinstance(module, Timed):
             module.progress = progress
 
 
 def read_and_gradient(rule: WeightRule, weight: Tensor, upstream: Tensor, progress: float = 0.0) -> Any:
-    """The forward of the training's reading and its gradient, as numpy rows."""
+    """The weight as read in training and its gradient, as numpy rows."""
     tell(rule, progress)
     weight = weight.clone().requires_grad_()
     result = rule.read(weight)
@@ -145,7 +145,7 @@ def test_recu_stops_the_gradient_beyond_its_quantile_and_standardises(
     np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_recus_tau_runs_from_085_to_099_and_ever_faster() -> None:
+def test_recus_tau_grows_ever_faster_from_085_to_099() -> None:
     steps = [recu_tau(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert (steps[0], steps[-1]) == (pytest.approx(0.85), pytest.approx(0.99))
     increments = np.diff(steps)
@@ -153,13 +153,13 @@ def test_recus_tau_runs_from_085_to_099_and_ever_faster() -> None:
 
 
 @every_shape
-def test_recu_asks_for_the_time_and_its_clamp_widens(shape: tuple[int, ...]) -> None:
+def test_recu_depends_on_the_time_and_its_clamp_widens(shape: tuple[int, ...]) -> None:
     weight, upstream = drawn(shape), torch.ones(shape, dtype=torch.float64)
     training = Training(METHODS["latent-sgd"](transform="recu"))
-    assert len(training.timed) == 1
+    assert len(training.learner.timed) == 1
     for _ in range(2):
         training.step()
-    assert training.timed[0].progress == 0.01
+    assert training.learner.timed[0].progress == 0.01
     rule, at = rule_with("recu"), {}
     for progress in (0.0, 1.0):
         upstream[0, 0] = 2.0
@@ -178,7 +178,7 @@ def test_bi_half_gives_the_upper_half_of_each_output_plus_one_with_slope_one(sha
     assert np.array_equal(gradient, upstream.flatten(1).numpy())
 
 
-# --- what holds exactly ---
+# --- exact identities ---
 
 
 @pytest.mark.parametrize("shape", [(6, 10), (6, 11), (3, 4, 3, 3), (2, 1)])
@@ -190,7 +190,7 @@ def test_bi_half_is_balanced_whatever_the_weights(shape: tuple[int, ...], levels
     count = weight[0].numel()
     assert signs.shape == weight.shape
     assert set(signs.unique().tolist()) <= {-1.0, 1.0}
-    assert (signs.flatten(1).sum(1) == count % 2).all()  # of an odd number, one more is +1
+    assert (signs.flatten(1).sum(1) == count % 2).all()  # with an odd number, one more is +1
     rows = zip(weight.flatten(1), signs.flatten(1), strict=True)
     assert count == 1 or all(w[s < 0].max() <= w[s > 0].min() for w, s in rows)
     if len(shape) == 4:
@@ -218,9 +218,7 @@ def test_a_positive_factor_for_each_output_changes_no_deployed_sign(
 
 @every_shape
 @pytest.mark.parametrize("name", ["standardise", "recu", "bi_half"])
-def test_a_shift_of_a_whole_output_changes_no_sign_but_of_the_plain_one(
-    name: str, shape: tuple[int, ...]
-) -> None:
+def test_a_shift_of_a_whole_output_changes_only_plain_signs(name: str, shape: tuple[int, ...]) -> None:
     weight = drawn(shape)
     assert torch.equal(deployed(rule_with(name), weight + 2.0), deployed(rule_with(name), weight))
     assert not torch.equal(sign(weight + 2.0), sign(weight))
@@ -257,9 +255,7 @@ def test_outputs_whose_weights_are_all_equal_stay_finite_and_binary(name: str) -
 
 @every_shape
 @pytest.mark.parametrize("name", ["xnor", "magnitude_aware", "standardise"])
-def test_binarizes_with_the_pseudo_gradient_or_what_takes_its_place(
-    name: str, shape: tuple[int, ...]
-) -> None:
+def test_binarizes_with_the_pseudo_gradient_or_its_replacement(name: str, shape: tuple[int, ...]) -> None:
     weight, upstream = drawn(shape), torch.ones(shape, dtype=torch.float64)
     rule = rule_with(name, binarize="ede")
     gradients = [read_and_gradient(rule, weight, upstream, progress)[1] for progress in (0.0, 0.9)]
@@ -289,7 +285,7 @@ def test_networks_learn_with_every_transform(name: str, model: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["xnor", "magnitude_aware"])
-def test_batch_norm_takes_out_the_scale_of_a_whole_network(name: str) -> None:
+def test_batch_norm_removes_the_scale_in_a_whole_network(name: str) -> None:
     """The same signs give the same outputs, up to batch norm's eps."""
     scaled = Training(METHODS["latent-adam"](transform=name))
     plain = Training(METHODS["latent-adam"]())

@@ -102,7 +102,7 @@ def test_a_network_gives_the_same_bits_with_and_without(
     assert all(gradient.isfinite().all() for gradient in found)
 
 
-def test_they_are_used_where_the_processor_is_made_for_it() -> None:
+def test_they_are_used_where_the_processor_supports_them() -> None:
     assert integers.integers_are_exact()
 
 
@@ -115,7 +115,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if always_signs(METHODS[name]().read)])
-def test_a_layer_behind_a_sign_uses_integers_and_one_that_sees_the_image_does_not(
+def test_a_layer_after_a_sign_uses_integers_and_one_on_the_image_does_not(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, rule = calls(monkeypatch), METHODS[method]()
@@ -128,7 +128,7 @@ def test_a_layer_behind_a_sign_uses_integers_and_one_that_sees_the_image_does_no
     expected = F.conv2d(sign(between), second.binary_weight(), padding=1, stride=2)
     assert torch.equal(network(x), expected)
     assert seen == [1]
-    nn.functional.max_pool2d(Sign("clipped")(between), 2)  # what is made from signs is not marked
+    nn.functional.max_pool2d(Sign("clipped")(between), 2)  # a tensor computed from signs is not marked
     second(
         nn.functional.avg_pool2d(Sign("clipped")(between), 2).contiguous(memory_format=torch.channels_last)
     )
@@ -144,7 +144,7 @@ def test_a_layer_behind_a_sign_uses_integers_and_one_that_sees_the_image_does_no
         (8, 8, 3, 1, 2, False),
         (14, 8, 3, 0, 1, False),  # 504
         (15, 8, 3, 0, 1, True),
-        (100, 6, 6, 0, 1, False),  # a dense layer in the form of a convolution
+        (100, 6, 6, 0, 1, False),  # a dense layer as a convolution
     ],
 )
 def test_few_places_are_not_worth_packing_the_weights(

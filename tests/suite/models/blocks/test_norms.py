@@ -18,6 +18,7 @@ from suite.models.blocks.layers import (
     real_linear,
 )
 from suite.models.blocks.norms import NORMS, FanInScale, Norm
+from suite.models.model import BadOption
 from suite.training.evaluate import reestimate_batch_norm
 from tests.support.training import SMALL, noisy_prototypes
 
@@ -41,20 +42,20 @@ def outputs_of(layer: str) -> Tensor:
 
 
 def over(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    """x less its mean, over the root of its variance plus eps."""
+    """x minus its mean, over the root of its variance plus eps."""
     centred = x - x.mean(axes, keepdim=True)
     return centred / (centred.square().mean(axes, keepdim=True) + eps).sqrt()
 
 
 def axes_of(kind: str, x: Tensor) -> tuple[int, ...]:
-    """What mean and variance are taken over: all but the channel, or all of one image."""
+    """The axes of mean and variance: all but the channel, or all of one image."""
     return (1, 2, 3)[: x.dim() - 1] if kind == "layer" else (0, 2, 3)[: x.dim() - 1]
 
 
 @every_layer
 @pytest.mark.parametrize("eps", [1e-3, 0.5])
 @pytest.mark.parametrize("kind", ["batch", "batch-without-affine", "layer"])
-def test_what_is_measured_is_taken_out(kind: str, eps: float, layer: str) -> None:
+def test_the_measured_mean_and_variance_are_removed(kind: str, eps: float, layer: str) -> None:
     x = outputs_of(layer)
     norm = Norm(kind, 0.1, eps).after(LAYERS[layer])
     torch.testing.assert_close(norm(x), over(x, axes_of(kind, x), eps), atol=1e-5, rtol=1e-5)
@@ -77,7 +78,7 @@ def test_layer_norm_is_torchs_with_an_affine_part_for_each_channel(layer: str) -
     x = outputs_of(layer)
     norm = Norm("layer", 0.1, 1e-3).after(LAYERS[layer])
     torch.testing.assert_close(norm(x), nn.functional.layer_norm(x, x.shape[1:], eps=1e-3))
-    assert torch.equal(norm.eval()(x), norm.train()(x))  # nothing is remembered
+    assert torch.equal(norm.eval()(x), norm.train()(x))  # no running statistics
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_fan_in_gives_sums_of_random_signs_unit_variance() -> None:
 
 
 @every_layer
-def test_none_gives_back_what_it_gets(layer: str) -> None:
+def test_none_returns_its_input(layer: str) -> None:
     x = outputs_of(layer)
     assert Norm("none", 0.1, 1e-3).after(LAYERS[layer])(x) is x
 
@@ -117,7 +118,7 @@ def test_none_gives_back_what_it_gets(layer: str) -> None:
 @every_layer
 @every_kind
 @pytest.mark.parametrize("scale", [False, True])
-def test_what_is_trained(kind: str, layer: str, scale: bool) -> None:
+def test_which_parameters_are_trained(kind: str, layer: str, scale: bool) -> None:
     norm = Norm(kind, 0.1, 1e-3, scale).after(LAYERS[layer])
     trained = {name: tuple(p.shape) for name, p in norm.named_parameters() if p.requires_grad}
     affine = {"weight": (6,), "bias": (6,)} if scale else {"bias": (6,)}
@@ -143,7 +144,7 @@ def test_batch_is_the_default(model: str) -> None:
 
 @every_model
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_batch_norm_has_a_stand_in_at_its_place(model: str, kind: str) -> None:
+def test_every_batch_norm_has_a_replacement_in_its_place(model: str, kind: str) -> None:
     as_published, other = dict(small(model, "batch").named_modules()), small(model, kind)
     places = {n: m for n, m in as_published.items() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)}
     for name, module in other.named_modules():
@@ -175,11 +176,11 @@ def test_fan_in_is_that_of_the_layer_before(model: str) -> None:
             products.append(module.weight[0].numel())
     scales = [module.scale for module in network.modules() if isinstance(module, FanInScale)]
     if model == "xnor-net":
-        assert scales.pop(1) == 1.0  # the second norm behind the first convolution
+        assert scales.pop(1) == 1.0  # the second norm after the first convolution
     if isinstance(network.get_submodule(last_name(network)), nn.Linear):
         products.pop()  # its logits are not normalised
     if model == "reactnet-a":
-        # two 1x1 convolutions stand before their two norms
+        # two 1x1 convolutions come before their two norms
         assert sorted(scales) == pytest.approx(sorted(n**-0.5 for n in products))
     else:
         assert scales == pytest.approx([n**-0.5 for n in products])
@@ -204,22 +205,24 @@ def test_every_architecture_trains_with_every_norm(model: str, kind: str) -> Non
         optimizer.step()
     after = [*weights, *real]
     assert all(p.isfinite().all() for p in after)
-    # Without a norm sums of signs leave the reach of the slopes: only the last layers are sure to move.
+    # Without a norm, sums of signs exceed the range of the slopes: only the last layers move for certain.
     moved = [not torch.equal(p, q) for p, q in zip(after, start, strict=True)]
     assert any(moved) if kind == "none" else all(moved)
 
 
 @every_model
 def test_an_unknown_norm_is_refused_with_the_choices(model: str) -> None:
-    with pytest.raises(ValueError, match=r"norm must be one of \['batch', .*'none'\], not 'group'"):
+    with pytest.raises(BadOption, match=r"norm must be one of \['batch', .*'none'\], not 'group'") as error:
         small(model, "group")
+    assert error.value.name == "norm"
 
 
 @every_model
 @pytest.mark.parametrize("kind", ["batch", "none"])
 def test_an_impossible_momentum_is_refused_whether_it_is_used_or_not(model: str, kind: str) -> None:
-    with pytest.raises(ValueError, match=r"batch_norm_momentum must lie in \(0, 1\], not 1.5"):
+    with pytest.raises(BadOption, match=r"batch_norm_momentum must lie in \(0, 1\], not 1.5") as error:
         small(model, kind, batch_norm_momentum=1.5)
+    assert error.value.name == "batch_norm_momentum"
 
 
 @pytest.mark.parametrize("kind", ["layer", "fan-in", "none"])
