@@ -1,29 +1,20 @@
-"""Where a run ran: what its record says about code, versions and machine."""
+"""This machine: its devices, cores and memory."""
 
 import contextlib
 import ctypes
 import functools
-import hashlib
-import inspect
 import os
 import platform
 import resource
-import socket
-import subprocess
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from optimizers.core import Method
 from suite.machine.errors import UserError
-
-PACKAGES = ("torch", "torchvision", "numpy", "optuna")
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto`, or a device by name; UserError if this machine has it not."""
+    """`auto`, or a device by name; raises UserError if it is unavailable on this machine."""
     if wanted == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(name)
@@ -41,7 +32,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def cores() -> int:
-    """The cores that this process may use, where the system can tell; else all."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -56,9 +47,9 @@ def use_device(device: torch.device, threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees: each step needs the same memory again, and getting it is not free.
+    """Let this process keep the memory that it frees: each step needs it again, and asking for it costs time.
 
-    Only glibc has to be told; elsewhere nothing happens.
+    It is a setting of glibc's allocator; elsewhere this does nothing.
     """
     try:
         allocator = ctypes.CDLL(None).mallopt
@@ -72,45 +63,11 @@ def keep_freed_memory() -> None:
 MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 256 * 2**20}
 
 
-def environment(device: torch.device, method: Method) -> dict[str, Any]:
-    """The content of environment.json."""
-    return {
-        "git": dict(_git()),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "method_file": method_file(method),
-        "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "threads": torch.get_num_threads(),
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-    }
-
-
-def method_file(method: Method) -> dict[str, str]:
-    """The file that defines a method, by name and content: what a kept run was made with."""
-    source = Path(inspect.getfile(method.rule))
-    return {"name": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
-
-
 @functools.cache
-def _git() -> tuple[tuple[str, Any], ...]:
-    def git(*arguments: str) -> str:
-        here = Path(__file__).resolve().parents[2]
-        return subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=30
-        ).stdout.strip()
-
-    try:
-        return ("commit", git("rev-parse", "HEAD")), (
-            "dirty",
-            bool(git("status", "--porcelain", "--", "suite", "optimizers")),
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ("commit", None), ("dirty", None)
-
-
-@functools.cache
-def _processor() -> str:
+def device_name(device: torch.device) -> str:
+    """The name of a GPU, else of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -121,7 +78,7 @@ def _processor() -> str:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin a new measurement of `peak_memory`."""
+    """Start a new measurement of `peak_memory`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return

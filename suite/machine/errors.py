@@ -1,6 +1,7 @@
-"""The errors that a user can mend, and how they name the choices."""
+"""The errors that a user can correct, and how they name values and choices."""
 
 import difflib
+import json
 from collections.abc import Iterable
 
 
@@ -14,3 +15,11 @@ def one_of(name: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"; did you mean {known[near[0]]!r}?" if near else ";"
     return f"{hint} the choices are {', '.join(known.values()) or 'none'}"
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: as YAML writes it, and not too long."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,7 +1,7 @@
 """A request to stop soon: SIGTERM, as schedulers send it some time before they take a machine back.
 
-Whoever trains looks at `requested` between two steps, saves what it has, and raises Preempted. The command
-ends with EXIT_CODE, which tells a scheduler to start the same command again: it goes on from there.
+A training checks `requested` between two steps, saves its state and raises StopRequested. The command then
+ends with EXIT_CODE, which lets a scheduler start the same command again: it resumes from there.
 """
 
 import os
@@ -17,25 +17,25 @@ Item = TypeVar("Item")
 _stop = threading.Event()
 
 
-class Preempted(Exception):
-    """The run was told to stop and has saved its state."""
+class StopRequested(Exception):
+    """The process was asked to stop, and the state of its run is saved."""
 
 
 def end_at_sigterm() -> None:
-    """From now on SIGTERM ends this process with EXIT_CODE, after cleaning up; main thread only."""
+    """Let SIGTERM end this process with EXIT_CODE, after cleaning up; main thread only."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_CODE))
 
 
 def heed_sigterm() -> None:
-    """From now on SIGTERM asks this process to stop soon instead of ending it; main thread only."""
+    """Let SIGTERM ask this process to stop soon instead of ending it; main thread only."""
     signal.signal(signal.SIGTERM, lambda *_: _stop.set())
 
 
 def unless_stopped(items: Iterable[Item]) -> Iterator[Item]:
-    """The same, one after another; Preempted as soon as this process is asked to stop."""
+    """The items, one after another; raises StopRequested as soon as this process is asked to stop."""
     for item in items:
         if requested():
-            raise Preempted("stopped between two batches")
+            raise StopRequested("stopped between two batches")
         yield item
 
 

@@ -1,4 +1,4 @@
-"""Keyed random numbers: every stream is named by what it is for, so nothing depends on who drew before."""
+"""Keyed random numbers: every stream is named by its purpose, so no draw depends on earlier ones."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ def generator(*parts: object) -> torch.Generator:
 
 
 def seed_draws(device: torch.device, *parts: object) -> None:
-    """Begin the device's global stream anew as the one that these parts name."""
+    """Set the device's global stream to the start of the one that these parts name."""
     # torch.manual_seed looks at every kind of device there is, which takes longer than a small layer.
     of_device = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
     of_device(random_key(*parts))

@@ -1,59 +1,92 @@
-"""Reads what a sweep has promised and what it has come to: plan and ledgers, for whoever looks from outside.
+"""The folder of one experiment: its plan, its data records and the ledgers of its cells.
 
-Nothing here imports torch. The layout is described in results/README.md.
+The layout is described in results/README.md. Nothing here imports torch.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from suite.records.files import FORMAT, DamagedRecord, read_json
-
-
-def read_plan(folder: Path) -> dict[str, Any]:
-    """The plan of an experiment; FileNotFoundError without one, DamagedRecord for one of another format."""
-    path = folder / "plan.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: no sweep was started there")
-    try:
-        plan = read_json(path)
-    except DamagedRecord as error:
-        told = f"{error.problem}; the next sweep sets it aside and writes it anew"
-        raise DamagedRecord(path, told) from None
-    if plan.get("format") != FORMAT:
-        raise DamagedRecord(
-            path, f"its format is {plan.get('format')!r}; this flipbench reads format {FORMAT}"
-        )
-    return plan
+from suite.records.codec import decode
+from suite.records.files import DamagedRecord, read_json
+from suite.records.run import RunFolder
+from suite.records.schema import FORMAT, DataRecord, Ledger, PlanRecord
 
 
-def read_ledger(path: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell's ledger, empty if there is none yet.
+class OtherFormat(DamagedRecord):
+    """The folder was written by another version of flipbench."""
 
-    DamagedRecord as in `read_json`; ValueError, LookupError or TypeError unless it names each planned trial
-    and seed at most once, and no other.
-    """
-    try:
-        ledger = read_json(path)
-    except FileNotFoundError:
-        return {"tuning": [], "winner": None, "final": []}
-    if f"{ledger['cell']}.json" != path.name:
-        raise ValueError(f"it is that of {ledger['cell']}")
-    names = [(entry["number"], entry["run"], entry["hypers"].keys()) for entry in ledger["tuning"]]
-    numbers = [number for number, _, _ in names]
-    seeds = [entry["seed"] for entry in ledger["final"]]
-    runs = [entry["run"] for entry in ledger["final"]]
-    if not set(numbers) <= set(range(plan["tuning"]["trials"])) or not set(seeds) <= set(plan["seeds"]):
-        raise ValueError("it names a trial or a seed that was not planned")
+
+class ExperimentFolder:
+    """The records of one experiment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def plan_path(self) -> Path:
+        return self.path / "plan.json"
+
+    def ledger_path(self, cell: str) -> Path:
+        return self.path / "cells" / f"{cell}.json"
+
+    def data_path(self, label: str) -> Path:
+        return self.path / "data" / f"{label}.json"
+
+    @property
+    def optuna_log_path(self) -> Path:
+        """The studies in Optuna's format: derived, for people, and never read by flipbench."""
+        return self.path / "optuna.log"
+
+    def run(self, run_id: str) -> RunFolder:
+        """The folder of a run, whether it exists or not."""
+        return RunFolder(self.path / "runs" / run_id)
+
+    def run_names(self) -> list[str]:
+        """The names of all run folders, sorted."""
+        runs = self.path / "runs"
+        return sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+
+    def plan(self) -> PlanRecord:
+        """FileNotFoundError if no sweep was started here, DamagedRecord also for a plan of another format."""
+        path = self.plan_path
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist: no sweep was started there")
+        try:
+            value = read_json(path)
+        except DamagedRecord as error:
+            problem = f"{error.problem}; the next sweep sets it aside and writes it again"
+            raise DamagedRecord(path, problem) from None
+        if (found := value.get("format")) != FORMAT:
+            raise OtherFormat(
+                path,
+                f"its format is {found!r}; this flipbench reads format {FORMAT}. The same sweep brings the "
+                "folder up to date and runs nothing again that is finished",
+            )
+        return decode(PlanRecord, value, path)
+
+    def data(self, label: str) -> DataRecord:
+        """What a data set held when the runs were made; FileNotFoundError, DamagedRecord."""
+        path = self.data_path(label)
+        return decode(DataRecord, read_json(path), path)
+
+    def ledger(self, cell: str) -> Ledger:
+        """A cell's ledger; FileNotFoundError before its first trial, DamagedRecord."""
+        path = self.ledger_path(cell)
+        ledger = decode(Ledger, read_json(path), path)
+        if ledger.cell != cell:
+            raise DamagedRecord(path, f"it is that of {ledger.cell}")
+        return ledger
+
+
+def ledger_problem(ledger: Ledger, plan: PlanRecord) -> str:
+    """Why a ledger cannot be one of this plan, or nothing: it names each trial and seed at most once."""
+    numbers = [entry.number for entry in ledger.tuning]
+    seeds = [entry.seed for entry in ledger.final]
+    runs = [entry.run for entry in ledger.final]
+    if not set(numbers) <= set(range(plan.tuning.trials)) or not set(seeds) <= set(plan.seeds):
+        return "it names a trial or a seed that was not planned"
     # Two trials may draw the same setting and so share a run; the runs of two seeds are never the same.
     if any(len(set(each)) < len(each) for each in (numbers, seeds, runs)):
-        raise ValueError("it names the same trial, seed or final run twice")
-    if (winner := ledger["winner"]) is not None and winner["number"] not in numbers:
-        raise ValueError(f"its winner is trial {winner['number']}, which it does not name")
-    return ledger
-
-
-def failure_reason(failure: Mapping[str, Any]) -> str:
-    """Why a run has no result, in one line: kind, where, and the error."""
-    where = f" {failure['where']}" if failure["where"] else ""
-    return f"{failure['kind']}{where}: {failure['error']}"
+        return "it names the same trial, seed or final run twice"
+    if ledger.winner is not None and ledger.winner.number not in numbers:
+        return f"its winner is trial {ledger.winner.number}, which it does not name"
+    return ""

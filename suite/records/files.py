@@ -1,4 +1,4 @@
-"""What is written to disk and how: whole or not at all. The layout is described in results/README.md.
+"""How records are written: whole or not at all, sealed, and by one owner of a folder.
 
 Nothing here imports torch, so that the report can read records where torch is not installed.
 """
@@ -17,21 +17,19 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL = 3  # part of every run_id: raise it when a trial would give other numbers, or say more
-FORMAT = 2  # of the files
 SEAL = "checksum"  # the key of a JSON file's checksum of itself
-LOOK = 0.05  # seconds, many times what a look at a lock takes
+LOOK = 0.05  # seconds, many times longer than a check of a lock takes
 
 
 class DamagedRecord(ValueError):
-    """A file of a record does not hold what was written to it."""
+    """The content of a record's file is not as it was written."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path} is damaged: {problem}")
         self.path, self.problem = path, problem
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return DamagedRecord, (self.path, self.problem)  # it crosses from worker to coordinator
+        return DamagedRecord, (self.path, self.problem)  # it is sent from worker to coordinator
 
 
 def canonical(value: Any) -> str:
@@ -42,6 +40,30 @@ def canonical(value: Any) -> str:
 def digest(value: Any) -> str:
     """sha256 of the canonical JSON."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+class WriteError(OSError):
+    """Something cannot be written to `path`. The message names it, the reason, and what to do."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot write {path}: {error.strerror}{REMEDIES.get(error.errno or 0, '')}")
+        self.path, self.errno, self.strerror = path, error.errno, error.strerror
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WriteError, (self.path, OSError(self.errno, self.strerror))
+
+
+REMEDIES = {
+    errno.ENOSPC: "; free some space, then the same command resumes from here",
+    errno.EDQUOT: "; free some of your quota, then the same command resumes from here",
+    errno.EROFS: "; make it writable, then the same command resumes from here",
+    errno.EACCES: "; make it writable, then the same command resumes from here",
+    errno.EIO: "; the disk or its connection is failing: mend it, then the same command resumes from here",
+    errno.EFBIG: "; raise the limit on file sizes, then the same command resumes from here",
+}
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -63,32 +85,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Whatever error the system has in there names the file, and what to do."""
+    """Turns every error of the system in this block into a WriteError of `path`."""
     try:
         yield
+    except WriteError:
+        raise
     except OSError as error:
-        raise cannot_write(path, error) from None
-
-
-def cannot_write(path: Path, error: OSError) -> OSError:
-    """The same error, with a message that names the file and what to do."""
-    told = OSError(f"cannot write {path}: {error.strerror}{REMEDIES.get(error.errno or 0, '')}")
-    told.errno = error.errno
-    return told
-
-
-REMEDIES = {
-    errno.ENOSPC: "; free some space, then the same command goes on from here",
-    errno.EDQUOT: "; free some of your quota, then the same command goes on from here",
-    errno.EROFS: "; make it writable, then the same command goes on from here",
-    errno.EACCES: "; make it writable, then the same command goes on from here",
-    errno.EIO: "; the disk or its connection is failing: mend it, then the same command goes on from here",
-    errno.EFBIG: "; raise the limit on file sizes, then the same command goes on from here",
-}
+        raise WriteError(path, error) from None
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, durably, where there are none; OSError as in `writing`."""
+    """Make a folder and those above it, durably, if they do not exist; WriteError as in `writing`."""
     with writing(folder):
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
@@ -96,14 +103,14 @@ def make_folder(folder: Path) -> None:
 
 
 def clear_torn(folder: Path) -> None:
-    """Remove the files that a killed owner of this folder was writing aside."""
+    """Remove the unfinished files that a killed owner of this folder left."""
     with writing(folder):
         for torn in folder.glob(".*.tmp"):
             torn.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename itself durable."""
+    """Make a rename durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -115,14 +122,14 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     """Readable JSON, atomically, sealed with a checksum of its own content."""
     assert SEAL not in value
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    sealed = {**value, SEAL: digest(json.loads(text))}  # of what will be read: JSON knows no tuples
+    sealed = {**value, SEAL: digest(json.loads(text))}  # of the value as it will be read: JSON has no tuples
     write_atomically(path, (json.dumps(sealed, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` was given; DamagedRecord if that is not what the file holds.
+    """The value that `write_json` wrote; raises DamagedRecord if the file does not hold it.
 
-    FileNotFoundError if it is absent.
+    Raises FileNotFoundError if it is absent.
     """
     return unsealed(path.read_bytes(), path)
 
@@ -137,15 +144,27 @@ def unsealed(content: bytes, path: Path) -> dict[str, Any]:
         raise DamagedRecord(path, f"it holds a {type(value).__name__}, not an object")
     try:
         seal, intact = value.pop(SEAL, None), digest(value)
-    except ValueError as error:  # NaN is no JSON, and nothing here writes it
+    except ValueError as error:  # NaN is no JSON, and is never written here
         raise DamagedRecord(path, str(error)) from None
     if seal != intact:
         raise DamagedRecord(path, "its content does not match its checksum" if seal else "it has no checksum")
     return value
 
 
+def with_checksum(content: bytes) -> bytes:
+    """Bytes as they are written when they are no JSON: their sha256, 32 bytes, then the content."""
+    return hashlib.sha256(content).digest() + content
+
+
+def without_checksum(content: bytes, path: Path) -> bytes:
+    """The bytes that `with_checksum` was given; DamagedRecord names the path."""
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise DamagedRecord(path, "its content does not match its checksum")
+    return content[32:]
+
+
 def set_aside(path: Path) -> Path:
-    """Move a damaged file out of the way, keeping it for whoever wants to know why."""
+    """Rename a damaged file to `<name>.damaged`, so that it can be examined."""
     aside = path.with_name(path.name + ".damaged")
     with writing(aside):
         os.replace(path, aside)
@@ -166,7 +185,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 def owned(folder: Path) -> Iterator[bool]:
     """Whether this process alone may write in `folder`; the system frees the lock of a dead owner.
 
-    OSError names the folder if it cannot be made or written.
+    Raises WriteError if the folder cannot be made or written.
     """
     make_folder(folder)
     with writing(folder):
@@ -175,12 +194,14 @@ def owned(folder: Path) -> Iterator[bool]:
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # an owner, or somebody who looks for one and lets go at once: `is_owned`
+            except BlockingIOError:  # an owner, or a check that lets go at once: `is_owned`
                 time.sleep(LOOK)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
-        except OSError as error:  # some network file systems cannot: two owners would not see each other
+        except (
+            OSError
+        ) as error:  # some network file systems have no locks: two owners would not see each other
             raise OSError(
                 f"cannot lock {folder}: {error.strerror}; results need a file system with working flock"
             ) from None
@@ -191,8 +212,8 @@ def owned(folder: Path) -> Iterator[bool]:
 def is_owned(folder: Path) -> bool:
     """Whether a process, on this machine or another, is inside `owned(folder)` now; nothing is written.
 
-    Only trying can tell on every system: the lock is taken, shared, for an instant. `owned` tries twice,
-    further apart than that, so that looking keeps nobody out.
+    The lock is taken, shared, for an instant: no other way works on every system. `owned` tries twice, with
+    more time between, so that a check never keeps an owner out.
     """
     try:
         lock = open(folder / ".lock", "rb")  # noqa: SIM115 - closed below; here only its absence is caught

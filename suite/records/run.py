@@ -1,13 +1,16 @@
-"""The folder of one training run: what it holds, and what its result vouches for."""
+"""The folder of one training run: its files, and their hashes in its result."""
 
 import hashlib
 import io
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from suite.records.codec import decode, encode
 from suite.records.files import (
     DamagedRecord,
     canonical,
@@ -19,31 +22,82 @@ from suite.records.files import (
     write_json,
     writing,
 )
+from suite.records.schema import Environment, EpochLine, Failure, Result
+from suite.records.trial import Trial
+
+Kind = TypeVar("Kind")
+FILES = (
+    "trial.json",
+    "environment.json",
+    "epochs.jsonl",
+    "flips.npz",
+    "test_correct.npy",
+)  # besides the result
 
 
 class RunFolder:
-    """The record of one training run."""
-
-    VOUCHED = ("trial.json", "environment.json", "epochs.jsonl", "flips.npz", "test_correct.npy")
+    """The record of one training run. Readers raise DamagedRecord for a file that cannot be trusted."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.step = 0  # how far this process has brought the run, for whoever must say where it failed
-        self.notes: list[str] = []  # what of it was damaged, and what became of that
 
-    def result(self) -> dict[str, Any] | None:
-        """The result of a finished run, else None; DamagedRecord if it cannot be trusted."""
-        return self._own("result.json")
+    # ---- reading
 
-    def whole(self) -> dict[str, Any] | None:
-        """The result, if all that it vouches for is there and as it was; DamagedRecord names what is not."""
+    def trial(self) -> Trial:
+        """The trial; FileNotFoundError if it is absent."""
+        path = self.path / "trial.json"
+        return decode(Trial, read_json(path), path)
+
+    def environment(self) -> Environment:
+        """Where the run was made; FileNotFoundError if that is absent."""
+        path = self.path / "environment.json"
+        return decode(Environment, read_json(path), path)
+
+    def result(self) -> Result | None:
+        """The result of a finished run, else None."""
+        return self._own("result.json", Result)
+
+    def failure(self) -> Failure | None:
+        """Why the last attempt failed, if it did."""
+        return self._own("failure.json", Failure)
+
+    def whole(self) -> Result | None:
+        """The result, after all files that it lists were compared with their hashes; else None."""
         result = self.result()
         if result is not None:
-            for name in result["files"]:
+            for name in result.files:
                 self.content(name, result)
         return result
 
-    def _own(self, name: str) -> dict[str, Any] | None:
+    def content(self, name: str, result: Result) -> bytes:
+        """A file of a finished run; DamagedRecord if its hash is not the one in the result."""
+        path = self.path / name
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise DamagedRecord(path, "it does not exist") from None
+        if hashlib.sha256(content).hexdigest() != result.files.get(name):
+            raise DamagedRecord(path, "its content does not match the checksum in result.json")
+        return content
+
+    def epochs(self, result: Result) -> list[EpochLine]:
+        """The epochs of a finished run; DamagedRecord as in `content`."""
+        return parse_epochs(self.content("epochs.jsonl", result), self.path / "epochs.jsonl")
+
+    def epochs_so_far(self) -> list[EpochLine]:
+        """The epochs of a run in progress. Its last line may be half written, and is left out then."""
+        path = self.path / "epochs.jsonl"
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return []
+        return parse_epochs(content[: content.rfind(b"\n") + 1], path)
+
+    def flips(self, result: Result) -> np.ndarray:
+        """The flips of a finished run, int32 (steps, layers); DamagedRecord as in `content`."""
+        return np.load(io.BytesIO(self.content("flips.npz", result)), allow_pickle=False)["flips"]
+
+    def _own(self, name: str, kind: type[Kind]) -> Kind | None:
         """A file that names the run it belongs to; None if it is absent."""
         path = self.path / name
         try:
@@ -52,95 +106,78 @@ class RunFolder:
             return None
         if (run := value.pop("run", None)) != self.path.name:
             raise DamagedRecord(path, f"it is that of run {run}")
-        return value
+        return decode(kind, value, path)
 
-    def content(self, name: str, result: dict[str, Any]) -> bytes:
-        """A file of a finished run; DamagedRecord unless it is the one that the result vouches for."""
-        path = self.path / name
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise DamagedRecord(path, "it does not exist") from None
-        if hashlib.sha256(content).hexdigest() != result["files"].get(name):
-            raise DamagedRecord(path, "its content does not match the checksum in result.json")
-        return content
+    # ---- writing
 
-    def epochs(self, result: dict[str, Any]) -> list[dict[str, Any]]:
-        """The lines of a finished run's epochs.jsonl; DamagedRecord as in `content`."""
-        return [json.loads(line) for line in self.content("epochs.jsonl", result).splitlines()]
-
-    def flips(self, result: dict[str, Any]) -> np.ndarray:
-        """The flips of a finished run, int32 (steps, layers); DamagedRecord as in `content`."""
-        return np.load(io.BytesIO(self.content("flips.npz", result)), allow_pickle=False)["flips"]
-
-    def environment(self) -> dict[str, Any]:
-        """Where the run was made."""
-        return read_json(self.path / "environment.json")
-
-    def failure(self) -> dict[str, Any] | None:
-        """Why the last attempt failed, if it did."""
-        return self._own("failure.json")
-
-    def begin(self, trial: dict[str, Any], environment: dict[str, Any]) -> None:
-        """Write down what is going to run, and where."""
+    def begin(self, trial: Trial, environment: Environment, epochs: Sequence[EpochLine] = ()) -> None:
+        """Write the trial, the environment, and the epochs that a resumed run starts from."""
         make_folder(self.path)
         with writing(failure := self.path / "failure.json"):
             failure.unlink(missing_ok=True)
-        write_json(self.path / "trial.json", trial)
-        write_json(self.path / "environment.json", environment)
+        write_json(self.path / "trial.json", trial.as_json())
+        write_json(self.path / "environment.json", encode(environment))
+        self._write_epochs(epochs)
 
-    def append_epoch(self, line: dict[str, Any]) -> None:
+    def append_epoch(self, line: EpochLine) -> None:
         """Add one line to epochs.jsonl."""
         path = self.path / "epochs.jsonl"
         with writing(path), open(path, "a", encoding="utf-8") as file:
-            file.write(canonical(line) + "\n")
+            file.write(canonical(encode(line)) + "\n")
 
-    def write_array(self, name: str, array: np.ndarray) -> None:
-        """A NumPy file of the record, as `write_array`."""
-        write_array(self.path / name, array)
+    def finish(
+        self,
+        result: Result,
+        epochs: Sequence[EpochLine],
+        flips: np.ndarray,
+        test_correct: np.ndarray | None = None,
+    ) -> Result:
+        """Write the last files. With result.json the run is done, and its folder never changes again.
 
-    def keep_epochs(self, lines: list[dict[str, Any]]) -> None:
-        """Let epochs.jsonl hold exactly these lines: what a resumed run starts from."""
-        write_atomically(
-            self.path / "epochs.jsonl", "".join(canonical(line) + "\n" for line in lines).encode()
-        )
-
-    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The last file of a run: with it the run is done and nothing in the folder changes any more.
-
-        It is the result and the hashes of the run's other files; returned as it was written.
+        flips: int32 (steps, layers). test_correct: packed bits, one for each test image. Returns the result
+        with the hashes of the other files.
         """
-        present = [path for name in self.VOUCHED if (path := self.path / name).exists()]
-        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in present}
-        whole = {**result, "files": files}
-        write_json(self.path / "result.json", {"run": self.path.name, **whole})
+        if test_correct is not None:
+            write_array(self.path / "test_correct.npy", test_correct)
+        write_array(self.path / "flips.npz", flips)
+        self._write_epochs(epochs)  # once more, whole and flushed: the result holds its hash
+        present = [path for name in FILES if (path := self.path / name).exists()]
+        result = replace(result, files={path.name: _sha256(path) for path in present})
+        write_json(self.path / "result.json", {"run": self.path.name, **encode(result)})
         self.clear_leftovers()
-        return whole
+        return result
+
+    def fail(self, failure: Failure) -> None:
+        """Write why there is no result."""
+        make_folder(self.path)
+        write_json(self.path / "failure.json", {"run": self.path.name, **encode(failure)})
 
     def clear_leftovers(self) -> None:
-        """Remove what a finished run needs no more, also after a kill between its result and this."""
+        """Remove the files that a finished run no longer needs, also if a kill prevented that before."""
         clear_torn(self.path)
         for leftover in (*self.path.glob("checkpoint*.pt"), self.path / "failure.json"):
             with writing(leftover):
                 leftover.unlink(missing_ok=True)
 
-    def fail(self, kind: str, error: str, where: str = "", traceback: str = "") -> None:
-        """Say why there is no result: what kind of failure, its message, and how far the run had come."""
-        make_folder(self.path)
-        failure = {"status": "failed", "kind": kind, "error": error, "where": where, "traceback": traceback}
-        write_json(self.path / "failure.json", {"run": self.path.name, **failure})
+    def _write_epochs(self, epochs: Sequence[EpochLine]) -> None:
+        lines = "".join(canonical(encode(line)) + "\n" for line in epochs)
+        write_atomically(self.path / "epochs.jsonl", lines.encode())
 
 
-class SilentRunFolder(RunFolder):
-    """The record as a process has it that helps to train the run: it may look, and writes nothing."""
+def parse_epochs(content: bytes, path: Path) -> list[EpochLine]:
+    """The lines of an epochs.jsonl; DamagedRecord names a line that is none."""
+    return [
+        decode(EpochLine, _object(line, number, path), path)
+        for number, line in enumerate(content.splitlines(), 1)
+    ]
 
-    def begin(self, trial: dict[str, Any], environment: dict[str, Any]) -> None: ...
 
-    def append_epoch(self, line: dict[str, Any]) -> None: ...
+def _object(line: bytes, number: int, path: Path) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise DamagedRecord(path, f"line {number}: {error}") from None
 
-    def write_array(self, name: str, array: np.ndarray) -> None: ...
 
-    def keep_epochs(self, lines: list[dict[str, Any]]) -> None: ...
-
-    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
-        return {**result, "files": {}}
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

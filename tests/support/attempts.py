@@ -7,7 +7,7 @@ import itertools
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +16,14 @@ import numpy as np
 
 from suite.data import Splits
 from suite.data.held import splits_on
-from suite.experiment.trial import Trial
 from suite.machine.errors import UserError
-from suite.records.files import canonical, read_json
-from suite.records.run import RunFolder
+from suite.records.files import read_json
+from suite.records.run import FILES, RunFolder
+from suite.records.trial import Choice, Trial
 from suite.sweep.coordinator import Sweep, prepare_folder
+from suite.sweep.messages import Done, EpochDone, Failed, Kept, Lost, Message, Preempted
 from suite.sweep.pool import LocalPool, Machine, Pool
-from suite.sweep.worker import Report, run_once
+from suite.sweep.worker import run_once
 from tests.support.instants import Instants, fail, kill
 from tests.support.tiny import CPU, tiny_plan
 from tests.support.warm import Warm
@@ -57,23 +58,23 @@ class InlinePool:
     """One slot, in the coordinator's own process, that writes a checkpoint after every epoch."""
 
     def __init__(self) -> None:
-        self.reports: list[Report] = []
+        self.messages: list[Message] = []
 
     @property
     def free(self) -> int:
-        return not self.reports
+        return not self.messages
 
     def submit(self, folder: Path, trial: Trial) -> None:
-        self.reports.append(run_once(folder, trial, CPU, 0.0, self.reports.append))
+        self.messages.append(run_once(folder, trial, CPU, 0.0, self.messages.append))
 
-    def listen(self, timeout: float | None) -> list[Report]:
-        reports, self.reports = self.reports, []
-        return reports
+    def listen(self, timeout: float | None) -> list[Message]:
+        messages, self.messages = self.messages, []
+        return messages
 
-    def lend(self, data: Mapping[str, object], splits: Splits) -> str:
+    def lend(self, data: Choice, splits: Splits) -> str:
         return ""
 
-    def stop(self, seconds: float) -> list[Report]:
+    def stop(self, seconds: float) -> list[Message]:
         return []
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ def attempt_with_workers(
 ) -> Outcome:
     """The same with the real pool of two workers, forks of this process that execute the plugins.
 
-    The coordinator dies of report number `die_at`, counted from 1.
+    The coordinator dies of message number `die_at`, counted from 1.
     """
     fork = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
@@ -106,22 +107,27 @@ def attempt_with_workers(
 
 def _sweep(place: Path, changes: tuple[str, ...], pool: Pool, calls: list[str], die_at: int = 0) -> Outcome:
     plan, folder = tiny_plan(place, *changes), place / "results"
-    record = splits_on(CPU, canonical(dict(plan.cells[0].data)), False).record
+    record = splits_on(CPU, plan.cells[0].data, False).record
     epochs = os.open(place / "epochs", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     said: list[str] = []
-    reports = itertools.count(1)
+    messages = itertools.count(1)
 
-    def on_report(report: Report, trial: Trial) -> None:
-        if next(reports) == die_at:
+    def on_message(message: Message, trial: Trial) -> None:
+        if next(messages) == die_at:
             kill(place)
-        if report.kind == "epoch":
-            os.write(epochs, b".")
-        elif report.text:
-            said.append(report.text)
+        match message:
+            case EpochDone():
+                os.write(epochs, b".")
+            case Done(notes=text) | Kept(notes=text) | Preempted(text=text):
+                said.extend([text] if text else [])
+            case Lost(failure=failure):
+                said.append(failure.error)
+            case Failed(failure=failure):
+                said.append(failure.error if failure else "failed")
 
     try:
         said += prepare_folder(plan, folder, {"digits": record})
-        complete = Sweep(plan, folder, pool, on_report=on_report, on_note=said.append).run()
+        complete = Sweep(plan, folder, pool, on_message=on_message, on_note=said.append).run()
         return Outcome(complete, said, "", calls)
     except (OSError, UserError) as error:
         return Outcome(False, said, str(error), calls)
@@ -179,7 +185,7 @@ def _badly_told(folder: Path, outcome: Outcome | str) -> list[str]:
     """A disk's trouble must stop the sweep with a message that names a file and what to do."""
     told = outcome if isinstance(outcome, str) else outcome.stopped
     named = f"cannot write {folder.resolve()}" in told or f"cannot write {folder}" in told
-    return [] if named and "the same command goes on from here" in told else [f"told: {told!r}"]
+    return [] if named and "the same command resumes from here" in told else [f"told: {told!r}"]
 
 
 def records_of(folder: Path) -> dict[str, Any]:
@@ -187,7 +193,7 @@ def records_of(folder: Path) -> dict[str, Any]:
     runs = {path.name: RunFolder(path).whole() for path in sorted((folder / "runs").iterdir())}
     others = [folder / "plan.json", *folder.glob("data/*.json"), *folder.glob("cells/*.json")]
     return {
-        **{name: result and result["digest"] for name, result in runs.items()},
+        **{name: result and result.digest for name, result in runs.items()},
         **{str(path.relative_to(folder)): read_json(path) for path in sorted(others)},
     }
 
@@ -222,8 +228,8 @@ def _read_checkpoint(path: Path) -> None:
         raise ValueError
 
 
-KEPT = ("plan.json", ".lock", "data/*.json", "cells/*.json", "studies/*.log", "runs/*/.lock")
-KEPT_OF_RUNS = (*RunFolder.VOUCHED, "result.json")
+KEPT = ("plan.json", "optuna.log", ".lock", "data/*.json", "cells/*.json", "runs/*/.lock")
+KEPT_OF_RUNS = (*FILES, "result.json")
 
 
 def leftovers(folder: Path) -> list[str]:

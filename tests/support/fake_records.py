@@ -6,66 +6,115 @@ a failed, a missing and a damaged one.
 """
 
 import hashlib
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from suite.records.files import read_json, write_json
+from suite.records.codec import encode
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import write_json
 from suite.records.run import RunFolder
+from suite.records.schedules import Cosine
+from suite.records.schema import (
+    FORMAT,
+    BytesPerWeight,
+    DataRecord,
+    DataSizes,
+    Environment,
+    EpochLine,
+    Failure,
+    FailureKind,
+    FinalEntry,
+    FlipCounts,
+    GitState,
+    HyperCard,
+    Layer,
+    Ledger,
+    MethodCard,
+    MethodFile,
+    PlannedCell,
+    PlanRecord,
+    Range,
+    Result,
+    Scores,
+    Tuning,
+    TuningEntry,
+    Winner,
+)
+from suite.records.trial import PROTOCOL, Choice, HyperSetting, Settings, Stage, TrainSettings, Trial
 
+
+def searched(default: HyperSetting, kind: str, *values: float | str) -> HyperCard:
+    """A hyperparameter that the experiment searches."""
+    return HyperCard(default=default, range=Range(kind, values))  # pyright: ignore[reportArgumentType]
+
+
+REAL_LR = searched(0.01, "log", 1e-4, 0.1)
 METHODS = {
-    "bop": dict(
+    "bop": MethodCard(
+        method="bop",
         paper="Latent Weights Do Not Exist, https://arxiv.org/abs/1906.02107",
         summary="Flip a weight when a moving average of its gradient exceeds a threshold.",
         latent_free=True,
+        control=False,
         hypers={
-            "gamma": {"default": 1e-4, "range": "log 1e-06 … 0.01"},
-            "threshold": {"default": 1e-8, "range": "log 1e-09 … 1e-05"},
-            "real.lr": {"default": 0.01, "range": "log 0.0001 … 0.1"},
+            "gamma": searched(1e-4, "log", 1e-6, 0.01),
+            "threshold": searched(1e-8, "log", 1e-9, 1e-5),
+            "real.lr": REAL_LR,
         },
     ),
-    "bop_second_order": dict(
+    "bop_second_order": MethodCard(
+        method="bop_second_order",
         paper="Bop and Beyond, https://arxiv.org/abs/2104.05124",
         summary="Bop with the moving average divided by a second moment.",
         latent_free=True,
+        control=False,
         hypers={
-            "gamma": {"default": 1e-3, "range": "log 1e-06 … 0.01"},
-            "sigma": {"default": 0.01, "range": "uniform 0.0 … 0.99"},
-            "real.lr": {"default": 0.01, "range": "log 0.0001 … 0.1"},
+            "gamma": searched(1e-3, "log", 1e-6, 0.01),
+            "sigma": searched(0.01, "uniform", 0.0, 0.99),
+            "real.lr": REAL_LR,
         },
     ),
-    "latent_adam": dict(
+    "latent_adam": MethodCard(
+        method="latent_adam",
         paper="Adam, https://arxiv.org/abs/1412.6980",
         summary="Adam on latent real weights, read through their sign.",
         latent_free=False,
+        control=False,
         hypers={
-            "lr": {"default": 1e-3, "range": "log 1e-05 … 0.1"},
-            "clip": {"default": 1.0, "range": None},
-            "estimator": {"default": "ste", "range": "choice ste | approx | swish"},
-            "real.lr": {"default": {"cosine": [0.01, 0.0]}, "range": None},
+            "lr": searched(1e-3, "log", 1e-5, 0.1),
+            "clip": HyperCard(default=1.0, range=None),
+            "estimator": searched("ste", "choice", "ste", "approx", "swish"),
+            "real.lr": HyperCard(default=Cosine(0.01, 0.0), range=None),
         },
     ),
-    "latent_sgd": dict(
+    "latent_sgd": MethodCard(
+        method="latent_sgd",
         paper="BinaryConnect, https://arxiv.org/abs/1511.00363",
         summary="Momentum SGD on latent real weights, read through their sign.",
         latent_free=False,
+        control=False,
         hypers={
-            "lr": {"default": 0.1, "range": "log 0.001 … 1.0"},
-            "momentum": {"default": 0.9, "range": "uniform 0.0 … 0.99"},
-            "real.lr": {"default": 0.01, "range": "log 0.0001 … 0.1"},
+            "lr": searched(0.1, "log", 1e-3, 1.0),
+            "momentum": searched(0.9, "uniform", 0.0, 0.99),
+            "real.lr": REAL_LR,
         },
     ),
 }
 DATA = {
-    "digits": {"classes": 10, "train": 1150, "val": 287, "test": 360},
-    "fashion": {"classes": 10, "train": 54000, "val": 6000, "test": 10000},
+    "digits": DataSizes(classes=10, shape=[1, 8, 8], train=1150, val=287, test=360, bytes=115_008),
+    "fashion": DataSizes(classes=10, shape=[1, 28, 28], train=54000, val=6000, test=10000, bytes=54_880_000),
 }
 TASKS = (("digits", "mlp"), ("fashion", "resnet_small"))
 LAYERS = {
-    "mlp": [("layers.0", 16384), ("layers.3", 2560)],
-    "resnet_small": [("stage1.conv", 9216), ("stage2.conv", 18432), ("stage3.conv", 36864), ("head", 5120)],
+    "mlp": [Layer(name="layers.0", weights=16384), Layer(name="layers.3", weights=2560)],
+    "resnet_small": [
+        Layer(name="stage1.conv", weights=9216),
+        Layer(name="stage2.conv", weights=18432),
+        Layer(name="stage3.conv", weights=36864),
+        Layer(name="head", weights=5120),
+    ],
 }
 OPTIMIZER_BYTES = {"bop": 4.0, "bop_second_order": 8.0, "latent_adam": 8.0, "latent_sgd": 4.0}
 FLIP_LEVEL = {"bop": 3e-3, "bop_second_order": 6e-3, "latent_adam": 1.5e-2, "latent_sgd": 4e-3}
@@ -80,6 +129,24 @@ REACHED = {
     ("fashion", "latent_sgd"): 0.862,
 }
 EPOCHS, STEPS_PER_EPOCH = 20, 18
+TRAIN = TrainSettings(
+    epochs=EPOCHS,
+    batch_size=64,
+    batch_parts=1,
+    augment="none",
+    reestimate_batch_norm=False,
+    precision="float32",
+)
+ENVIRONMENT = Environment(
+    git=GitState(commit="0123456789abcdef0123456789abcdef01234567", dirty=False),
+    versions={"python": "3.11.7", "torch": "2.15.0", "numpy": "2.4.6"},
+    method_file=MethodFile(name="method.py", sha256="ab" * 32),
+    device="cpu",
+    device_name="An imaginary CPU @ 2.0 GHz",
+    threads=1,
+    host="secret-host",
+    platform="Linux-6.1-x86_64",
+)
 
 
 def run_id(*parts: object) -> str:
@@ -104,160 +171,189 @@ def write_experiment(
     reverse: bool = False,
 ) -> Path:
     """Write a complete experiment into `folder`; `reverse` creates the run folders in the opposite order."""
-    seed_list = [1001 + index for index in range(seeds)]
-    cells = [
-        {"cell": f"{data}.{model}.{method}", "data": data, "model": model, "method": method, "epochs": EPOCHS}
-        for data, model in tasks
-        for method in methods
-    ]
-    plan = {
-        "format": 2,
-        "protocol": 1,
-        "experiment": "demo",
-        "summary": "Four ways to train a binarized network on two small tasks.",
-        "yaml": "experiment: demo\nmethods: [bop, latent_adam]  # <two> & more\n",
-        "tuning": {"trials": trials, "sampler": sampler, "seed": 0},
-        "seeds": seed_list,
-        "methods": {name: METHODS[name] for name in methods},
-        "data": {name: DATA[name] for name, _ in tasks},
-        "cells": cells,
-    }
+    plan = PlanRecord(
+        format=FORMAT,
+        protocol=PROTOCOL,
+        experiment="demo",
+        summary="Four ways to train a binarized network on two small tasks.",
+        yaml="experiment: demo\nmethods: [bop, latent_adam]  # <two> & more\n",
+        tuning=Tuning(trials=trials, sampler=sampler, seed=0),  # pyright: ignore[reportArgumentType]
+        seeds=[1001 + index for index in range(seeds)],
+        methods={name: METHODS[name] for name in methods},
+        data={name: DATA[name] for name, _ in tasks},
+        cells=[planned_cell(data, model, method) for data, model in tasks for method in methods],
+    )
     for name in ("data", "cells", "runs"):
         (folder / name).mkdir(parents=True)
-    write_json(folder / "plan.json", plan)
-    for name, _ in tasks:
-        hashes = {"sha256": run_id(name) * 4, "validation_index_sha256": run_id(name, "val") * 4}
-        write_json(folder / "data" / f"{name}.json", DATA[name] | hashes)
-    for cell in reversed(cells) if reverse else cells:
-        write_cell(folder, cell, seed_list, trials, reverse)
+    experiment = ExperimentFolder(folder)
+    write_plan(folder, plan)
+    for name in plan.data:
+        write_json(experiment.data_path(name), encode(data_record(name)))
+    for cell in reversed(plan.cells) if reverse else plan.cells:
+        write_cell(experiment, cell, plan, reverse)
     return folder
 
 
-def draw(spec: dict[str, Any], random: np.random.Generator) -> Any:
-    """One random draw from a range text, the default where there is no range."""
-    if spec["range"] is None:
-        return spec["default"]
-    kind, rest = spec["range"].split(" ", 1)
-    if kind == "choice":
-        return str(random.choice(rest.split(" | ")))
-    low, high = (float(number) for number in rest.split(" … "))
-    if kind == "log":
+def write_plan(folder: Path, plan: PlanRecord) -> None:
+    """Write plan.json; the cells and runs that are there stay as they are."""
+    write_json(folder / "plan.json", encode(plan))
+
+
+def planned_cell(data: str, model: str, method: str) -> PlannedCell:
+    published = {name: card.default for name, card in METHODS[method].hypers.items()}
+    return PlannedCell(
+        cell=f"{data}.{model}.{method}",
+        data=data,
+        model=model,
+        method=method,
+        epochs=EPOCHS,
+        trial=Trial(
+            stage="final",
+            data=Choice(data, {}),
+            model=Choice(model, {}),
+            method=Choice(method, {name: value for name, value in published.items() if name != "real.lr"}),
+            real_lr=published["real.lr"],  # pyright: ignore[reportArgumentType]
+            train=TRAIN,
+            seed=1001,
+        ),
+    )
+
+
+def data_record(name: str) -> DataRecord:
+    sizes = DATA[name]
+    return DataRecord(
+        name=name,
+        options={},
+        classes=sizes.classes,
+        train=sizes.train,
+        val=sizes.val,
+        test=sizes.test,
+        shape=sizes.shape,
+        sha256=run_id(name) * 4,
+        validation_index=list(range(0, sizes.val, 100)),
+        validation_index_sha256=run_id(name, "val") * 4,
+    )
+
+
+def draw(card: HyperCard, random: np.random.Generator) -> HyperSetting:
+    """One random draw from a range, the default where there is no range."""
+    if card.range is None:
+        return card.default
+    if card.range.kind == "choice":
+        return card.range.values[random.integers(len(card.range.values))]
+    low, high = map(float, card.range.values)  # pyright: ignore[reportArgumentType]
+    if card.range.kind == "log":
         return float(f"{np.exp(random.uniform(np.log(low), np.log(high))):.6g}")
     return round(float(random.uniform(low, high)), 4)
 
 
-def write_cell(folder: Path, cell: dict[str, Any], seeds: list[int], trials: int, reverse: bool) -> None:
-    data, method = cell["data"], cell["method"]
-    random = np.random.default_rng(sum(map(ord, cell["cell"])))
-    space = METHODS[method]["hypers"]
+def write_cell(experiment: ExperimentFolder, cell: PlannedCell, plan: PlanRecord, reverse: bool) -> None:
+    random = np.random.default_rng(sum(map(ord, cell.cell)))
+    cards = METHODS[cell.method].hypers
     tuning, values = [], []
-    for number in range(trials):
-        drawn = {name: spec["default"] if number == 0 else draw(spec, random) for name, spec in space.items()}
-        tuning.append(
-            {
-                "number": number,
-                "run": run_id(cell["cell"], "tuning", number),
-                "published_default": number == 0,
-                "hypers": drawn,
-            }
-        )
+    for number in range(plan.tuning.trials):
+        hypers = {name: card.default if number == 0 else draw(card, random) for name, card in cards.items()}
+        run = run_id(cell.cell, "tuning", number)
+        tuning.append(TuningEntry(number=number, run=run, published_default=number == 0, hypers=hypers))
         loss = 0.02 if number == 0 else random.beta(1.3, 4) * 0.5
-        values.append(round(float(REACHED[data, method] + 0.012 - loss), 4))
-    best = int(np.argmax(values)) if trials else 0
-    winner = {"number": best, "value": values[best], "hypers": tuning[best]["hypers"]} if trials else None
-    final = [{"seed": seed, "run": run_id(cell["cell"], "final", seed)} for seed in seeds]
-    write_json(
-        folder / "cells" / f"{cell['cell']}.json",
-        {"cell": cell["cell"], "tuning": tuning, "winner": winner, "final": final},
+        values.append(round(float(REACHED[cell.data, cell.method] + 0.012 - loss), 4))
+    winner = None
+    if tuning:
+        best = int(np.argmax(values))
+        winner = Winner(number=best, value=values[best], hypers=tuning[best].hypers)
+    final = [FinalEntry(seed=seed, run=run_id(cell.cell, "final", seed)) for seed in plan.seeds]
+    ledger = Ledger(cell=cell.cell, tuning=tuning, winner=winner, final=final)
+    write_json(experiment.ledger_path(cell.cell), encode(ledger))
+    chosen = winner.hypers if winner else {name: card.default for name, card in cards.items()}
+    jobs = [
+        (entry.run, trial_of(cell, "tune", entry.hypers, 0), value)
+        for entry, value in zip(tuning, values, strict=True)
+    ]
+    jobs += [
+        (entry.run, trial_of(cell, "final", chosen, entry.seed), score(cell.data, cell.method, entry.seed))
+        for entry in final
+    ]
+    for run, trial, reached in reversed(jobs) if reverse else jobs:
+        write_run(experiment.run(run), trial, reached)
+
+
+def trial_of(cell: PlannedCell, stage: Stage, hypers: Settings, seed: int) -> Trial:
+    """The planned trial of a cell with other hyperparameters."""
+    options = {name: value for name, value in hypers.items() if name != "real.lr"}
+    return replace(
+        cell.trial,
+        stage=stage,
+        method=Choice(cell.method, options),
+        real_lr=hypers["real.lr"],  # pyright: ignore[reportArgumentType]
+        seed=seed,
     )
-    jobs = [(entry["run"], value, None) for entry, value in zip(tuning, values, strict=True)]
-    jobs += [(entry["run"], None, entry["seed"]) for entry in final]
-    for run, value, seed in reversed(jobs) if reverse else jobs:
-        write_run(folder / "runs" / run, cell, value, seed)
 
 
-def write_run(folder: Path, cell: dict[str, Any], value: float | None, seed: int | None) -> None:
-    """One finished run: a tuning run with this validation score, or the final run of this seed."""
-    data, model, method = cell["data"], cell["model"], cell["method"]
-    layers = LAYERS[model.split("-")[0]]  # mlp-2 is another task with the same network
-    folder.mkdir(parents=True)
-    reached = score(data, method, seed) if seed is not None else value
-    assert reached is not None
-    flips = flip_counts(layers, method, seed or 0)
-    np.savez(folder / "flips.npz", flips=flips)
+def write_run(run: RunFolder, trial: Trial, reached: float) -> None:
+    """One finished run with this accuracy, on validation and, of a final run, on test."""
+    layers = LAYERS[trial.model.name.split("-")[0]]  # mlp-2 is another task with the same network
+    optimizer_bytes = OPTIMIZER_BYTES[trial.method.name]
+    flips = flip_counts(layers, trial.method.name, trial.seed)
     lines = [epoch_line(epoch, reached, layers, flips) for epoch in range(1, EPOCHS + 1)]
-    (folder / "epochs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    scores = {"val_loss": 0.3, "val_top1": reached, "val_top5": 0.99}
-    if seed is not None:
-        scores |= {"test_loss": 0.35, "test_top1": reached, "test_top5": 0.985}
-    optimizer_bytes = OPTIMIZER_BYTES[method]
-    write_json(folder / "trial.json", {"cell": cell["cell"], "seed": seed})
-    write_json(folder / "environment.json", ENVIRONMENT)
-    RunFolder(folder).finish(
-        {
-            "status": "done",
-            "epochs": EPOCHS,
-            "steps": EPOCHS * STEPS_PER_EPOCH,
-            "scores": scores,
-            "layers": [{"name": name, "weights": weights} for name, weights in layers],
-            "binary_weights": sum(weights for _, weights in layers),
-            "real_parameters": 532,
-            "bytes_per_binary_weight": {"stored": 4.0, "optimizer": optimizer_bytes},
-            "seconds": 4.2 + optimizer_bytes / 10,
-            "step_milliseconds": 1.1 + optimizer_bytes / 20,
-            "peak_memory_bytes": 310_000_000,
-            "digest": run_id(folder.name, "digest"),
-        },
+    scores = Scores(val_loss=0.3, val_top1=reached, val_top5=0.99)
+    if trial.stage == "final":
+        scores = replace(scores, test_loss=0.35, test_top1=reached, test_top5=0.985)
+    result = Result(
+        status="done",
+        epochs=EPOCHS,
+        steps=EPOCHS * STEPS_PER_EPOCH,
+        scores=scores,
+        layers=layers,
+        binary_weights=sum(layer.weights for layer in layers),
+        real_parameters=532,
+        bytes_per_binary_weight=BytesPerWeight(stored=4.0, optimizer=optimizer_bytes),
+        digest=run_id(run.path.name, "digest"),
+        seconds=4.2 + optimizer_bytes / 10,
+        step_milliseconds=1.1 + optimizer_bytes / 20,
+        peak_memory_bytes=310_000_000,
     )
+    run.begin(trial, ENVIRONMENT)
+    run.finish(result, lines, flips)
 
 
-ENVIRONMENT = {
-    "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-    "versions": {"python": "3.11.7", "torch": "2.15.0", "numpy": "2.4.6"},
-    "device": "cpu",
-    "device_name": "An imaginary CPU @ 2.0 GHz",
-    "threads": 1,
-    "host": "secret-host",
-    "platform": "Linux-6.1-x86_64",
-}
-
-
-def flip_counts(layers: list[tuple[str, int]], method: str, seed: int) -> np.ndarray:
+def flip_counts(layers: list[Layer], method: str, seed: int) -> np.ndarray:
     """Flips per step and layer, decaying from a level that depends on the method."""
     level = FLIP_LEVEL[method]
     steps = np.arange(EPOCHS * STEPS_PER_EPOCH)
     rates = level * np.exp(-steps / 120)[:, None] * np.linspace(1.0, 0.4, len(layers))
-    weights = np.array([count for _, count in layers])
+    weights = np.array([layer.weights for layer in layers])
     return np.random.default_rng([seed, len(method)]).poisson(rates * weights).astype(np.int32)
 
 
-def epoch_line(
-    epoch: int, reached: float, layers: list[tuple[str, int]], flips: np.ndarray
-) -> dict[str, Any]:
+def epoch_line(epoch: int, reached: float, layers: list[Layer], flips: np.ndarray) -> EpochLine:
     step = epoch * STEPS_PER_EPOCH
     during, so_far = flips[step - STEPS_PER_EPOCH : step].sum(0), flips[:step].sum(0)
-    weights = np.array([count for _, count in layers])
+    weights = np.array([layer.weights for layer in layers])
     accuracy = 0.1 + (reached - 0.1) * (1 - np.exp(-epoch / 3.5)) + 0.004 * np.sin(epoch * reached * 7)
-    undone = {
-        f"undone_{k}": (during * share).astype(int).tolist()
-        for k, share in ((1, 0.02), (2, 0.05), (5, 0.11), (10, 0.19))
-    }
-    return {
-        "epoch": epoch,
-        "step": step,
-        "train_loss": float(2.3 * np.exp(-epoch / 4) + 1.1 - reached),
-        "train_top1": float(accuracy),
-        "val_loss": float(2.3 * np.exp(-epoch / 4) + 1.2 - reached),
-        "val_top1": round(float(accuracy + 0.004), 4),
-        "val_top5": 0.98,
-        "flips": {
-            "flips": during.tolist(),
-            **undone,
-            "never": (weights * np.exp(-so_far / weights)).astype(int).tolist(),
-            "distance": (weights * 0.5 * (1 - np.exp(-1.5 * so_far / weights))).astype(int).tolist(),
-        },
-        "seconds": 0.21,
-    }
+
+    def undone(share: float) -> list[int]:
+        return (during * share).astype(int).tolist()
+
+    return EpochLine(
+        epoch=epoch,
+        step=step,
+        train_loss=float(2.3 * np.exp(-epoch / 4) + 1.1 - reached),
+        train_top1=float(accuracy),
+        val_loss=float(2.3 * np.exp(-epoch / 4) + 1.2 - reached),
+        val_top1=round(float(accuracy + 0.004), 4),
+        val_top5=0.98,
+        flips=FlipCounts(
+            flips=during.tolist(),
+            undone_1=undone(0.02),
+            undone_2=undone(0.05),
+            undone_5=undone(0.11),
+            undone_10=undone(0.19),
+            never=(weights * np.exp(-so_far / weights)).astype(int).tolist(),
+            distance=(weights * 0.5 * (1 - np.exp(-1.5 * so_far / weights))).astype(int).tolist(),
+        ),
+        train_seconds=0.19,
+        seconds=0.21,
+    )
 
 
 def final_run(folder: Path, cell: str, seed: int) -> Path:
@@ -265,31 +361,31 @@ def final_run(folder: Path, cell: str, seed: int) -> Path:
     return folder / "runs" / run_id(cell, "final", seed)
 
 
+def result_of(run: Path) -> Result:
+    """The result of a run that has one."""
+    result = RunFolder(run).result()
+    assert result is not None
+    return result
+
+
 def diverge(run: Path, step: int = 117) -> None:
     """Turn a finished run into one that diverged: chance-level scores, the epochs before `step` only."""
-    result = read_json(run / "result.json")
+    folder, result = RunFolder(run), result_of(run)
     epochs = step // STEPS_PER_EPOCH
-    scores = {
-        name: 0.1 if name.endswith("top1") else 0.5 if name.endswith("top5") else 2.303
-        for name in result["scores"]
-    }
-    result |= {
-        "status": "diverged",
-        "diverged_at_step": step,
-        "epochs": epochs,
-        "steps": step,
-        "scores": scores,
-    }
-    lines = (run / "epochs.jsonl").read_text().splitlines(keepends=True)
-    (run / "epochs.jsonl").write_text("".join(lines[:epochs]))
-    RunFolder(run).finish(result)
+    scores = Scores(val_loss=2.303, val_top1=0.1, val_top5=0.5)
+    if result.scores.test_top1 is not None:
+        scores = replace(scores, test_loss=2.303, test_top1=0.1, test_top5=0.5)
+    diverged = replace(
+        result, status="diverged", diverged_at_step=step, epochs=epochs, steps=step, scores=scores
+    )
+    folder.finish(diverged, folder.epochs(result)[:epochs], folder.flips(result))
 
 
-def fail(run: Path, error: str = "RuntimeError: no such weight", kind: str = "error") -> None:
+def fail(run: Path, error: str = "RuntimeError: no such weight", kind: FailureKind = "error") -> None:
     """Turn a finished run into a failed one; `kind` is one of failure.json's."""
     (run / "result.json").unlink()
     traceback = f'Traceback (most recent call last):\n  File "train.py", line 9, in train\n{error}\n'
-    RunFolder(run).fail(kind, error, "in step 7", traceback)
+    RunFolder(run).fail(Failure(kind=kind, error=error, where="in step 7", traceback=traceback))
 
 
 def damage(path: Path) -> None:

@@ -105,7 +105,6 @@ class Written:
 def kind_of(path: str) -> str:
     """A path without what differs from run to run: `runs/*/.result.json.*.tmp`."""
     path = re.sub(r"^runs/[0-9a-f]{16}", "runs/*", path)
-    path = re.sub(r"-[0-9a-f]{8}\.log", "-*.log", path)
     return re.sub(r"\.\d+\.tmp$", ".*.tmp", path)
 
 

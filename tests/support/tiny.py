@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from suite.data import Images, StoredImages
+from suite.data import Images, ImageSet, StoredImages
 from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile
-from suite.experiment.trial import Trial
+from suite.records.trial import Stage, Trial
 
 SPEC = """
 version: 1
@@ -29,7 +29,9 @@ def tiny_plan(folder: Path, *changes: str, text: str = SPEC) -> Plan:
     return make_plan(ExperimentFile(path, changes))
 
 
-def tiny_trial(folder: Path, method: str = "bop", stage: str = "tune", seed: int = 7, *changes: str) -> Trial:
+def tiny_trial(
+    folder: Path, method: str = "bop", stage: Stage = "tune", seed: int = 7, *changes: str
+) -> Trial:
     """One trial of the tiny experiment at its published hyperparameters."""
     cell = next(cell for cell in tiny_plan(folder, *changes).cells if cell.method == method)
     return cell.trial(cell.published, seed, stage)
@@ -45,10 +47,11 @@ def digests(runs: Path) -> dict[str, str]:
     }
 
 
-def in_memory(images: Images | StoredImages) -> Images:
+def in_memory(images: ImageSet) -> Images:
     """The images themselves, or the centres of those that stay on disk."""
     if isinstance(images, Images):
         return images
+    assert isinstance(images, StoredImages)
     crops = images.centre_crops(range(len(images)))
     return Images(crops.pixels.permute(0, 3, 1, 2), crops.labels)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
-from suite.data import feed
-from suite.experiment.trial import Trial
-from suite.records.run import RunFolder, SilentRunFolder
+from suite.data import memory
+from suite.records.codec import decode
+from suite.records.run import RunFolder
+from suite.records.trial import Trial
 from suite.training.loop import train
 from suite.training.ranks import joined
 
@@ -20,13 +21,12 @@ EVALUATED = 30  # images at a time, so that each process has some of the batches
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    feed.MANY = EVALUATED
+    memory.SMALL_EVAL_BATCH = EVALUATED
     device = torch.device("cpu")
     with joined(device) as ranks:
         for name, values in json.loads((folder / "trials.json").read_text()).items():
-            values.pop("protocol")
-            run = (RunFolder if ranks.first else SilentRunFolder)(folder / name)
-            train(Trial(**values), run, device, ranks=ranks)
+            trial = decode(Trial, values, folder / "trials.json")
+            train(trial, RunFolder(folder / name), device, ranks=ranks)
 
 
 if __name__ == "__main__":

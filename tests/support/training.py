@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from optimizers.core import Timed, WeightRule
-from suite.experiment.schedules import tell_time
+from optimizers.core import WeightRule
 from suite.machine.random_keys import generator, seed_draws
 from suite.models import MODELS
 from suite.models.blocks.layers import binary_layers
 from suite.models.model import Shape
-from suite.training.loop import optimizers_of
+from suite.training.step import make_learner, set_progress, training_step
 
 CLASSES = 4
 EPOCH, PLANNED = 20, 100  # steps: methods that ask for the time are told that it passes so
@@ -45,30 +44,41 @@ class Training:
     """A small network and its two optimizers; every step takes the next batch."""
 
     def __init__(self, rule: WeightRule, model: str = "mlp", seed: int = 1) -> None:
-        shape, options = SMALL[model]
-        self.model = MODELS[model](shape, CLASSES, rule, seed, **options)
-        self.weights, self.real = optimizers_of(self.model, rule, real_lr=0.01)
-        self.shape, self.steps = shape, 0
-        self.timed = [module for module in self.model.modules() if isinstance(module, Timed)]
+        self.shape, options = SMALL[model]
+        network = MODELS[model](self.shape, CLASSES, rule, seed, **options)
+        self.learner = make_learner(network, rule, 0.01, torch.device("cpu"))
+        self.model, self.weights, self.real = self.learner.model, self.learner.weights, self.learner.real
+        self.steps = 0
+
+    def step(self, halves: int = 1, precision: str = "float32") -> float:
+        """One step of both optimizers; the loss before it. `halves`: the parts that the gradient comes in."""
+        batch = noisy_prototypes(self.shape, self.steps)
+        loss, _ = training_step(
+            self.learner,
+            [batch] * halves,
+            seed=0,
+            step=self.steps,
+            epoch=1 + self.steps // EPOCH,
+            progress=min(1.0, self.steps / PLANNED),
+            precision=precision,
+        )
+        self.steps += 1
+        return loss.item()
+
+    def scaled_step(self, loss_scale: float) -> None:
+        """A step on the loss times a number, which no training takes: all else as in `step`."""
+        progress = min(1.0, self.steps / PLANNED)
+        set_progress(self.weights, self.learner.timed, epoch=1 + self.steps // EPOCH, progress=progress)
+        self.model.zero_grad()
+        seed_draws(torch.device("cpu"), 0, "step", self.steps)
+        (loss_scale * self.loss(self.steps)).backward()
+        self.weights.step()
+        self.real.step()
+        self.steps += 1
 
     def loss(self, number: int) -> Tensor:
         x, labels = noisy_prototypes(self.shape, number)
         return F.cross_entropy(self.model(x), labels)
-
-    def step(self, loss_scale: float = 1.0, halves: int = 1, loss: Tensor | None = None) -> float:
-        """One step of both optimizers; the loss before it. `halves`: in how many parts its gradient comes."""
-        progress = min(1.0, self.steps / PLANNED)
-        tell_time(self.weights, self.timed, epoch=1 + self.steps // EPOCH, progress=progress)
-        self.steps += 1
-        self.model.zero_grad()
-        values = []
-        for _ in range(halves):
-            seed_draws(torch.device("cpu"), "step", self.steps)
-            values.append(self.loss(self.steps) if loss is None else loss)
-            (values[-1] * (loss_scale / halves)).backward()
-        self.weights.step()
-        self.real.step()
-        return values[-1].item()
 
     def signs(self) -> Tensor:
         """All effective binary weights, flat."""
@@ -78,6 +88,9 @@ class Training:
         """The binary weights at the start and after each of so many steps, (steps + 1, weights)."""
         rows = [self.signs()]
         for _ in range(steps):
-            self.step(loss_scale)
+            if loss_scale == 1.0:
+                self.step()
+            else:
+                self.scaled_step(loss_scale)
             rows.append(self.signs())
         return torch.stack(rows)

@@ -14,9 +14,8 @@ import torch
 
 from optimizers import METHODS
 from suite.data.held import splits_on
-from suite.machine.environment import environment
 from suite.machine.forkserver import fork_context
-from suite.records.files import canonical
+from suite.training.provenance import environment
 from tests.support.tiny import CPU, tiny_plan
 
 
@@ -50,7 +49,7 @@ class Warm:
 def _serve(pipe: Connection, place: Path) -> None:
     """Read the images and look at the machine, once for all forks; then fork."""
     torch.set_num_threads(1)  # threads do not survive a fork, and OpenMP would wait for them for ever
-    splits_on(CPU, canonical(dict(tiny_plan(place).cells[0].data)), True)
+    splits_on(CPU, tiny_plan(place).cells[0].data, True)
     environment(CPU, METHODS["bop"])
     while True:
         try:

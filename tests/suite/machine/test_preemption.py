@@ -1,4 +1,4 @@
-"""SIGTERM: the sweep saves what it is at and says so, and the same command ends with the same records."""
+"""SIGTERM: the sweep saves its runs and says so, and the same command ends with the same records."""
 
 import os
 import re
@@ -15,14 +15,14 @@ import pytest
 from optimizers import METHODS, PLUGINS
 from suite.data.held import splits_on
 from suite.experiment.plan import Plan
-from suite.experiment.trial import Trial
 from suite.machine import preemption
-from suite.machine.preemption import Preempted, heed_sigterm
-from suite.records.files import canonical
+from suite.machine.preemption import StopRequested, heed_sigterm
 from suite.records.run import RunFolder
+from suite.records.schema import Failure
+from suite.records.trial import Trial
 from suite.sweep.coordinator import ATTEMPTS, GRACE, POLL, Sweep, prepare_folder
+from suite.sweep.messages import Done, EpochDone, Lost, Message, Preempted
 from suite.sweep.pool import LocalPool, Machine
-from suite.sweep.worker import Report
 from tests.suite.sweep.test_coordinator import PretendPool
 from tests.support.paths import ROOT
 from tests.support.tiny import CPU, digests, tiny_plan
@@ -37,12 +37,12 @@ train: {epochs: 40, batch_size: 50}
 tuning: {trials: 2}
 seeds: 1
 """
-SeesReport = Callable[[Report, Trial], None]
+OnMessage = Callable[[Message, Trial], None]
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """What SIGTERM to this process sets, for one test."""
+def stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The event that SIGTERM to this process sets, for one test."""
     event, before = threading.Event(), signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(preemption, "_stop", event)
     heed_sigterm()
@@ -50,145 +50,145 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     signal.signal(signal.SIGTERM, before)
 
 
-def sweep(plan: Plan, folder: Path, on_report: SeesReport, pool: LocalPool | None = None) -> bool:
+def sweep(plan: Plan, folder: Path, on_message: OnMessage, pool: LocalPool | None = None) -> bool:
     prepare_folder(plan, folder, {})
     data = plan.cells[0].data
     with pool or LocalPool(Machine(("cpu", "cpu"))) as chosen:
-        assert chosen.lend(data, splits_on(CPU, canonical(data), False)) == ""
-        return Sweep(plan, folder, chosen, on_report=on_report).run()
+        assert chosen.lend(data, splits_on(CPU, data, False)) == ""
+        return Sweep(plan, folder, chosen, on_message=on_message).run()
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The digests of a sweep that nobody told to stop."""
     folder = tmp_path_factory.mktemp("unbroken")
-    assert sweep(tiny_plan(folder, text=SPEC), folder / "results", lambda report, trial: None)
+    assert sweep(tiny_plan(folder, text=SPEC), folder / "results", lambda message, trial: None)
     return digests(folder / "results" / "runs")
 
 
 def test_a_sweep_that_is_told_to_stop_saves_and_goes_on_with_the_same_bits(
-    tmp_path: Path, unbroken: dict[str, str], told: threading.Event
+    tmp_path: Path, unbroken: dict[str, str], stop: threading.Event
 ) -> None:
     plan, folder = tiny_plan(tmp_path, text=SPEC), tmp_path / "results"
-    said: list[Report] = []
+    messages: list[Message] = []
     at: list[float] = []
 
-    def tell_in_mid_run(report: Report, trial: Trial) -> None:
-        said.append(report)
-        if len(said) == 10:
+    def stop_in_mid_run(message: Message, trial: Trial) -> None:
+        messages.append(message)
+        if len(messages) == 10:
             at.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Preempted):
-        sweep(plan, folder, tell_in_mid_run)
+    with pytest.raises(StopRequested):
+        sweep(plan, folder, stop_in_mid_run)
     assert time.monotonic() - at[0] < GRACE / 2  # it does not wait when all have saved
-    assert {report.kind for report in said} == {"epoch", "preempted"}
-    trained = {report.run_id: report.text for report in said if report.kind == "epoch"}
+    assert {type(message) for message in messages} == {EpochDone, Preempted}
+    trained = {message.run_id: message.epoch for message in messages if isinstance(message, EpochDone)}
     assert all(list((folder / "runs" / run).glob("checkpoint*.pt")) for run in trained)
 
-    told.clear()
-    again: list[Report] = []
-    assert sweep(plan, folder, lambda report, trial: again.append(report))
+    stop.clear()
+    again: list[Message] = []
+    assert sweep(plan, folder, lambda message, trial: again.append(message))
     assert digests(folder / "runs") == unbroken
-    for run, last in trained.items():  # what was saved is not trained again
-        first = next(int(report.text) for report in again if report.run_id == run)
-        assert first == int(last) + 1
+    for run, last in trained.items():  # no saved epoch is trained again
+        epochs = [each.epoch for each in again if isinstance(each, EpochDone) and each.run_id == run]
+        assert epochs[0] == last + 1
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_run_to_another(
     tmp_path: Path, unbroken: dict[str, str]
 ) -> None:
     plan, folder = tiny_plan(tmp_path, text=SPEC), tmp_path / "results"
-    reports: list[Report] = []
+    messages: list[Message] = []
     pool = LocalPool(Machine(("cpu", "cpu")))
 
-    def tell_its_worker(report: Report, trial: Trial) -> None:
-        reports.append(report)
-        if len(reports) == 5:
+    def stop_its_worker(message: Message, trial: Trial) -> None:
+        messages.append(message)
+        if len(messages) == 5:
             for worker in pool.workers:
                 if worker.trial == trial and worker.process.pid:
                     os.kill(worker.process.pid, signal.SIGTERM)
 
-    assert sweep(plan, folder, tell_its_worker, pool)
-    kinds = [report.kind for report in reports]
-    assert kinds.count("preempted") == 1 and kinds.count("done") == 3
-    assert set(kinds) == {"epoch", "preempted", "done"}
-    (told,) = (report for report in reports if report.kind == "preempted")
-    assert re.fullmatch(r"stopped after step \d+ of 160, and saved; it goes on .*", told.text)
+    assert sweep(plan, folder, stop_its_worker, pool)
+    kinds = [type(message) for message in messages]
+    assert kinds.count(Preempted) == 1 and kinds.count(Done) == 3
+    assert set(kinds) == {EpochDone, Preempted, Done}
+    (preempted,) = (message for message in messages if isinstance(message, Preempted))
+    assert re.fullmatch(r"stopped after step \d+ of 160, and saved; it resumes .*", preempted.text)
     assert digests(folder / "runs") == unbroken
 
 
 class UnrestPool(PretendPool):
-    """Every trial is told to stop, many times."""
+    """Every trial is asked to stop, many times."""
 
     stops = 4 * ATTEMPTS
 
-    def listen(self, timeout: float) -> list[Report]:
-        reports = super().listen(timeout)
+    def listen(self, timeout: float) -> list[Message]:
+        messages = super().listen(timeout)
         if self.stops <= 0:
-            return reports
-        self.stops -= len(reports)
-        return [Report("preempted", report.run_id) for report in reports]
+            return messages
+        self.stops -= len(messages)
+        return [Preempted(message.run_id, "stopped") for message in messages]
 
 
 def test_being_told_to_stop_is_not_one_of_the_attempts_that_a_run_has(tmp_path: Path) -> None:
     plan, folder = tiny_plan(tmp_path, text=SPEC), tmp_path / "results"
     prepare_folder(plan, folder, {})
-    kinds: list[str] = []
+    kinds: list[type] = []
     pool = UnrestPool(2)
-    assert Sweep(plan, folder, pool, on_report=lambda report, trial: kinds.append(report.kind)).run()
-    assert kinds == ["preempted"] * 4 * ATTEMPTS + ["done"] * 3
+    assert Sweep(plan, folder, pool, on_message=lambda message, trial: kinds.append(type(message))).run()
+    assert kinds == [Preempted] * 4 * ATTEMPTS + [Done] * 3
 
 
 class EndingPool(PretendPool):
-    """Loses every trial. Told to stop in the last attempt of both: then one ends, and one is lost."""
+    """Loses every trial. Asked to stop in the last attempt of both: then one ends, and one is lost."""
 
-    def __init__(self, told: threading.Event) -> None:
+    def __init__(self, stop: threading.Event) -> None:
         super().__init__(2)
-        self.told, self.attempts, self.waits = told, 0, []
+        self.event, self.attempts, self.waits = stop, 0, []
 
     def submit(self, folder: Path, trial: Trial) -> None:
         super().submit(folder, trial)
         self.attempts += 1
         if self.attempts == 2 * ATTEMPTS:
-            self.told.set()
+            self.event.set()
 
-    def listen(self, timeout: float) -> list[Report]:
+    def listen(self, timeout: float) -> list[Message]:
         self.waits.append(timeout)
-        if self.told.is_set():
+        if self.event.is_set():
             return []
-        return [lost(report.run_id) for report in super().listen(timeout)]
+        return [lost(message.run_id) for message in super().listen(timeout)]
 
-    def stop(self, seconds: float) -> list[Report]:
+    def stop(self, seconds: float) -> list[Message]:
         assert 10 <= seconds <= 25  # of the 30 that Kubernetes and Slurm give by default
         one, other = super().listen(seconds)
         return [lost(one.run_id), other]
 
 
-def lost(run_id: str) -> Report:
-    return Report("lost", run_id, "gone", fault="worker died")
+def lost(run_id: str) -> Message:
+    return Lost(run_id, Failure(kind="worker died", error="gone"))
 
 
 def test_what_ends_in_the_moment_of_the_stop_is_kept_and_what_is_lost_then_does_not_count(
-    tmp_path: Path, told: threading.Event
+    tmp_path: Path, stop: threading.Event
 ) -> None:
-    plan, folder, pool = tiny_plan(tmp_path, text=SPEC), tmp_path / "results", EndingPool(told)
-    kinds: list[str] = []
+    plan, folder, pool = tiny_plan(tmp_path, text=SPEC), tmp_path / "results", EndingPool(stop)
+    kinds: list[type] = []
     prepare_folder(plan, folder, {})
-    with pytest.raises(Preempted):
-        Sweep(plan, folder, pool, on_report=lambda report, trial: kinds.append(report.kind)).run()
-    assert kinds == ["lost"] * 4 + ["done"]
+    with pytest.raises(StopRequested):
+        Sweep(plan, folder, pool, on_message=lambda message, trial: kinds.append(type(message))).run()
+    assert kinds == [Lost] * 4 + [Done]
     assert not list(folder.rglob("failure.json"))
     assert max(pool.waits) <= POLL  # it never waits for ever: it would not see a signal that comes then
 
 
 def test_a_sweep_that_is_told_before_it_begins_gives_out_nothing(
-    tmp_path: Path, told: threading.Event
+    tmp_path: Path, stop: threading.Event
 ) -> None:
     plan, pool = tiny_plan(tmp_path, text=SPEC), PretendPool(2)
     prepare_folder(plan, tmp_path / "results", {})
-    told.set()
-    with pytest.raises(Preempted):
+    stop.set()
+    with pytest.raises(StopRequested):
         Sweep(plan, tmp_path / "results", pool).run()
     assert pool.started == []
 
@@ -246,7 +246,7 @@ def test_sigterm_to_all_processes_of_the_command(tmp_path: Path, unbroken: dict[
     assert process.returncode == 75, said
     assert "preempted" in said and "lost" not in said and "Traceback" not in said
     assert list(folder.glob("runs/*/checkpoint*.pt"))
-    assert sweep(tiny_plan(tmp_path, text=SPEC), folder, lambda report, trial: None)
+    assert sweep(tiny_plan(tmp_path, text=SPEC), folder, lambda message, trial: None)
     assert digests(folder / "runs") == unbroken
 
 

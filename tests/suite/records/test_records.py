@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from suite.records.codec import decode, encode
 from suite.records.files import (
     DamagedRecord,
+    WriteError,
     canonical,
     digest,
     owned,
@@ -31,17 +34,86 @@ from suite.records.files import (
     write_json,
 )
 from suite.records.run import RunFolder
+from suite.records.schedules import Cosine
+from suite.records.schema import (
+    MEASURED,
+    BytesPerWeight,
+    Environment,
+    EpochLine,
+    Failure,
+    FlipCounts,
+    GitState,
+    HyperCard,
+    Layer,
+    Ledger,
+    MethodFile,
+    Result,
+    Scores,
+)
+from suite.records.trial import Choice, TrainSettings, Trial
 from tests.support.paths import ROOT
 
-RESULT: dict[str, Any] = {
-    "status": "done",
-    "epochs": 2,
-    "scores": {"val_loss": 0.4375, "val_top1": 0.9321},
-    "layers": [{"name": "layers.0", "weights": 16384}],
-    "digest": "5f0c",
-}
-LINES: list[dict[str, Any]] = [
-    {"epoch": n, "step": 18 * n, "train_loss": 1.9 / n, "flips": {"flips": [812, 40]}} for n in (1, 2, 3)
+TRIAL = Trial(
+    stage="tune",
+    data=Choice("digits", {"validation": 0.2}),
+    model=Choice("mlp", {"hidden": [16]}),
+    method=Choice("bop", {"gamma": Cosine(1e-3, 0.0), "threshold": 1e-8}),
+    real_lr=0.01,
+    train=TrainSettings(
+        epochs=3,
+        batch_size=50,
+        batch_parts=1,
+        augment="none",
+        reestimate_batch_norm=False,
+        precision="float32",
+    ),
+    seed=0,
+)
+ENVIRONMENT = Environment(
+    git=GitState(commit=None, dirty=None),
+    versions={"python": "3.11.7"},
+    method_file=MethodFile(name="bop.py", sha256="0" * 64),
+    device="cpu",
+    device_name="a processor",
+    threads=1,
+    host="here",
+    platform="Linux",
+)
+RESULT = Result(
+    status="done",
+    epochs=2,
+    steps=4,
+    scores=Scores(val_loss=0.4375, val_top1=0.9321, val_top5=1.0),
+    layers=[Layer(name="layers.0", weights=16384)],
+    binary_weights=16384,
+    real_parameters=32,
+    bytes_per_binary_weight=BytesPerWeight(stored=4.0, optimizer=4.0),
+    digest="5f0c",
+)
+FLIPS = np.arange(12, dtype=np.int32).reshape(4, 3)
+COUNTS = FlipCounts(
+    flips=[812, 40],
+    undone_1=[3, 0],
+    undone_2=[5, 0],
+    undone_5=[9, 1],
+    undone_10=[11, 1],
+    never=[15000, 2400],
+    distance=[790, 39],
+)
+LINES = [
+    EpochLine(
+        epoch=n,
+        step=18 * n,
+        train_loss=1.9 / n,
+        train_top1=0.4,
+        val_loss=1.5,
+        val_top1=0.6,
+        val_top5=0.9,
+        flips=COUNTS,
+        train_seconds=0.2,
+        seconds=0.25,
+    )
+    for n in (1, 2, 3)
 ]
 
 # ---- writing
@@ -62,7 +134,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     with pytest.raises(type(error)) as raised:
         write_json(path, {"new": list(range(1000))})
     if isinstance(error, OSError):
-        told = f"cannot write {path}: No space left on device; free some space, then the same command goes on"
+        told = f"cannot write {path}: No space left on device; free some space, then the same command resumes"
         assert str(raised.value).startswith(told)
         assert isinstance(raised.value, OSError) and raised.value.errno == errno.ENOSPC
     assert read_json(path) == {"old": 1} and os.listdir(tmp_path) == ["result.json"]
@@ -165,15 +237,12 @@ def test_the_seal_is_a_hash_of_the_rest(tmp_path: Path):
 
 def finished_run(folder: Path) -> RunFolder:
     run = RunFolder(folder / "run")
-    run.begin({"method": "bop"}, {"host": "here"})
-    for line in LINES:
-        run.append_epoch(line)
-    write_array(run.path / "flips.npz", np.arange(12, dtype=np.int32).reshape(4, 3))
-    run.finish(RESULT)
+    run.begin(TRIAL, ENVIRONMENT)
+    run.finish(RESULT, LINES, FLIPS)
     return run
 
 
-def result_of(run: RunFolder) -> dict[str, Any]:
+def result_of(run: RunFolder) -> Result:
     result = run.result()
     assert result is not None
     return result
@@ -264,27 +333,131 @@ def test_what_is_absent_is_not_damaged(tmp_path: Path):
 
 def test_the_life_of_a_run(tmp_path: Path):
     run = RunFolder(tmp_path / "runs" / "id")
-    run.fail("error", "out of luck", "in step 3", "Traceback …")
-    assert run.failure() == {
-        "status": "failed",
-        "kind": "error",
-        "error": "out of luck",
-        "where": "in step 3",
-        "traceback": "Traceback …",
-    }
-    run.begin({"method": "bop"}, {"host": "here"})
-    assert run.failure() is None and read_json(run.path / "trial.json") == {"method": "bop"}
+    failure = Failure(kind="error", error="out of luck", where="in step 3", traceback="Traceback …")
+    run.fail(failure)
+    assert run.failure() == failure and failure.reason == "error in step 3: out of luck"
+    run.begin(TRIAL, ENVIRONMENT)
+    assert run.failure() is None and run.trial() == TRIAL and run.environment() == ENVIRONMENT
     for line in LINES:
         run.append_epoch(line)
-    run.keep_epochs(LINES[:1])
+    assert run.epochs_so_far() == LINES
+    run.begin(TRIAL, ENVIRONMENT, LINES[:1])  # resumed from a checkpoint after the first epoch
+    assert run.epochs_so_far() == LINES[:1]
     for name in ("checkpoint.pt", "checkpoint.previous.pt", ".checkpoint.pt.123.tmp"):
         (run.path / name).write_bytes(b"state")
-    run.finish(RESULT)
+    written = run.finish(RESULT, LINES[:2], FLIPS, np.packbits([True, False]))
     result = result_of(run)
-    assert run.epochs(result) == LINES[:1]
-    assert set(result.pop("files")) == {"environment.json", "epochs.jsonl", "trial.json"}
-    assert result == RESULT
-    assert sorted(os.listdir(run.path)) == ["environment.json", "epochs.jsonl", "result.json", "trial.json"]
+    assert result == written == replace(RESULT, files=result.files)
+    assert run.epochs(result) == LINES[:2] and np.array_equal(run.flips(result), FLIPS)
+    files = ["environment.json", "epochs.jsonl", "flips.npz", "test_correct.npy", "trial.json"]
+    assert sorted(result.files) == files
+    assert sorted(os.listdir(run.path)) == sorted([*files, "result.json"])
+
+
+# ---- from JSON to types and back
+
+
+def test_a_trial_is_written_as_before(tmp_path: Path):
+    """The exact text that trials had before they became types: all run ids depend on it."""
+    text = (
+        '{"protocol": 3, "stage": "tune", "data": {"name": "digits", "validation": 0.2}, '
+        '"model": {"name": "mlp", "hidden": [16]}, "method": "bop", '
+        '"hypers": {"gamma": {"cosine": [0.001, 0.0]}, "threshold": 1e-08}, "real": {"lr": 0.01}, '
+        '"train": {"epochs": 3, "batch_size": 50, "batch_parts": 1, "augment": "none", '
+        '"reestimate_batch_norm": false, "precision": "float32"}, "seed": 0}'
+    )
+    assert json.dumps(TRIAL.as_json()) == text
+    assert TRIAL.run_id == digest(json.loads(text))[:16]
+    assert decode(Trial, json.loads(text), tmp_path) == TRIAL
+    plugged = replace(TRIAL, plugin="abc")
+    assert decode(Trial, plugged.as_json(), tmp_path) == plugged and plugged.run_id != TRIAL.run_id
+
+
+@pytest.mark.parametrize("value", [ENVIRONMENT, RESULT, LINES[0], replace(RESULT, diverged_at_step=7)])
+def test_a_record_comes_back_as_it_was(tmp_path: Path, value: Any):
+    written = json.loads(json.dumps(encode(value)))
+    assert decode(type(value), written, tmp_path) == value
+
+
+def test_a_key_is_absent_while_it_says_nothing():
+    written = encode(RESULT)
+    assert not {"diverged_at_step", "damaged_images"} & written.keys()
+    assert "test_loss" not in written["scores"] and written["step_milliseconds"] is None
+    scores = replace(RESULT.scores, test_loss=0.0, test_top1=0.0, test_top5=0.0)
+    assert encode(scores)["test_loss"] == 0.0
+    assert encode(replace(RESULT, damaged_images=["a.jpg"]))["damaged_images"] == ["a.jpg"]
+
+
+def test_only_measurements_are_left_out_of_what_repeats():
+    assert encode(RESULT).keys() - RESULT.deterministic().keys() == set(MEASURED)
+    assert encode(LINES[0]).keys() - LINES[0].without_times().keys() == {"train_seconds", "seconds"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("epochs", "2", "epochs: input should be a valid integer"),
+        ("epochs", True, "epochs: input should be a valid integer"),
+        ("status", "finished", "status: input should be 'done' or 'diverged'"),
+        ("scores", {"val_top1": 0.5}, "scores.val_loss: field required"),
+        ("surprise", 1, "surprise: unexpected keyword argument"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_type_is_damage(tmp_path: Path, key: str, value: Any, problem: str):
+    path = tmp_path / "result.json"
+    with pytest.raises(DamagedRecord) as error:
+        decode(Result, {**encode(RESULT), key: value}, path)
+    assert error.value.path == path and error.value.problem == problem
+
+
+@pytest.mark.parametrize("key", ["tuning", "winner", "final"])
+def test_a_ledger_without_its_runs_is_damaged_not_empty(tmp_path: Path, key: str):
+    written = encode(Ledger.empty("a.b.c"))
+    assert decode(Ledger, written, tmp_path) == Ledger.empty("a.b.c")
+    del written[key]
+    with pytest.raises(DamagedRecord, match=f"{key}: field required"):
+        decode(Ledger, written, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "problem"),
+    [
+        ("train", {"epochs": 1}, "train.batch_size: field required"),
+        ("real", {"lr": "fast"}, "real.lr: a number or a schedule belongs here"),
+        ("hypers", {"gamma": {"sine": [1, 0]}}, "hypers.gamma: there is no schedule 'sine'"),
+        ("data", "digits", "data: a name with its options belongs here"),
+    ],
+)
+def test_a_trial_that_is_none_is_damage(tmp_path: Path, part: str, value: Any, problem: str):
+    with pytest.raises(DamagedRecord) as error:
+        decode(Trial, {**TRIAL.as_json(), part: value}, tmp_path / "trial.json")
+    assert error.value.problem.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ({"log": [1e-6, 0.1]}, "log 1e-06 … 0.1"),
+        ({"uniform": [0.0, 0.99]}, "uniform 0 … 0.99"),
+        ({"choice": ["clipped", None, 1.0]}, "choice clipped | none | 1.0"),
+    ],
+)
+def test_ranges_are_numbers(tmp_path: Path, written: dict[str, Any], text: str):
+    card = decode(HyperCard, {"default": 1e-4, "range": written}, tmp_path)
+    assert str(card.range) == text and encode(card) == {"default": 1e-4, "range": written}
+
+
+@pytest.mark.parametrize("written", ["log 1e-06 … 0.1", {"log": [1]}, {"exp": [1, 2]}, {"log": ["a", "b"]}])
+def test_a_range_that_is_none_is_damage(tmp_path: Path, written: Any):
+    with pytest.raises(DamagedRecord, match="range"):
+        decode(HyperCard, {"default": 1e-4, "range": written}, tmp_path)
+
+
+def test_a_failure_to_write_names_the_file_also_across_processes(tmp_path: Path):
+    error = WriteError(tmp_path / "x.json", OSError(errno.ENOSPC, "No space left on device"))
+    again = pickle.loads(pickle.dumps(error))
+    assert isinstance(again, WriteError) and str(again) == str(error) and "free some space" in str(error)
+    assert (again.path, again.errno) == (tmp_path / "x.json", errno.ENOSPC)
 
 
 # ---- owners
@@ -302,8 +475,7 @@ with owned(Path(sys.argv[1])) as mine:
 def test_a_run_has_one_owner_and_a_dead_one_leaves_nothing(tmp_path: Path):
     folder = tmp_path / "runs" / "id"
     command = [sys.executable, "-c", OWNER, str(folder)]
-    here = ROOT
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=here) as owner:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as owner:
         try:
             assert owner.stdout is not None and owner.stdout.readline() == "True\n"
             with owned(folder) as mine:

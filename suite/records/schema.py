@@ -1,0 +1,343 @@
+"""The types of all other records, one for each file. docs/records.md shows the files.
+
+A file whose content does not fit its type is damaged. Nothing here imports torch.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_plain_validator_function
+
+from suite.records.codec import absent, encode, record
+from suite.records.trial import Setting, Settings, Trial
+
+FORMAT = 3  # of an experiment's folder: raise it when one of its files is read in another way
+
+# ---- environment.json
+
+
+@record
+class GitState:
+    """The commit of the code, None where it is not in a repository, and whether it had changes."""
+
+    commit: StrictStr | None
+    dirty: StrictBool | None
+
+
+@record
+class MethodFile:
+    """The file that defines a method, by name and content."""
+
+    name: StrictStr
+    sha256: StrictStr
+
+
+@record
+class Environment:
+    """Where a run was made. `earlier`: the other environments in which it began, if it was interrupted."""
+
+    git: GitState
+    versions: dict[str, StrictStr]
+    method_file: MethodFile
+    device: StrictStr
+    device_name: StrictStr
+    threads: StrictInt
+    host: StrictStr
+    platform: StrictStr
+    processes: StrictInt = 1
+    earlier: list["Environment"] = absent(list)
+
+
+# ---- epochs.jsonl
+
+WITHIN = (1, 2, 5, 10)  # a flip is undone within k steps if the same weight flips back at most k steps later
+
+
+@record
+class FlipCounts:
+    """The flips of one epoch, one entry for each binary layer.
+
+    undone_k: flips that reverse one of the same weight at most k steps before. never: weights that have not
+    flipped since the start. distance: weights whose sign is not that of the start.
+    """
+
+    flips: list[StrictInt]
+    undone_1: list[StrictInt]
+    undone_2: list[StrictInt]
+    undone_5: list[StrictInt]
+    undone_10: list[StrictInt]
+    never: list[StrictInt]
+    distance: list[StrictInt]
+
+    def undone(self, within: int) -> list[int]:
+        """Flips that undo one at most so many steps before, one of WITHIN."""
+        return getattr(self, f"undone_{within}")
+
+
+@record
+class EpochLine:
+    """One epoch. Losses in nats, accuracies as fractions, times in seconds."""
+
+    epoch: StrictInt
+    step: StrictInt
+    train_loss: StrictFloat
+    train_top1: StrictFloat
+    val_loss: StrictFloat
+    val_top1: StrictFloat
+    val_top5: StrictFloat
+    flips: FlipCounts
+    train_seconds: StrictFloat
+    seconds: StrictFloat
+
+    def without_times(self) -> dict[str, Any]:
+        """The part that repeats with the same trial."""
+        return {key: value for key, value in encode(self).items() if "seconds" not in key}
+
+
+# ---- result.json, failure.json
+
+
+@record
+class Scores:
+    """Mean loss in nats, top-1 and top-5 as fractions; of test in final runs only."""
+
+    val_loss: StrictFloat
+    val_top1: StrictFloat
+    val_top5: StrictFloat
+    test_loss: StrictFloat | None = absent()
+    test_top1: StrictFloat | None = absent()
+    test_top5: StrictFloat | None = absent()
+
+
+@record
+class Layer:
+    """A binary layer and its number of weights."""
+
+    name: StrictStr
+    weights: StrictInt
+
+
+@record
+class BytesPerWeight:
+    """Bytes per binary weight: of the stored tensors, and of the optimizer's state."""
+
+    stored: StrictFloat
+    optimizer: StrictFloat
+
+
+@record
+class Result:
+    """A finished run. `digest` covers all but the measurements; `files` are the sha256 of the run's files."""
+
+    status: Literal["done", "diverged"]
+    epochs: StrictInt
+    steps: StrictInt
+    scores: Scores
+    layers: list[Layer]
+    binary_weights: StrictInt
+    real_parameters: StrictInt
+    bytes_per_binary_weight: BytesPerWeight
+    diverged_at_step: StrictInt | None = absent()
+    damaged_images: list[StrictStr] = absent(list)
+    digest: StrictStr = ""
+    seconds: StrictFloat = 0.0
+    step_milliseconds: StrictFloat | None = None
+    peak_memory_bytes: StrictInt | None = None
+    files: dict[str, StrictStr] = field(default_factory=dict)
+
+    def deterministic(self) -> dict[str, Any]:
+        """The part that repeats with the same trial, bit for bit."""
+        return {key: value for key, value in encode(self).items() if key not in MEASURED}
+
+
+MEASURED = ("digest", "seconds", "step_milliseconds", "peak_memory_bytes", "files")
+
+FailureKind = Literal["error", "out of memory", "worker died"]
+
+
+@record
+class Failure:
+    """Why a run has no result: the kind of failure, its message, and how far the run had come."""
+
+    status: Literal["failed"] = "failed"
+    kind: FailureKind
+    error: StrictStr
+    where: StrictStr = ""
+    traceback: StrictStr = ""
+
+    @property
+    def reason(self) -> str:
+        """Kind, place and error in one line."""
+        return f"{self.kind}{f' {self.where}' if self.where else ''}: {self.error}"
+
+
+# ---- cells/<cell>.json
+
+
+@record
+class TuningEntry:
+    """One tuning trial: its run, and its hyperparameters as drawn or set, before any decay."""
+
+    number: StrictInt
+    run: StrictStr
+    published_default: StrictBool
+    hypers: Settings
+
+
+@record
+class Winner:
+    """The tuning trial with the best validation score, and that score."""
+
+    number: StrictInt
+    value: StrictFloat
+    hypers: Settings
+
+
+@record
+class FinalEntry:
+    """One final run."""
+
+    seed: StrictInt
+    run: StrictStr
+
+
+@record
+class Ledger:
+    """The runs that a cell consists of. `study` names the definition of the cell that the draws belong to."""
+
+    cell: StrictStr
+    study: StrictStr = ""  # format 2 had none: its draws are made again
+    tuning: list[TuningEntry]
+    winner: Winner | None
+    final: list[FinalEntry]
+
+    @classmethod
+    def empty(cls, cell: str) -> Self:
+        """The ledger of a cell of which no run is named."""
+        return cls(cell=cell, tuning=[], winner=None, final=[])
+
+
+# ---- plan.json, data/<data set>.json
+
+
+@record
+class Tuning:
+    """The budget of every cell. Trial 0 is the published default; with 0 trials it is used untuned."""
+
+    trials: Annotated[StrictInt, Field(ge=0, le=100_000)] = 8
+    sampler: Literal["random", "tpe"] = "random"
+    seed: Annotated[StrictInt, Field(ge=0)] = 0
+    at_once: Annotated[StrictInt, Field(ge=1)] = 4  # tpe only: trials drawn before their results are used
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a tuner searches: `log` and `uniform` between two numbers, `choice` among the values."""
+
+    kind: Literal["log", "uniform", "choice"]
+    values: tuple[float | str | bool | None, ...]
+
+    def __str__(self) -> str:
+        """The range in words, as every table prints it."""
+        if self.kind == "choice":
+            return "choice " + " | ".join("none" if value is None else str(value) for value in self.values)
+        low, high = self.values
+        return f"{self.kind} {low:g} … {high:g}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {self.kind: list(self.values)}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        return no_info_plain_validator_function(_parse_range)
+
+
+def _parse_range(value: Any) -> Range:
+    try:
+        ((kind, values),) = value.items()
+    except (AttributeError, ValueError):
+        raise ValueError("a range is one of log, uniform and choice with its values") from None
+    if kind not in ("log", "uniform", "choice") or not isinstance(values, list):
+        raise ValueError(f"there is no range {kind!r} with such values")
+    if kind != "choice" and not (len(values) == 2 and all(type(v) in (int, float) for v in values)):
+        raise ValueError("takes two numbers")
+    return Range(kind, tuple(values))
+
+
+@record
+class HyperCard:
+    """A hyperparameter as the report shows it; without a range the experiment does not search it."""
+
+    default: Setting
+    range: Range | None
+
+
+@record
+class MethodCard:
+    """A method as the report shows it. A control is a floor or a ceiling that competes with nobody."""
+
+    method: StrictStr
+    paper: StrictStr
+    summary: StrictStr
+    latent_free: StrictBool
+    control: StrictBool
+    hypers: dict[str, HyperCard]
+
+
+@record
+class DataSizes:
+    """A data set before a pixel is read: classes, (channels, height, width), images, bytes of all pixels."""
+
+    classes: StrictInt
+    shape: list[StrictInt]
+    train: StrictInt
+    val: StrictInt
+    test: StrictInt
+    bytes: StrictInt
+
+
+@record
+class PlannedCell:
+    """A cell: the labels of its parts, and its first final trial at the published setting."""
+
+    cell: StrictStr
+    data: StrictStr
+    model: StrictStr
+    method: StrictStr
+    epochs: StrictInt
+    trial: Trial
+
+
+@record
+class PlanRecord:
+    """The plan, written before anything runs: the denominators of the report."""
+
+    format: StrictInt
+    protocol: StrictInt
+    experiment: StrictStr
+    summary: StrictStr
+    yaml: StrictStr
+    tuning: Tuning
+    seeds: list[StrictInt]
+    methods: dict[str, MethodCard]
+    data: dict[str, DataSizes]
+    cells: list[PlannedCell]
+
+
+@record
+class DataRecord:
+    """The images that the runs were measured on. `sha256` covers train and validation."""
+
+    name: StrictStr
+    options: dict[str, Any]
+    classes: StrictInt
+    train: StrictInt
+    val: StrictInt
+    test: StrictInt
+    shape: list[StrictInt]
+    sha256: StrictStr
+    stored: dict[str, Any] = absent(dict)  # of images that stay on disk: their form and a digest
+    validation_index: list[StrictInt]
+    validation_index_sha256: StrictStr
