@@ -1,22 +1,28 @@
 """The data sets: DATASETS is the catalogue, `load_splits` gives the images, `describe` the sizes alone."""
 
-from typing import Any
-
-from suite.data.options import resolve_options as _resolve
+from suite.data.errors import DataError, DecoderDied, TestSetGuard
+from suite.data.image_set import Batch, Batches, ImageSet
+from suite.data.memory import Images
+from suite.data.options import resolve_options
 from suite.data.sets.digits import DIGITS
 from suite.data.sets.image_folder import IMAGE_FOLDER
 from suite.data.sets.imagenet import IMAGENET
 from suite.data.sets.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
-from suite.data.source import DataError, Dataset, Images, Options
-from suite.data.splits import Splits, TestSetGuard, make_splits, part_sizes, read_test
-from suite.data.stored import AnyImages, StoredImages
+from suite.data.source import Dataset
+from suite.data.splits import Splits, make_splits, part_sizes
+from suite.data.stored.images import StoredImages
 from suite.machine.errors import one_of
+from suite.records.schema import DataSizes
+from suite.records.trial import Choice
 
 __all__ = [
     "DATASETS",
-    "AnyImages",
+    "Batch",
+    "Batches",
     "DataError",
     "Dataset",
+    "DecoderDied",
+    "ImageSet",
     "Images",
     "Splits",
     "StoredImages",
@@ -24,7 +30,7 @@ __all__ = [
     "describe",
     "load_splits",
     "load_test",
-    "resolve_options",
+    "resolve",
 ]
 
 DATASETS: dict[str, Dataset] = {
@@ -39,34 +45,31 @@ def _find(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def resolve_options(name: str, options: Options) -> dict[str, Any]:
-    """The options of a data set with every default filled in; DataError for a name or option that is not."""
-    return _resolve(_find(name), options)
+def resolve(choice: Choice) -> Choice:
+    """The same data set with every default filled in; DataError for an unknown name and for a bad option."""
+    return Choice(choice.name, resolve_options(_find(choice.name), choice.options))
 
 
-def load_splits(name: str, options: Options, *, with_test: bool) -> Splits:
+def load_splits(choice: Choice, *, with_test: bool) -> Splits:
     """Train, validation and, only if asked for, test images of a data set, on the CPU.
 
-    DataError says what is absent, damaged or wrongly asked for.
+    DataError names absent or damaged files, and options that do not fit.
     """
-    return make_splits(_find(name), resolve_options(name, options), with_test=with_test)
+    return make_splits(_find(choice.name), resolve(choice).options, with_test=with_test)
 
 
-def load_test(name: str, options: Options) -> AnyImages:
+def load_test(choice: Choice) -> ImageSet:
     """The test images of a data set alone, on the CPU; DataError as in `load_splits`."""
-    return read_test(_find(name), resolve_options(name, options))
+    return _find(choice.name).source(resolve(choice).options).read_test()
 
 
-def describe(name: str, options: Options) -> dict[str, Any]:
-    """The sizes of a data set for planning, without reading a pixel: classes, shape, train, val, test, bytes.
-
-    `bytes` is what the uint8 pixels take in memory. Only a folder of images is looked at, and only listed.
-    """
-    dataset, resolved = _find(name), resolve_options(name, options)
+def describe(choice: Choice) -> DataSizes:
+    """The sizes of a data set, without reading a pixel; a folder of images is only listed."""
+    dataset, options = _find(choice.name), resolve(choice).options
     classes, shape, total, test = dataset.classes, dataset.shape, dataset.train, dataset.test
     if classes is None or shape is None or total is None or test is None:
-        source = dataset.open(resolved)
+        source = dataset.source(options)
         classes, shape, total, test = source.classes, source.shape, len(source.labels), source.test_size
-    train, val = part_sizes(dataset, total, resolved)
-    size = (train + val + test) * shape[0] * shape[1] * shape[2]
-    return {"classes": classes, "shape": list(shape), "train": train, "val": val, "test": test, "bytes": size}
+    train, val = part_sizes(dataset, total, options)
+    size = (train + val + test) * shape[0] * shape[1] * shape[2]  # uint8 pixels
+    return DataSizes(classes=classes, shape=list(shape), train=train, val=val, test=test, bytes=size)

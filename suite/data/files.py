@@ -1,4 +1,4 @@
-"""Find the files of a data set, check them, and download them when that is allowed."""
+"""The files of a data set: find them, check them, and download them if that is allowed."""
 
 import hashlib
 import os
@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
 
-DOWNLOAD_TIMEOUT = 30  # seconds without an answer; torchvision itself would wait for ever
+DOWNLOAD_TIMEOUT = 30  # seconds without an answer; torchvision itself would wait without end
 
 
 def data_root() -> Path:
@@ -26,18 +26,18 @@ def download_allowed() -> bool:
 
 
 def require_files(name: str, files: Mapping[str, str], download: Callable[[Path], object]) -> Path:
-    """The data folder, once all `files` (path below it -> MD5) are there and whole.
+    """The data folder, once all `files` (path below it -> MD5) exist and are undamaged.
 
     All files are checked, those of the test set too, so that a sweep does not fail after the tuning is done.
-    `download` fetches them into the folder it is given. DataError when files are absent or damaged.
+    `download` fetches them into the folder it is given. DataError if files are absent or damaged.
     """
     root = data_root()
     if absent := [root / file for file in files if not (root / file).is_file()]:
         if not download_allowed():
-            raise _absent(name, absent, "FLIPBENCH_DOWNLOAD=0 forbids to download them")
+            raise _absent(name, absent, "FLIPBENCH_DOWNLOAD=0 forbids downloading them")
         try:
             _download(name, root, files, download)
-        except Exception as error:  # network, archive and disk fail in many ways; all end in the same advice
+        except Exception as error:  # network, archive and disk fail in many ways; the advice is the same
             raise _absent(name, absent, f"downloading them failed ({error})") from error
     for file, md5 in files.items():
         _check(name, root / file, md5)
@@ -45,7 +45,7 @@ def require_files(name: str, files: Mapping[str, str], download: Callable[[Path]
 
 
 def _download(name: str, root: Path, files: Mapping[str, str], download: Callable[[Path], object]) -> None:
-    """Download aside, check, then rename: a broken download leaves nothing, and two at once do no harm."""
+    """Download aside, check, then rename: a failed download leaves nothing, and two at once do no harm."""
     root.mkdir(parents=True, exist_ok=True)
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
@@ -55,7 +55,7 @@ def _download(name: str, root: Path, files: Mapping[str, str], download: Callabl
             if damaged := [file for file, md5 in files.items() if _md5(Path(folder) / file) != md5]:
                 raise RuntimeError(f"{damaged} arrived damaged")
             for file in files:
-                if not (root / file).exists():  # what the user has put there is never overwritten
+                if not (root / file).exists():  # a file of the user's is never overwritten
                     (root / file).parent.mkdir(parents=True, exist_ok=True)
                     os.replace(Path(folder) / file, root / file)
     finally:
@@ -84,5 +84,5 @@ def _absent(name: str, absent: list[Path], tried: str) -> DataError:
     return DataError(
         f"data set {name!r}: {len(absent)} of its files are absent, and {tried}.\n"
         f"Put them exactly here, unpacked (this is torchvision's layout):\n{listing}\n"
-        f"or, if you have them elsewhere: export FLIPBENCH_DATA=<the folder that stands for {data_root()}>"
+        f"or, if you have them elsewhere: export FLIPBENCH_DATA=<the folder to use instead of {data_root()}>"
     )

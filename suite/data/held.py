@@ -1,58 +1,106 @@
-"""The images that this process holds: each part of a data set once, whoever asks for it.
+"""The images that this process holds: each part of a data set once, for tuning and final runs alike.
 
-A sweep's coordinator puts what it has read into shared memory and lends it to its workers, so that a machine
-holds it once. What was not lent is read here.
+A sweep's coordinator puts the images that it has read on a shelf in shared memory and lends them to its
+workers, so that a machine holds them once. A worker reads the images that it has not borrowed.
 """
 
 import functools
-import json
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 
-from suite.data import AnyImages, Splits, load_splits, load_test
+from suite.data import ImageSet, Splits, load_splits, load_test
+from suite.machine.errors import UserError
+from suite.records.files import canonical
+from suite.records.trial import Choice, Stage
 
 
 class Loan(NamedTuple):
-    """Images in shared memory on their way to a worker; `data` is the trial's data as canonical JSON."""
+    """Images in shared memory on their way to a worker; None for a part that the worker is to read."""
 
-    data: str
+    choice: Choice
     splits: Splits | None = None  # without the test part
-    test: AnyImages | None = None
+    test: ImageSet | None = None
 
 
-_borrowed: dict[str, Splits] = {}
-_borrowed_test: dict[str, AnyImages] = {}
+class Shelf:
+    """The images of an experiment in shared memory. The system frees it with the last process that uses it.
+
+    The test part is read when the first final run needs it, and lent with final runs only.
+    """
+
+    def __init__(self) -> None:
+        self._splits: dict[str, Splits] = {}
+        self._tests: dict[str, ImageSet | None] = {}
+
+    def put(self, choice: Choice, splits: Splits) -> str:
+        """Share the images of a data set. Returns the reason if the system cannot share them, else ""."""
+        try:
+            splits.train.share()
+            splits.val.share()
+        except RuntimeError as error:
+            return str(error).splitlines()[0]
+        self._splits[_key(choice)] = splits
+        return ""
+
+    def loan(self, choice: Choice, stage: Stage) -> Loan:
+        """The images that a trial needs. To send them again costs a worker no memory."""
+        key = _key(choice)
+        if key not in self._splits:
+            return Loan(choice)
+        if stage == "final" and key not in self._tests:
+            self._tests[key] = _shared_test(choice)
+        return Loan(choice, self._splits[key], self._tests[key] if stage == "final" else None)
+
+
+def _shared_test(choice: Choice) -> ImageSet | None:
+    try:
+        test = load_test(choice)
+        test.share()
+    except (UserError, OSError, RuntimeError):
+        return None  # the worker reads it, and its run fails with the reason
+    return test
+
+
+_borrowed: dict[str, Loan] = {}
 
 
 def borrow(loan: Loan) -> None:
     """Use these images from now on instead of reading them."""
-    if loan.splits is not None:
-        _borrowed[loan.data] = loan.splits
-    if loan.test is not None:
-        _borrowed_test[loan.data] = loan.test
+    _borrowed[_key(loan.choice)] = loan
 
 
-def splits_on(device: torch.device, data: str, with_test: bool) -> Splits:
-    """The images of a trial's data (canonical JSON) on a device; the test part only if it is asked for.
+def splits_on(device: torch.device, choice: Choice, with_test: bool) -> Splits:
+    """The images of a data set on a device; the test part only if it is asked for.
 
     A final run and a tuning trial share train and validation.
     """
-    splits = _without_test(device, data)
-    return splits.with_test(_test(device, data)) if with_test else splits
+    wanted = _Wanted(device, _key(choice), choice)
+    splits = _without_test(wanted)
+    return splits.with_test(_test(wanted)) if with_test else splits
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A data set on a device, hashable: `key` stands for the choice."""
+
+    device: torch.device
+    key: str
+    choice: Choice = field(compare=False)
 
 
 @functools.lru_cache(maxsize=4)
-def _without_test(device: torch.device, data: str) -> Splits:
-    if data in _borrowed:
-        return _borrowed[data].to(device)
-    options = json.loads(data)
-    return load_splits(options.pop("name"), options, with_test=False).to(device)
+def _without_test(wanted: _Wanted) -> Splits:
+    splits = _borrowed.get(wanted.key, Loan(wanted.choice)).splits
+    return (splits or load_splits(wanted.choice, with_test=False)).to(wanted.device)
 
 
 @functools.lru_cache(maxsize=4)
-def _test(device: torch.device, data: str) -> AnyImages:
-    if data in _borrowed_test:
-        return _borrowed_test[data].to(device)
-    options = json.loads(data)
-    return load_test(options.pop("name"), options).to(device)
+def _test(wanted: _Wanted) -> ImageSet:
+    test = _borrowed.get(wanted.key, Loan(wanted.choice)).test
+    return (load_test(wanted.choice) if test is None else test).to(wanted.device)
+
+
+def _key(choice: Choice) -> str:
+    return canonical(choice.as_json())

@@ -2,7 +2,8 @@
 
 from typing import Any, get_args
 
-from suite.data.source import DataError, Dataset, Options
+from suite.data.errors import DataError
+from suite.data.source import Dataset, Options
 from suite.data.stored.images import Damaged
 from suite.machine.errors import one_of
 
@@ -12,19 +13,18 @@ def resolve_options(dataset: Dataset, options: Options) -> dict[str, Any]:
     resolved = {"validation": dataset.validation, "train_limit": None, **dataset.optional, **options}
     choices = ["validation", "train_limit", *dataset.required, *dataset.optional]
     if unknown := sorted(set(resolved) - set(choices)):
-        raise DataError(
-            f"data set {dataset.name!r} has no option {unknown[0]!r}{one_of(unknown[0], choices)}"
-        )
+        name = unknown[0]
+        raise DataError(f"data set {dataset.name!r} has no option {name!r}{one_of(name, choices)}", name)
     if missing := [name for name in dataset.required if name not in resolved]:
         raise DataError(f"data set {dataset.name!r} needs the option {missing}")
     for name, kind in dataset.required.items():
         if type(resolved[name]) is not kind:
             raise _bad(dataset, name, f"of type {kind.__name__}", resolved[name])
-    _check_sizes(dataset, resolved)
+    _check_values(dataset, resolved)
     return {name: resolved[name] for name in choices}
 
 
-def _check_sizes(dataset: Dataset, resolved: dict[str, Any]) -> None:
+def _check_values(dataset: Dataset, resolved: dict[str, Any]) -> None:
     validation, limit = resolved["validation"], resolved["train_limit"]
     if not isinstance(validation, float) or not 0 < validation < 1:
         raise _bad(dataset, "validation", "a fraction between 0 and 1", validation)
@@ -40,4 +40,4 @@ def _check_sizes(dataset: Dataset, resolved: dict[str, Any]) -> None:
 
 
 def _bad(dataset: Dataset, option: str, wanted: str, value: Any) -> DataError:
-    return DataError(f"data set {dataset.name!r}: option {option!r} must be {wanted}, got {value!r}")
+    return DataError(f"data set {dataset.name!r}: option {option!r} must be {wanted}, got {value!r}", option)

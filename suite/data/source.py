@@ -1,67 +1,61 @@
-"""What a data set is: facts known before anything is read, and a source that reads pixels on demand."""
+"""A data set: the facts known before anything is read, and a source that reads its images on demand."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from suite.machine.errors import UserError
+from suite.data.image_set import ImageSet
+from suite.data.memory import IN_MEMORY
+from suite.records.trial import Augmentation
 
-if TYPE_CHECKING:
-    from suite.data.stored import StoredImages
-
-Augmentation = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
-IN_MEMORY: tuple[Augmentation, ...] = ("none", "crop", "crop-flip")  # of images that are tensors
 Options = Mapping[str, Any]
 Shape = tuple[int, int, int]
 
 
-class DataError(UserError):
-    """A data set cannot be had as asked; the message says what is wrong, where, and what to do."""
-
-
-class Images(NamedTuple):
-    """Images and their labels: uint8 pixels (N, C, H, W), int64 labels (N,)."""
-
-    pixels: Tensor
-    labels: Tensor
-
-    def to(self, device: torch.device | str) -> "Images":
-        """The same images on a device."""
-        return Images(self.pixels.to(device), self.labels.to(device))
-
-    def share(self) -> None:
-        """Move them into shared memory, in place; RuntimeError if the system has too little of it."""
-        self.pixels.share_memory_()
-        self.labels.share_memory_()
-
-
 @dataclass(frozen=True)
 class Source:
-    """One data set, opened. `read` takes positions (n,) in the training part and returns their pixels.
+    """One data set, opened.
 
-    Images that stay on disk are returned as such, and `stored` vouches for all of them.
+    labels: int64 (N,), of the whole training part, before validation is carved out.
+    read: the images at positions (n,) in the training part.
+    stored: of images that stay on disk, what the data record keeps of their folder, with a `digest` of it.
     """
 
     classes: int
     shape: Shape
-    labels: Tensor  # of the whole training part, before validation is carved out
-    read: "Callable[[Tensor], Tensor | StoredImages]"
+    labels: Tensor
+    read: Callable[[Tensor], ImageSet]
     test_size: int
-    read_test: "Callable[[], Images | StoredImages]"
-    stored: Mapping[str, Any] = field(default_factory=dict)  # what is known of them, with a `digest`
+    read_test: Callable[[], ImageSet]
+    stored: Mapping[str, Any] = field(default_factory=dict)
+
+    def sha256(self, train: ImageSet, val: ImageSet) -> str:
+        """A digest of train, then val: the pixels (sample, row, column, channel) and the labels of each.
+
+        Of images that stay on disk: the digest of their folder, and their positions in it.
+        """
+        digest = hashlib.sha256()
+        for tensor in (*train.hashed_tensors(), *val.hashed_tensors()):
+            digest.update(tensor.contiguous().numpy().data)
+        if not self.stored:
+            return digest.hexdigest()
+        return hashlib.sha256(f"{self.stored['digest']} {digest.hexdigest()}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One entry of DATASETS. Sizes are None where they depend on the user's own files."""
+    """One entry of DATASETS. Sizes are None where they depend on the user's own files.
+
+    open: takes the options in `required` and `optional` as keyword arguments.
+    """
 
     name: str
     summary: str
     augment: Augmentation  # the default for training
-    open: Callable[[Options], Source]
+    open: Callable[..., Source]
     classes: int | None = None
     shape: Shape | None = None  # channels, height, width
     train: int | None = None  # validation included
@@ -70,4 +64,8 @@ class Dataset:
     files: tuple[str, ...] = ()  # below the data folder, in torchvision's layout
     augmentations: tuple[Augmentation, ...] = IN_MEMORY
     required: Mapping[str, type] = field(default_factory=dict)  # options without a default
-    optional: Mapping[str, Any] = field(default_factory=dict)  # options with theirs
+    optional: Mapping[str, Any] = field(default_factory=dict)  # options with their defaults
+
+    def source(self, options: Options) -> Source:
+        """The data set, opened; `options` are all resolved options."""
+        return self.open(**{name: options[name] for name in (*self.required, *self.optional)})

@@ -4,14 +4,15 @@ from typing import Any
 
 import torch
 
-from suite.data.source import Dataset, Images, Options, Source
+from suite.data.memory import Images
+from suite.data.source import Dataset, Source
 from suite.data.splits import stratified_index
 
 TEST_SIZE = 360  # a fifth of 1,797, rounded up: the set has no published split
 
 
-def open_digits(options: Options) -> Source:
-    """The 8x8 digits with grey values 0..16 stretched to 0..255, less a fixed stratified test part."""
+def open_digits() -> Source:
+    """The 8x8 digits with grey values 0..16 stretched to 0..255, without a fixed stratified test part."""
     from sklearn.datasets import load_digits  # here, because importing it takes a second
 
     digits: Any = load_digits()
@@ -19,14 +20,15 @@ def open_digits(options: Options) -> Source:
     labels = torch.from_numpy(digits.target).long()
     test = stratified_index(labels, TEST_SIZE, "digits", "test")
     rest = torch.ones(len(labels), dtype=torch.bool).index_fill(0, test, False)
-    train_pixels = pixels[rest]
+    everything = Images(pixels, labels)
+    train = everything.subset(rest)
     return Source(
         classes=10,
         shape=(1, 8, 8),
-        labels=labels[rest],
-        read=lambda index: train_pixels[index],
+        labels=train.labels,
+        read=train.subset,
         test_size=TEST_SIZE,
-        read_test=lambda: Images(pixels[test], labels[test]),
+        read_test=lambda: everything.subset(test),
     )
 
 

@@ -10,31 +10,38 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from suite.data.errors import DataError
 from suite.data.files import data_root
-from suite.data.source import DataError, Dataset, Images, Options, Source
+from suite.data.memory import Images
+from suite.data.source import Dataset, Source
 
 
-def open_image_folder(options: Options) -> Source:
+def open_image_folder(folder: str, size: int) -> Source:
     """The trees folder/train and folder/test (else folder/val); images are decoded only when they are read.
 
-    Validation is always carved out of train; where both test and val exist, val is not used.
+    Validation is always carved out of train; if both test and val exist, val is not used.
     """
-    folder, size = data_root() / Path(options["folder"]).expanduser(), options["size"]
-    train = _list_images(folder / "train")
-    test = _list_images(folder / "test" if (folder / "test").is_dir() else folder / "val")
+    root = data_root() / Path(folder).expanduser()
+    train = _list_images(root / "train")
+    test = _list_images(root / "test" if (root / "test").is_dir() else root / "val")
     if foreign := sorted(set(test.classes) - set(train.classes)):
-        raise DataError(f"data set 'imagefolder': {test.root} has classes {foreign} that train has not")
-    paths = np.array([path for path, _ in train.samples])
+        raise DataError(
+            f"data set 'imagefolder': {test.root} has classes {foreign} that train lacks", "folder"
+        )
+    paths, labels = np.array([path for path, _ in train.samples]), torch.tensor(train.targets)
+
+    def read(index: Tensor) -> Images:
+        return Images(decode(paths[index.numpy()].tolist(), size), labels[index]).channels_last()
 
     def read_test() -> Images:
         labels = torch.tensor([train.class_to_idx[test.classes[label]] for label in test.targets])
-        return Images(decode([path for path, _ in test.samples], size), labels)
+        return Images(decode([path for path, _ in test.samples], size), labels).channels_last()
 
     return Source(
         classes=len(train.classes),
         shape=(3, size, size),
-        labels=torch.tensor(train.targets),
-        read=lambda index: decode(paths[index.numpy()].tolist(), size),
+        labels=labels,
+        read=read,
         test_size=len(test.samples),
         read_test=read_test,
     )
@@ -49,27 +56,29 @@ def _list_images(folder: Path) -> Any:
         raise DataError(
             f"data set 'imagefolder': no images in {folder} ({error}).\n"
             "It needs <folder>/train/<class>/*.jpg and the same below <folder>/test or <folder>/val;\n"
-            f"the option folder is absolute or below FLIPBENCH_DATA (now {data_root()})"
+            f"the option folder is absolute or below FLIPBENCH_DATA (now {data_root()})",
+            "folder",
         ) from error
 
 
 def decode(paths: list[str], size: int) -> Tensor:
     """Image files as one uint8 tensor (N, 3, size, size): short side resized to `size`, centre cropped, RGB.
 
-    DataError names the first file that cannot be decoded, or says that the memory would not do.
+    DataError names the first file that cannot be decoded, and refuses more images than fit into memory.
     """
     needed, memory = len(paths) * 3 * size * size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise DataError(
             f"data set 'imagefolder': {len(paths)} images of {size}x{size} need {needed / 1e9:.0f} GB, "
-            f"the machine has {memory / 1e9:.0f} GB of memory. Choose a smaller size or train_limit"
+            f"the machine has {memory / 1e9:.0f} GB of memory. Choose a smaller size or train_limit",
+            "size",
         )
     pixels = torch.empty(len(paths), size, size, 3, dtype=torch.uint8)
 
     def decode_into(position: int) -> None:
         pixels[position] = torch.from_numpy(_decode_one(paths[position], size))
 
-    # Pillow lets go of the interpreter lock while it decodes; as many threads as this process may use.
+    # Pillow releases the interpreter lock while it decodes.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for _ in pool.map(decode_into, range(len(paths))):
             pass

@@ -1,44 +1,39 @@
-"""ImageNet, or any set of its kind, from a folder: images stay on disk and are decoded as they are needed."""
+"""ImageNet, or any set of its kind, from a folder: images stay on disk and are decoded when needed."""
 
 import functools
 from pathlib import Path
 
-from torch import Tensor
-
+from suite.data.errors import DataError
 from suite.data.files import data_root
-from suite.data.source import DataError, Dataset, Options, Source
-from suite.data.stored import StoredImages
+from suite.data.source import Dataset, Source
 from suite.data.stored.images import Damaged
 from suite.data.stored.open import Stored, open_stored
 
 
-def open_imagenet(options: Options) -> Source:
+def open_imagenet(folder: str, size: int, classes: int | None, damaged: Damaged) -> Source:
     """The folder's train part, of which validation is carved out, and its val part, which is the test set.
 
-    ImageNet's own test labels are secret: what papers report is the accuracy on its val.
+    ImageNet's own test labels are secret: papers report the accuracy on its val.
     """
-    folder, size = data_root() / Path(options["folder"]).expanduser(), options["size"]
+    root = data_root() / Path(folder).expanduser()
     try:
-        stored = _opened(folder, size, options["damaged"])
+        stored = _opened(root, size, damaged)
     except DataError as error:
         raise DataError(
             f"data set 'imagenet': {error}\n"
-            f"the option folder is absolute or below FLIPBENCH_DATA (now {data_root()})"
+            f"the option folder is absolute or below FLIPBENCH_DATA (now {data_root()})",
+            "folder",
         ) from None
-    wanted, found = options["classes"], len(stored.classes)
-    if wanted is not None and wanted != found:
+    found = len(stored.classes)
+    if classes is not None and classes != found:
         raise DataError(
-            f"data set 'imagenet': {folder} has {found} classes, the option classes says {wanted}"
+            f"data set 'imagenet': {root} has {found} classes, but the option classes is {classes}", "classes"
         )
-
-    def read(index: Tensor) -> StoredImages:
-        return stored.train.subset(index)
-
     return Source(
         classes=found,
         shape=(3, size, size),
         labels=stored.train.labels,
-        read=read,
+        read=stored.train.subset,
         test_size=len(stored.val),
         read_test=lambda: stored.val,
         stored=stored.record,
@@ -47,13 +42,13 @@ def open_imagenet(options: Options) -> Source:
 
 @functools.lru_cache(maxsize=4)
 def _opened(folder: Path, size: int, damaged: Damaged) -> Stored:
-    """A process lists a million files once, though a plan and a run both open them."""
+    """Cached, because the plan and the run both open the folder, and it may hold a million files."""
     return open_stored(folder, size, damaged)
 
 
 IMAGENET = Dataset(
     name="imagenet",
-    summary="ImageNet's folder tree, or what `prepare` made of it; images are decoded as they are needed.",
+    summary="ImageNet's folder tree, or a folder that `prepare` made of it; images are decoded when needed.",
     augment="resized-crop-flip",
     augmentations=("none", "resized-crop-flip"),
     open=open_imagenet,

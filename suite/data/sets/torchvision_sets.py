@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from suite.data.files import require_files
-from suite.data.source import Augmentation, Dataset, Images, Options, Shape, Source
+from suite.data.memory import Images
+from suite.data.source import Dataset, Shape, Source
+from suite.records.trial import Augmentation
 
 
 def torchvision_set(
@@ -25,7 +27,7 @@ def torchvision_set(
 ) -> Dataset:
     """A Dataset around the class of torchvision.datasets called `constructor`.
 
-    `images` takes what is wanted from its instances; `files` maps each path below the data folder to its MD5.
+    `images` converts its instances; `files` maps each path below the data folder to its MD5.
     """
 
     def read(root: Path, part: str, download: bool = False) -> Images:
@@ -38,10 +40,12 @@ def torchvision_set(
         for part in ("train", "test"):
             read(root, part, download=True)
 
-    def open_set(options: Options) -> Source:
+    def open_set() -> Source:
         root = require_files(name, files, download)
-        pixels, labels = read(root, "train")
-        return Source(classes, shape, labels, lambda index: pixels[index], test, lambda: read(root, "test"))
+        whole = read(root, "train")
+        return Source(
+            classes, shape, whole.labels, whole.subset, test, lambda: read(root, "test").channels_last()
+        )
 
     return Dataset(name, summary, augment, open_set, classes, shape, train, test, files=tuple(files))
 

@@ -1,10 +1,10 @@
-"""Which part of an image is seen, and how it becomes a square: Inception's random crops, the central crop.
+"""The part of an image that a network sees, resized to a square: Inception's random crops, the central crop.
 
 As the Bop authors' code prepares ImageNet (https://github.com/plumerai/rethinking-bnn-optimization,
 bnn_optimization/data/imagenet.py, EfficientNet's preprocessing), with two deviations. It draws a box with
 TensorFlow's sample_distorted_bounding_box: aspect ratio uniform, then a height uniform among those whose area
 is allowed. Here it is drawn as torchvision's RandomResizedCrop does, as most papers' networks were trained:
-area uniform, aspect ratio log-uniform. And it resizes bicubically without antialiasing; here with it.
+area uniform, aspect ratio log-uniform. And that code resizes bicubically without antialiasing; here with it.
 """
 
 import math
@@ -19,9 +19,9 @@ from torch import Tensor
 AREA = (0.08, 1.0)  # share of the image
 LOG_ASPECT = (math.log(3 / 4), math.log(4 / 3))  # width / height
 ATTEMPTS = 10
-PADDING = 32  # pixels around the central crop, were the image resized: 224 of 256
+PADDING = 32  # pixels around the central crop in a resized image: 224 of 256
 
-# Of red, green and blue, on a scale to 255: what nearly all networks for ImageNet are trained with.
+# Of red, green and blue, on a scale to 255; nearly all networks for ImageNet are trained with these.
 MEAN = tuple(255 * share for share in (0.485, 0.456, 0.406))
 DEVIATION = tuple(255 * share for share in (0.229, 0.224, 0.225))
 
@@ -36,7 +36,7 @@ class Box(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """All that is random in how one image is seen; numbers in [0, 1)."""
+    """The random numbers of one crop, each in [0, 1)."""
 
     areas: Sequence[float]  # one for each attempt
     aspects: Sequence[float]
@@ -51,7 +51,7 @@ class Draw(NamedTuple):
 
 
 def draws(key: int, samples: Sequence[int]) -> list[Draw]:
-    """What each sample gets: a function of the key (0 to 2^64 - 1) and its own number alone."""
+    """The draw of each sample: a function of the key (0 to 2^64 - 1) and its own number alone."""
     table = uniform(key, np.asarray(samples, dtype=np.int64), 2 * ATTEMPTS + 3).tolist()
     return [Draw(row[:ATTEMPTS], row[ATTEMPTS : 2 * ATTEMPTS], *row[2 * ATTEMPTS :]) for row in table]
 
@@ -59,9 +59,10 @@ def draws(key: int, samples: Sequence[int]) -> list[Draw]:
 def uniform(key: int, samples: np.ndarray, count: int) -> np.ndarray:
     """Numbers in [0, 1), float64 (B, count), that depend on the key and the sample's number, int64 (B,).
 
-    The i-th output of the generator SplitMix64 begun at `key` begins that of sample i, whose first outputs
-    are its numbers. It is counter-based, so any output is had without those before it; Steele, Lea and Flood,
-    "Fast splittable pseudorandom number generators", 2014, https://doi.org/10.1145/2660193.2660195.
+    The i-th output of the generator SplitMix64, seeded with `key`, is the seed of sample i's own generator,
+    whose first outputs are the numbers. It is counter-based: any output can be computed without those before
+    it. Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014,
+    https://doi.org/10.1145/2660193.2660195.
     """
     seeds = _split_mix(np.uint64(key) + (samples.astype(np.uint64) + np.uint64(1)) * GAMMA)
     bits = _split_mix(seeds[:, None] + np.arange(1, count + 1, dtype=np.uint64) * GAMMA)
@@ -81,7 +82,7 @@ def _split_mix(state: np.ndarray) -> np.ndarray:
 def random_box(draw: Draw, height: int, width: int) -> Box:
     """The part of an image that training sees: the first of ten attempts that fits.
 
-    Where none does, the largest central part of an allowed aspect ratio, as in torchvision.
+    If none does, the largest central part of an allowed aspect ratio, as in torchvision.
     """
     for area, aspect in zip(draw.areas, draw.aspects, strict=True):
         pixels = height * width * _between(AREA, area)
@@ -115,7 +116,7 @@ def cut(image: Tensor, box: Box, into: Tensor, *, flipped: bool = False) -> None
     if part.shape == into.shape:
         into.copy_(part)
     else:
-        # What F.interpolate calls, but straight into its place: that saves a copy.
+        # The function behind F.interpolate, writing into its place: that saves a copy.
         resize = torch.ops.aten._upsample_bicubic2d_aa.out
         resize(_channels_first(part), list(into.shape[:2]), False, out=_channels_first(into))
 

@@ -1,4 +1,4 @@
-"""The bytes of one image file as pixels, exactly as Pillow gives them, and faster where that is possible."""
+"""The bytes of one image file as pixels, exactly as Pillow decodes them, and faster where possible."""
 
 import io
 import os
@@ -9,17 +9,17 @@ import torch
 from simplejpeg import decode_jpeg
 from torch import Tensor
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
 
 JPEG = b"\xff\xd8"  # the first two bytes
 
 
 class DamagedImage(ValueError):
-    """The bytes are no whole image; the message says what is wrong with them."""
+    """The bytes are not a complete image; the message is the decoder's."""
 
 
 def read_bytes(path: bytes | Path) -> Tensor:
-    """A file's bytes, uint8 (n,); DataError if the system cannot read it, which is no damage of the image."""
+    """A file's bytes, uint8 (n,); DataError if the system cannot read it: the image may be undamaged."""
     try:
         return torch.from_numpy(np.fromfile(os.fsdecode(path), dtype=np.uint8))
     except OSError as error:
@@ -29,17 +29,17 @@ def read_bytes(path: bytes | Path) -> Tensor:
 def decode(content: Tensor) -> Tensor:
     """Pixels uint8 (H, W, 3), red, green and blue, of an image file's bytes, uint8 (n,).
 
-    JPEG of any kind (grey and CMYK too) or whatever else Pillow knows, whatever the file is called: among
-    ImageNet's files are some of these. A note of the camera's orientation is ignored, as in the Bop authors'
-    code. DamagedImage for a file that is cut short or is no image. Damage inside a JPEG that leaves it
-    decodable is not noticed, by no decoder: it has no checksum.
+    JPEG of any kind (grey and CMYK too) or any other format that Pillow knows, under any file name: ImageNet
+    has some of these. The camera's orientation tag is ignored, as in the Bop authors' code. DamagedImage for
+    a file that is cut short or is not an image. No decoder notices damage inside a JPEG that leaves it
+    decodable: the format has no checksum.
     """
     data = content.numpy()
     if data[:2].tobytes() == JPEG:
         try:
             return torch.from_numpy(decode_jpeg(data, "RGB"))
         except ValueError:
-            pass  # Pillow may do better, or says what is wrong in fewer words
+            pass  # Pillow may decode it, or has a shorter message
     return _decode_with_pillow(data.tobytes())
 
 
@@ -54,5 +54,5 @@ def _decode_with_pillow(content: bytes) -> Tensor:
 
 
 def _without_address(error: Exception) -> str:
-    """Pillow names the buffer it was given by its address, which says nothing and differs every time."""
-    return "it is no image" if "cannot identify" in str(error) else str(error)
+    """Pillow's message holds the address of the buffer, which means nothing and differs every time."""
+    return "it is not an image" if "cannot identify" in str(error) else str(error)

@@ -1,6 +1,6 @@
-"""What the images of a flat val/ show: the three files in which ImageNet and TinyImageNet say so.
+"""The classes of the images of a flat val/, from the three kinds of files that ImageNet and TinyImageNet use.
 
-- LOC_val_solution.csv, as Kaggle has it: `ImageId,PredictionString`, the class first in the latter
+- LOC_val_solution.csv, Kaggle's: `ImageId,PredictionString`; the latter begins with the class
 - imagenet_2012_validation_synset_labels.txt: one class per line, in the order of the sorted file names
 - val_annotations.txt, TinyImageNet's: `val_0.JPEG<TAB>n03444034<TAB>...`
 """
@@ -9,15 +9,15 @@ import csv
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
 
 DEVKIT = "ILSVRC2012_validation_ground_truth.txt"
 
 
 def find_ground_truth(root: Path, names: list[str]) -> list[str] | None:
-    """The class of each image of val, given by file name in ascending order of paths; None without a file.
+    """The class of each image of val, whose names come in ascending order of paths; None without such a file.
 
-    The file is looked for in root and in root/val. DataError where it and the images do not agree.
+    The file may be in root or in root/val. DataError if it and the images do not agree.
     """
     for name, classes_of in READERS.items():
         for path in (root / name, root / "val" / name):
@@ -26,14 +26,14 @@ def find_ground_truth(root: Path, names: list[str]) -> list[str] | None:
     for path in (root / DEVKIT, root / "val" / DEVKIT):
         if path.is_file():
             raise DataError(
-                f"{path} gives the classes as the numbers of ImageNet's devkit, which is not read here. Put "
-                "LOC_val_solution.csv or imagenet_2012_validation_synset_labels.txt beside it: they name them"
+                f"{path} gives the classes as numbers of ImageNet's devkit, which cannot be read here. Put "
+                "LOC_val_solution.csv or imagenet_2012_validation_synset_labels.txt, with names, next to it"
             )
     return None
 
 
 def _kaggle(path: Path, names: list[str]) -> list[str]:
-    # A class may be followed by the corners of several objects; every one of them is of that class.
+    # The class may be followed by the corners of several objects, all of that class.
     truth = {row[0]: row[1].split()[0] for row in csv.reader(_lines(path)[1:]) if _has_class(path, row)}
     return _look_up(path, truth, [PurePath(name).stem for name in names])
 
@@ -61,10 +61,10 @@ READERS: dict[str, Callable[[Path, list[str]], list[str]]] = {
 
 
 def _look_up(path: Path, truth: dict[str, str], images: list[str]) -> list[str]:
-    if unsaid := sorted(set(images) - set(truth)):
-        raise DataError(f"{path} does not say what {len(unsaid)} of the images show, first {unsaid[0]}")
+    if unlisted := sorted(set(images) - set(truth)):
+        raise DataError(f"{path} has no class for {len(unlisted)} of the images, first {unlisted[0]}")
     if absent := sorted(set(truth) - set(images)):
-        raise DataError(f"{path} names {len(absent)} images that are not there, first {absent[0]}")
+        raise DataError(f"{path} names {len(absent)} images that do not exist, first {absent[0]}")
     return [truth[image] for image in images]
 
 

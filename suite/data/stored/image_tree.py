@@ -1,7 +1,7 @@
-"""ImageNet as it is usually unpacked: which images there are, and of which class each one is.
+"""ImageNet as it is usually unpacked: the paths of its images, and the class of each.
 
 `train/<class>/` and `val/<class>/` hold the images at any depth, or val/ holds them all together and a file
-says what they show; see `ground_truth.py`. Nothing here opens an image.
+lists their classes; see `ground_truth.py`. Nothing here opens an image.
 """
 
 import hashlib
@@ -12,18 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
 from suite.data.stored.ground_truth import find_ground_truth
 
 SUFFIXES = (b".jpeg", b".jpg", b".png")  # in any case
-NAMED = 10  # how many of many names a message lists
+NAMED = 10  # names that a message lists, of however many
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Images by their paths below the tree's root, as bytes (N,), and the classes' numbers, int64 (N,)."""
+    """Images: their paths below the tree's root, bytes (N,), and the numbers of their classes, int64 (N,)."""
 
-    paths: np.ndarray  # fixed width: a million strings of Python would take five times the memory
+    paths: np.ndarray  # fixed width: a million Python strings would take five times the memory
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class ImageTree:
     def digest(self) -> str:
         """sha256 over one line per image: path, size in bytes, class. The images themselves are not read.
 
-        DataError names a file that is no longer there.
+        DataError names a file that has vanished.
         """
         digest, root = hashlib.sha256(), os.fsencode(self.root)
         for part in (self.train, self.val):
@@ -55,13 +55,13 @@ class ImageTree:
 def list_tree(root: Path) -> ImageTree:
     """The images below root/train and root/val, sorted by path.
 
-    DataError says what is absent, or where the classes of the two do not agree.
+    DataError for an absent part, and for classes of train and val that do not agree.
     """
     for part in ("train", "val"):
         if not (root / part).is_dir():
             raise DataError(
                 f"there is no folder {root / part}. A tree of images has train/<class>/*.JPEG, and val/ "
-                "likewise or with a file that says what its images show"
+                "likewise or with a file that lists the classes of its images"
             )
     classes = tuple(_folders(root / "train"))
     train = _by_folder(root, "train", classes)
@@ -72,7 +72,7 @@ def list_tree(root: Path) -> ImageTree:
 
 
 def _list_val(root: Path, classes: tuple[str, ...]) -> Listing:
-    """The images of val: by their folders where these are classes of train, else by the ground truth."""
+    """The images of val: by their folders if these are classes of train, else by the ground truth."""
     folder = root / "val"
     foreign = sorted(set(_folders(folder)) - set(classes))
     flat = any(_is_image(entry.name) for entry in _entries(os.fsencode(folder)))
@@ -81,16 +81,18 @@ def _list_val(root: Path, classes: tuple[str, ...]) -> Listing:
     paths = sorted(_images(os.fsencode(root), b"val"))
     truth = find_ground_truth(root, [os.fsdecode(os.path.basename(path)) for path in paths])
     if truth is None and not flat:
-        raise DataError(f"{folder} has {len(foreign)} folders that are no classes of train: {_some(foreign)}")
+        raise DataError(
+            f"{folder} has {len(foreign)} folders that are not classes of train: {_some(foreign)}"
+        )
     if truth is None:
         raise DataError(
-            f"{folder} holds images outside the folders of classes, and nothing says what they show. Put "
-            "beside them LOC_val_solution.csv, imagenet_2012_validation_synset_labels.txt or "
-            "val_annotations.txt, or move each image into the folder of its class"
+            f"{folder} holds images outside the folders of classes, and no file lists their classes. Put "
+            "LOC_val_solution.csv, imagenet_2012_validation_synset_labels.txt or val_annotations.txt next to "
+            "them, or move each image into the folder of its class"
         )
     if unknown := sorted(set(truth) - set(classes)):
         raise DataError(
-            f"the ground truth of {folder} has {len(unknown)} classes that train has not: {_some(unknown)}"
+            f"the ground truth of {folder} has {len(unknown)} classes that train lacks: {_some(unknown)}"
         )
     number = {name: label for label, name in enumerate(classes)}
     return Listing(
@@ -110,7 +112,7 @@ def _by_folder(root: Path, part: str, classes: tuple[str, ...]) -> Listing:
 
 
 def _refuse_empty(folder: Path, classes: tuple[str, ...], labels: np.ndarray) -> None:
-    """DataError for classes without any image: no accuracy can be told of them."""
+    """DataError for classes without any image: they have no accuracy."""
     if not len(labels):
         raise DataError(f"there are no images (.jpeg, .jpg, .png) in {folder}")
     counts = np.bincount(labels, minlength=len(classes))
@@ -121,7 +123,7 @@ def _refuse_empty(folder: Path, classes: tuple[str, ...], labels: np.ndarray) ->
 
 
 def _images(root: bytes, folder: bytes) -> Iterator[bytes]:
-    """Paths below `root` of the images in `folder`, at any depth, in the order of the disk."""
+    """Paths below `root` of the images in `folder`, at any depth, in the order of the file system."""
     for entry in _entries(os.path.join(root, folder)):
         path = os.path.join(folder, entry.name)
         _refuse_unreadable(path)
@@ -135,7 +137,7 @@ def _refuse_unreadable(path: bytes) -> None:
     try:
         path.decode()
     except UnicodeDecodeError:
-        raise DataError(f"a name that is not UTF-8 cannot go into a record: {path!r}") from None
+        raise DataError(f"a record cannot hold a name that is not UTF-8: {path!r}") from None
 
 
 def _is_image(name: bytes) -> bool:

@@ -1,27 +1,31 @@
-"""Images that stay on disk: batches of crops are read from them, in whatever process asks for them."""
+"""Images that stay on disk: batches of crops are read from them, in whichever process asks for them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
+from suite.data.image_set import EVAL_BATCH, Batch, Batches
+from suite.data.stored.batches import Crops, Request, decoded_batches
 from suite.data.stored.crops import Draw, central_box, cut, draws, random_box
 from suite.data.stored.decode import DamagedImage
+from suite.machine.random_keys import random_key
+from suite.records.trial import Augmentation
 
 Damaged = Literal["stop", "grey"]
 GREY = 128
 
 
 class Reader(Protocol):
-    """Where the pixels come from. It is small when pickled, and opens its files in the process that reads."""
+    """Reads pixels. It is small when pickled, and opens its files in the process that uses it."""
 
     @property
     def folder(self) -> Path:
-        """Where the images are."""
+        """The folder of the images."""
         ...
 
     def name(self, position: int) -> str:
@@ -29,24 +33,16 @@ class Reader(Protocol):
         ...
 
     def read(self, position: int) -> Tensor:
-        """Pixels, uint8 (H, W, 3); DamagedImage if there are none to be had."""
+        """Pixels, uint8 (H, W, 3); DamagedImage if they cannot be decoded."""
         ...
 
 
-class Crops(NamedTuple):
-    """A batch: pixels uint8 (B, size, size, 3), labels int64 (B,), and the images that were damaged."""
-
-    pixels: Tensor
-    labels: Tensor
-    damaged: list[str]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredImages:
     """Some of a reader's images: `index`, their positions there, `labels`, their classes; both int64 (N,).
 
-    `damaged` says what becomes of an image that cannot be decoded: "stop" raises DataError with its name,
-    "grey" makes it uniformly grey and names it in the batch.
+    `damaged` decides on an image that cannot be decoded: "stop" raises DataError with its name, "grey" makes
+    it uniformly grey and names it in the batch.
     """
 
     reader: Reader
@@ -59,21 +55,55 @@ class StoredImages:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> "StoredImages":
-        """Themselves: they reach a device as batches of crops."""
+        """The same object: these images reach a device as batches of crops."""
         return self
 
     def share(self) -> None:
         """Nothing to do: every process reads them from disk."""
 
+    def hashed_tensors(self) -> tuple[Tensor, ...]:
+        """The positions of the images; a digest of their folder stands for the pixels."""
+        return (self.index,)
+
     def subset(self, index: Tensor) -> "StoredImages":
-        """Those at the given positions (n,) of this one, in that order; they are numbered anew from 0."""
+        """The images at the given positions (n,), in that order; they are numbered from 0 again."""
         return replace(self, index=self.index[index], labels=self.labels[index])
+
+    def train_batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        augment: Augmentation,
+        device: torch.device,
+        slices: Sequence[slice],
+        damaged: set[str],
+    ) -> Batches:
+        """Shuffled batches of random crops, or of central crops with `augment` none."""
+
+        def read(epoch: int, parts: Iterator[Tensor]) -> Iterator[Batch]:
+            key = None if augment == "none" else random_key(seed, "augment", epoch)
+            return decoded_batches(self.decode, [Request(part, key) for part in parts], device, damaged)
+
+        return Batches(len(self), batch_size, seed=seed, slices=slices, read=read)
+
+    def eval_batches(
+        self, device: torch.device, damaged: set[str], first: int = 0, every: int = 1
+    ) -> Iterator[Batch]:
+        """The central crops of all images, in order; or one in `every` of their batches, from `first` on."""
+        parts = torch.arange(len(self)).split(EVAL_BATCH)[first::every]
+        return decoded_batches(self.decode, [Request(part, None) for part in parts], device, damaged)
+
+    def decode(self, request: Request) -> Crops:
+        """The crops of a request; DataError as in `train_crops`."""
+        samples = request.samples.tolist()
+        return self.centre_crops(samples) if request.key is None else self.train_crops(samples, request.key)
 
     def train_crops(self, samples: Sequence[int], key: int) -> Crops:
         """A random part of each sample, mirrored or not, resized to the size.
 
-        What a sample gets depends on the key (0 to 2^64 - 1) and on its position in here, not on the others.
-        DataError as `damaged` says, and if a file cannot be read at all.
+        The crop of a sample depends on the key (0 to 2^64 - 1) and on its position here, not on the others.
+        DataError for a damaged image if `damaged` is "stop", and for a file that cannot be read.
         """
         return self._crops(samples, draws(key, samples), _random_crop)
 

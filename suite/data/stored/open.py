@@ -1,4 +1,4 @@
-"""Open a folder of images, whether it is a tree of files or was prepared by `prepare`."""
+"""Open a folder of images, a tree of files or the result of `prepare`."""
 
 import os
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
 from suite.data.stored.decode import decode, read_bytes
 from suite.data.stored.image_tree import Listing, list_tree
 from suite.data.stored.images import Damaged, StoredImages
 from suite.data.stored.packed import MANIFEST, open_pack
+from suite.records.codec import encode
 from suite.records.files import digest
 
 
@@ -33,7 +34,7 @@ class FileReader:
 
 @dataclass(frozen=True)
 class Stored:
-    """What a folder holds. `record` is what the results keep of it: its form and a digest, ready for JSON."""
+    """The content of a folder. `record` is the part of a data record about it: its form and a digest."""
 
     classes: list[str]
     train: StoredImages
@@ -44,16 +45,18 @@ class Stored:
 def open_stored(folder: Path, size: int, damaged: Damaged) -> Stored:
     """The images of a folder as crops of size x size; nothing is decoded yet.
 
-    DataError if the folder is neither a tree of images nor a prepared one, or if it is not whole.
+    DataError if the folder is neither a tree of images nor a prepared one, or if files are absent.
     """
     if size < 1:
-        raise DataError(f"the size of the crops must be a positive number of pixels, got {size!r}")
+        raise DataError(f"the size of the crops must be a positive number of pixels, got {size!r}", "size")
     if damaged not in get_args(Damaged):
-        raise DataError(f"'damaged' must be one of {', '.join(get_args(Damaged))}, got {damaged!r}")
+        raise DataError(
+            f"'damaged' must be one of {', '.join(get_args(Damaged))}, got {damaged!r}", "damaged"
+        )
     if (folder / MANIFEST).exists():
         return _open_prepared(folder, size, damaged)
     if any(folder.glob("train-*.bin")):
-        raise DataError(f"{folder} is not prepared to the end: run the same `flipbench prepare` again")
+        raise DataError(f"{folder} is not completely prepared: run the same `flipbench prepare` again")
     return _open_tree(folder, size, damaged)
 
 
@@ -71,16 +74,15 @@ def _open_tree(folder: Path, size: int, damaged: Damaged) -> Stored:
 def _open_prepared(folder: Path, size: int, damaged: Damaged) -> Stored:
     pack = open_pack(folder)
     manifest = pack.manifest
-    everything = torch.arange(len(pack.labels))
-    images = StoredImages(pack.reader, everything, torch.from_numpy(pack.labels), size, damaged)
+    positions = torch.arange(len(pack.labels))
+    images = StoredImages(pack.reader, positions, torch.from_numpy(pack.labels), size, damaged)
     record = {
-        "form": manifest["encoding"],
-        "digest": digest(manifest),  # the manifest holds the sha256 of every shard
-        **{key: manifest[key] for key in ("side", "quality", "source")},
-        "damaged": [image["name"] for image in manifest["damaged"]],
+        "form": manifest.encoding,
+        "digest": digest(encode(manifest)),  # the manifest holds the sha256 of every shard
+        "side": manifest.side,
+        "quality": manifest.quality,
+        "source": manifest.source,
+        "damaged": [image.name for image in manifest.damaged],
     }
-    train, val = (
-        images.subset(everything[: manifest["train"]]),
-        images.subset(everything[manifest["train"] :]),
-    )
-    return Stored(list(manifest["classes"]), train, val, record)
+    train, val = images.subset(positions[: manifest.train]), images.subset(positions[manifest.train :])
+    return Stored(manifest.classes, train, val, record)

@@ -8,45 +8,31 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
 from suite.data.stored.crops import shrink
 from suite.data.stored.decode import DamagedImage, decode, read_bytes
-from suite.data.stored.packed import VERSION, Encoding
+from suite.data.stored.packed import LeftOut, PackFile, Part, Settings, ShardImages, ShardRecord
+from suite.records.codec import encode as encode_record
 from suite.records.files import write_json, writing
 
 IMAGES_PER_SHARD = 1000
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All that decides what the bytes of a prepared folder are."""
-
-    encoding: Encoding
-    side: int  # of the short side in pixels; a smaller image keeps its size
-    quality: int | None  # of JPEG, 1 to 95; None for pixels
-    source: str  # the tree's digest
-    images_per_shard: int
-    version: int = VERSION
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
 class Unit:
     """The images of one shard: paths below the tree's root, bytes (n,), and labels, int64 (n,)."""
 
-    part: str  # "train" or "val"
+    part: Part
     number: int
     paths: np.ndarray
     labels: np.ndarray
@@ -61,19 +47,12 @@ class Stopped(Exception):
 
 
 def pack_shard(unit: Unit, root: Path, target: Path, settings: Settings, *, stop_at_damaged: bool) -> None:
-    """Write the unit's shard, then its part of the index; each is there whole or not at all.
+    """Write the unit's shard, then its record; each file is written completely or not at all.
 
-    DataError names a damaged image if that is to stop it; else damaged ones are left out, and listed.
+    With `stop_at_damaged`, DataError names a damaged image; otherwise such images are left out, and listed.
     """
-    images: dict[str, list[Any]] = {
-        "offset": [],
-        "length": [],
-        "height": [],
-        "width": [],
-        "label": [],
-        "name": [],
-    }
-    damaged: list[dict[str, str]] = []
+    images = ShardImages(offset=[], length=[], height=[], width=[], label=[], name=[])
+    damaged: list[LeftOut] = []
     digest, offset, path = hashlib.sha256(), 0, target / f"{unit.name}.bin"
     with _written_whole(path) as file:
         for source, label in zip(unit.paths.tolist(), unit.labels.tolist(), strict=True):
@@ -85,28 +64,26 @@ def pack_shard(unit: Unit, root: Path, target: Path, settings: Settings, *, stop
             except DamagedImage as error:
                 if stop_at_damaged:
                     raise damaged_image(root / name, str(error)) from error
-                damaged.append({"name": name, "problem": str(error)})
+                damaged.append(LeftOut(name=name, problem=str(error)))
                 continue
             file.write(content)
             digest.update(content)
-            for column, value in zip(images, (offset, len(content), height, width, label, name), strict=True):
-                images[column].append(value)
+            images.offset.append(offset)
+            images.length.append(len(content))
+            images.height.append(height)
+            images.width.append(width)
+            images.label.append(label)
+            images.name.append(name)
             offset += len(content)
-    shard = {"name": path.name, "bytes": offset, "sha256": digest.hexdigest()}
-    row = {
-        "settings": settings.as_dict(),
-        "part": unit.part,
-        "shard": shard,
-        "images": images,
-        "damaged": damaged,
-    }
-    write_json(target / f"{unit.name}.json", row)
+    shard = PackFile(name=path.name, bytes=offset, sha256=digest.hexdigest())
+    row = ShardRecord(settings=settings, part=unit.part, shard=shard, images=images, damaged=damaged)
+    write_json(target / f"{unit.name}.json", encode_record(row))
 
 
 def encode(content: Tensor, settings: Settings) -> tuple[bytes, int, int]:
     """An image file's bytes, uint8 (n,), in the prepared form: bytes, height, width; DamagedImage.
 
-    A file that is not larger than wanted is kept as it is, which loses nothing.
+    A JPEG file that is not larger than wanted is kept as it is, without loss.
     """
     pixels = decode(content)
     height, width, _ = pixels.shape
@@ -123,7 +100,7 @@ def encode(content: Tensor, settings: Settings) -> tuple[bytes, int, int]:
 
 
 def bytes_per_image(paths: np.ndarray, root: Path, settings: Settings) -> float:
-    """How many bytes such images take in the prepared form, on average; damaged ones are not counted."""
+    """The mean number of bytes of these images in the prepared form; damaged ones are not counted."""
     sizes = []
     for path in paths.tolist():
         with suppress(DamagedImage):
@@ -132,16 +109,16 @@ def bytes_per_image(paths: np.ndarray, root: Path, settings: Settings) -> float:
 
 
 def damaged_image(path: Path, problem: str) -> DataError:
-    """What to say of an image that stops the preparation."""
+    """The error for a damaged image that stops the preparation."""
     return DataError(
-        f"the image {path} is damaged: {problem}. Replace it and start anew, or leave such images out "
-        "(--damaged leave-out): then the same command goes on from here"
+        f"the image {path} is damaged: {problem}. Replace it and prepare into a new folder, or leave such "
+        "images out (--damaged leave-out): the same command then continues where it stopped"
     )
 
 
 @contextmanager
 def _written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when it is complete and on disk; unlike write_atomically, in pieces."""
+    """A file that gets its name when it is complete and on disk; like write_atomically, but in pieces."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         try:
@@ -160,18 +137,17 @@ _stop: Event | None = None  # set when the command is ending
 
 
 def begin_work(stop: Event) -> None:
-    """What a worker process does first."""
+    """Runs first in a worker process."""
     global _stop
     _stop = stop
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches every process; the command tells the workers
+    # Ctrl-C reaches every process; the command stops the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)  # there is a process for every core
     threading.Thread(target=_end_with_the_command, daemon=True).start()
 
 
 def _end_with_the_command() -> None:
-    """Wait until the process that started this one is gone, however it went."""
+    """Wait until the process that started this one has ended in any way, then end this one."""
     command = multiprocessing.parent_process()
     assert command is not None
     command.join()

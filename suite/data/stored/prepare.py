@@ -1,7 +1,7 @@
 """Convert a tree of images once, into a form that trains several times faster.
 
-Every shard is one unit of work. A unit that is done is never done again, so that the same command goes on
-after an interruption of any kind; the manifest comes last, and with it the folder can be opened.
+Every shard is one unit of work. A finished unit is never made again, so the same command continues after an
+interruption of any kind; the manifest comes last, and only with it can the folder be opened.
 """
 
 import re
@@ -9,34 +9,42 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
 from suite.data.stored.image_tree import ImageTree, list_tree
 from suite.data.stored.pack_index import Summary, finish
 from suite.data.stored.pack_shard import (
     IMAGES_PER_SHARD,
-    Settings,
     Unit,
     begin_work,
     bytes_per_image,
     damaged_image,
     pack_shard,
 )
-from suite.data.stored.packed import INDEX, MANIFEST, Encoding, wrong_size
+from suite.data.stored.packed import (
+    INDEX,
+    MANIFEST,
+    Encoding,
+    Part,
+    Settings,
+    read_shard_record,
+    wrong_size,
+)
 from suite.machine.forkserver import fork_context
-from suite.records.files import DamagedRecord, clear_torn, owned, read_json, writing
+from suite.records.files import DamagedRecord, clear_torn, owned, writing
 
 OURS = re.compile(
     rf"(train|val)-\d{{5}}\.(bin|json)|{re.escape(INDEX)}|{re.escape(MANIFEST)}|\.lock|\..*\.tmp"
 )
-SAMPLE = 32  # images that tell how much space all will take
+SAMPLE = 32  # images from which the space for all is estimated
 
 OnDamage = Literal["stop", "leave-out"]
-OnProgress = Callable[[int, int], None]  # how many images are done, of how many
+OnProgress = Callable[[int, int], None]  # finished images, all images
 
 
 def prepare(
@@ -52,14 +60,19 @@ def prepare(
 ) -> Summary:
     """Prepare the tree `source` into the folder `target`, with the short side of each image at most `side`.
 
-    The result does not depend on the number of worker processes. DataError for a source that is no tree, a
-    damaged image (unless these are left out), a target of other origin or settings, too little space, a
-    worker that died; OSError as in suite.records.run if something cannot be written.
+    The result does not depend on the number of worker processes. DataError for a source that is not a tree, a
+    damaged image (unless these are left out), a target with another source or other settings, too little
+    space, and a worker that died; WriteError for a file that cannot be written.
     """
     _check(encoding, side, quality, damaged, workers)
     tree = list_tree(source)
-    quality_used = quality if encoding == "jpeg" else None
-    settings = Settings(encoding, side, quality_used, tree.digest(), IMAGES_PER_SHARD)
+    settings = Settings(
+        encoding=encoding,
+        side=side,
+        quality=quality if encoding == "jpeg" else None,
+        source=tree.digest(),
+        images_per_shard=IMAGES_PER_SHARD,
+    )
     units = list(_units(tree))
     with owned(target) as mine:
         if not mine:
@@ -72,9 +85,9 @@ def prepare(
                 (target / MANIFEST).unlink(missing_ok=True)
             work = _Work(tree.root, target, settings, damaged == "stop")
             _pack(work, absent, workers, sum(len(unit.paths) for unit in units), on_progress)
-        done = [read_json(target / f"{unit.name}.json") for unit in units]
-        if damaged == "stop" and (left_out := [image for unit in done for image in unit["damaged"]]):
-            raise damaged_image(tree.root / left_out[0]["name"], left_out[0]["problem"])
+        done = [read_shard_record(target / f"{unit.name}.json") for unit in units]
+        if damaged == "stop" and (left_out := [image for unit in done for image in unit.damaged]):
+            raise damaged_image(tree.root / left_out[0].name, left_out[0].problem)
         return finish(target, tree.classes, settings, done, made=len(absent))
 
 
@@ -84,17 +97,18 @@ def _check(encoding: str, side: int, quality: int, damaged: str, workers: int) -
         ("damaged", damaged, get_args(OnDamage)),
     ):
         if value not in choices:
-            raise DataError(f"{name!r} must be one of {', '.join(choices)}, got {value!r}")
+            raise DataError(f"{name!r} must be one of {', '.join(choices)}, got {value!r}", name)
     if side < 1:
-        raise DataError(f"'side' must be a positive number of pixels, got {side}")
+        raise DataError(f"'side' must be a positive number of pixels, got {side}", "side")
     if not 1 <= quality <= 95:
-        raise DataError(f"'quality' must be from 1 to 95, got {quality}")
+        raise DataError(f"'quality' must be from 1 to 95, got {quality}", "quality")
     if workers < 1:
-        raise DataError(f"'workers' must be a positive number of processes, got {workers}")
+        raise DataError(f"'workers' must be a positive number of processes, got {workers}", "workers")
 
 
 def _units(tree: ImageTree) -> Iterator[Unit]:
-    for part, listing in (("train", tree.train), ("val", tree.val)):
+    parts: tuple[Part, ...] = get_args(Part)
+    for part, listing in zip(parts, (tree.train, tree.val), strict=True):
         for number, start in enumerate(range(0, len(listing), IMAGES_PER_SHARD)):
             chosen = slice(start, start + IMAGES_PER_SHARD)
             yield Unit(part, number, listing.paths[chosen], listing.labels[chosen])
@@ -102,23 +116,22 @@ def _units(tree: ImageTree) -> Iterator[Unit]:
 
 def _refuse_foreign(target: Path) -> None:
     if foreign := sorted(path.name for path in target.iterdir() if not OURS.fullmatch(path.name)):
-        raise DataError(f"{target} holds other things, such as {foreign[0]}: choose a folder of its own")
+        raise DataError(f"{target} holds other files, such as {foreign[0]}: choose a folder of its own")
 
 
 def _is_done(target: Path, unit: Unit, settings: Settings) -> bool:
-    """Whether the shard is there; DataError if it was made from other images or with other settings."""
-    path = target / f"{unit.name}.json"
+    """Whether the shard is complete; DataError if it was made from other images or with other settings."""
     try:
-        done = read_json(path)
+        done = read_shard_record(target / f"{unit.name}.json")
     except (FileNotFoundError, DamagedRecord):
         return False
-    for key, value in settings.as_dict().items():
-        if (found := done["settings"].get(key)) != value:
+    for key, value in asdict(settings).items():
+        if (found := getattr(done.settings, key)) != value:
             raise DataError(
                 f"{target} was prepared with {key} {found}, now it is {value}: choose another folder, or "
                 "delete this one"
             )
-    return not wrong_size(target / done["shard"]["name"], done["shard"]["bytes"])
+    return not wrong_size(target / done.shard.name, done.shard.bytes)
 
 
 class _Work(NamedTuple):
@@ -129,7 +142,7 @@ class _Work(NamedTuple):
 
 
 def _pack(work: _Work, units: list[Unit], workers: int, total: int, on_progress: OnProgress) -> None:
-    """Make the shards in worker processes; after an error, or Ctrl-C, none is at work any more."""
+    """Make the shards in worker processes; after an error or Ctrl-C none of them is left at work."""
     context = fork_context()
     stop = context.Event()
     pool = ProcessPoolExecutor(min(workers, len(units)), context, begin_work, (stop,))
@@ -149,8 +162,8 @@ def _pack(work: _Work, units: list[Unit], workers: int, total: int, on_progress:
         on_progress(done, total)
     except BrokenProcessPool:
         raise DataError(
-            "a worker process died, as when memory runs out; the same command goes on from here, with fewer "
-            "workers if it was that"
+            "a worker process died, as when memory runs out; the same command continues where it stopped. "
+            "Use fewer workers if memory is short"
         ) from None
     finally:
         stop.set()
@@ -158,7 +171,7 @@ def _pack(work: _Work, units: list[Unit], workers: int, total: int, on_progress:
 
 
 def _refuse_small_disk(work: _Work, units: list[Unit], pool: ProcessPoolExecutor) -> None:
-    """DataError if what is still to be made would not fit, as some of the images tell."""
+    """DataError if the missing shards would not fit, as estimated from some of the images."""
     paths = np.concatenate([unit.paths for unit in units])
     sample = paths[np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)]
     needed = len(paths) * pool.submit(bytes_per_image, sample, work.root, work.settings).result()

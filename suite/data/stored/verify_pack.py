@@ -4,26 +4,26 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
 from suite.data.stored.packed import MANIFEST, read_manifest, wrong_size
 
 
 def verify(target: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
-    """Read all of a prepared folder and say what is damaged or absent, one line each.
+    """Read all of a prepared folder; returns one line for each damaged or absent file.
 
-    `on_progress` is told how many bytes are read, of how many. DataError if the folder has no whole manifest.
+    on_progress: takes the bytes that are read, and all bytes. DataError if the folder has no valid manifest.
     """
     manifest = read_manifest(target)
-    problems, done = [], 0
-    files = [*manifest["shards"], manifest["index"]]
+    files = [*manifest.shards, manifest.index]
+    problems, done, total = [], 0, sum(file.bytes for file in files)
     for file in files:
-        path = target / file["name"]
-        if not (problem := wrong_size(path, file["bytes"])) and _sha256(path) != file["sha256"]:
-            problem = f"{path} is damaged: its content is not what {MANIFEST} says"
+        path = target / file.name
+        if not (problem := wrong_size(path, file.bytes)) and _sha256(path) != file.sha256:
+            problem = f"{path} is damaged: its sha256 is not the one in {MANIFEST}"
         if problem:
             problems.append(problem)
-        done += file["bytes"]
-        on_progress(done, sum(file["bytes"] for file in files))
+        done += file.bytes
+        on_progress(done, total)
     return problems
 
 

@@ -15,13 +15,27 @@ import scipy.io
 import torch
 from PIL import Image
 
-from suite.data import DATASETS, DataError, TestSetGuard, describe, load_splits, resolve_options
-from suite.data.batches import TrainBatches, augmentation_draws, epoch_order, eval_batches
+from suite.data import (
+    DATASETS,
+    Batches,
+    DataError,
+    Images,
+    ImageSet,
+    TestSetGuard,
+    describe,
+    load_splits,
+    load_test,
+    resolve,
+)
+from suite.data.image_set import WHOLE, epoch_order
+from suite.data.memory import augmentation_draws
 from suite.data.sets.torchvision_sets import cifar_images, mnist_images, svhn_images, torchvision_set
-from suite.data.source import Images
 from suite.data.splits import stratified_index
 from suite.machine.random_keys import generator, random_key
-from tests.support.tiny import in_memory
+from suite.records.codec import decode, encode
+from suite.records.schema import DataRecord
+from suite.records.trial import Augmentation, Choice
+from tests.support.tiny import CPU, in_memory
 
 TRAIN, TEST, CLASSES = 60, 20, 10
 
@@ -38,10 +52,9 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Written(NamedTuple):
-    """What a synthetic data set holds on disk: pixels (N, C, H, W) and labels (N,)."""
+    """The content of a synthetic data set on disk: pixels (N, C, H, W) and labels (N,)."""
 
-    name: str
-    options: dict[str, Any]
+    choice: Choice
     train: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
 
@@ -87,7 +100,7 @@ def write_mnist(name: str, constructor: str, folder: Path, monkeypatch: pytest.M
         write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
     files = {str(path.relative_to(folder)): md5(path) for path in raw.iterdir()}
     register(monkeypatch, name, constructor, mnist_images, files)
-    return Written(name, {}, parts["train"], parts["t10k"])
+    return Written(Choice(name, {}), parts["train"], parts["t10k"])
 
 
 def write_cifar(name: str, constructor: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
@@ -111,7 +124,7 @@ def write_cifar(name: str, constructor: str, folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(original, "meta", {**original.meta, "md5": md5(meta)})
     files = {str(path.relative_to(folder)): md5(path) for path in base.iterdir()}
     register(monkeypatch, name, constructor, cifar_images, files)
-    return Written(name, {}, train, test)
+    return Written(Choice(name, {}), train, test)
 
 
 def write_svhn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
@@ -128,7 +141,7 @@ def write_svhn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     register(
         monkeypatch, "svhn", "SVHN", svhn_images, {file: digest for _, file, digest in split_list.values()}
     )
-    return Written("svhn", {}, train, test)
+    return Written(Choice("svhn", {}), train, test)
 
 
 def write_image_folder(folder: Path, test_name: str = "test") -> Written:
@@ -141,7 +154,7 @@ def write_image_folder(folder: Path, test_name: str = "test") -> Written:
             path = folder / "own" / part / f"class{label}" / f"{number:03}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture.transpose(1, 2, 0)).save(path)
-    return Written("imagefolder", {"folder": "own", "size": 16}, *sorted_parts)
+    return Written(Choice("imagefolder", {"folder": "own", "size": 16}), *sorted_parts)
 
 
 def write_imagenet(folder: Path) -> Written:
@@ -156,7 +169,7 @@ def write_imagenet(folder: Path) -> Written:
             path.parent.mkdir(parents=True, exist_ok=True)
             whole = np.pad(picture.transpose(1, 2, 0), ((16, 16), (16, 16), (0, 0)))
             Image.fromarray(whole).save(path, format="png")
-    return Written("imagenet", {"folder": "net", "size": 16, "validation": 0.1}, *sorted_parts)
+    return Written(Choice("imagenet", {"folder": "net", "size": 16, "validation": 0.1}), *sorted_parts)
 
 
 @pytest.fixture(params=sorted(set(DATASETS) - {"digits"}))
@@ -184,13 +197,19 @@ def fingerprints(pixels: Any, labels: Any) -> list[tuple[bytes, int]]:
     return [(np.asarray(p).tobytes(), int(label)) for p, label in zip(pixels, labels, strict=True)]
 
 
+def fingerprints_of(images: ImageSet) -> list[tuple[bytes, int]]:
+    pixels = in_memory(images)
+    return fingerprints(pixels.pixels, pixels.labels)
+
+
 # --- splits -------------------------------------------------------------------------------------------------
 
 
 def test_every_written_image_comes_back_once_with_its_label(written: Written):
-    splits = load_splits(written.name, written.options, with_test=True)
+    splits = load_splits(written.choice, with_test=True)
     parts = [in_memory(part) for part in (splits.train, splits.val, splits.test)]
-    train, val, test = (fingerprints(*part) for part in parts)
+    train, val, test = map(fingerprints_of, parts)
+    assert fingerprints_of(load_test(written.choice)) == test
     assert sorted(train + val) == sorted(fingerprints(*written.train))
     assert not set(train) & set(val)
     assert test == fingerprints(*written.test)
@@ -200,36 +219,37 @@ def test_every_written_image_comes_back_once_with_its_label(written: Written):
 
 
 def test_the_record_describes_the_splits(written: Written):
-    splits = load_splits(written.name, written.options, with_test=False)
+    splits = load_splits(written.choice, with_test=False)
     record = splits.record
-    assert json.loads(json.dumps(record)) == record
-    assert record == load_splits(written.name, written.options, with_test=True).record
-    index = record["validation_index"]
-    val = fingerprints(*in_memory(splits.val))
-    assert val == fingerprints(written.train[0][index], written.train[1][index])
-    sizes = describe(written.name, written.options)
+    values = encode(record)
+    assert decode(DataRecord, json.loads(json.dumps(values)), Path("data.json")) == record
+    assert record == load_splits(written.choice, with_test=True).record
+    index = record.validation_index
+    assert fingerprints_of(splits.val) == fingerprints(written.train[0][index], written.train[1][index])
+    sizes = encode(describe(written.choice))
     assert sizes.pop("bytes") == (TRAIN + TEST) * written.train[0][0].size
-    assert sizes == {key: record[key] for key in sizes}
-    assert (record["train"], record["val"], record["test"]) == (TRAIN - 6, 6, TEST)
+    assert sizes == {key: values[key] for key in sizes}
+    assert (record.train, record.val, record.test) == (TRAIN - 6, 6, TEST)
+    assert Choice(record.name, record.options) == resolve(written.choice)
 
 
 def test_the_recorded_hash_covers_pixels_and_labels(data_folder: Path, monkeypatch: pytest.MonkeyPatch):
     write_mnist("mnist", "MNIST", data_folder, monkeypatch)
-    splits = load_splits("mnist", {}, with_test=False)
+    splits = load_splits(Choice("mnist", {}), with_test=False)
     digest = hashlib.sha256()
     for images in (splits.train, splits.val):
         digest.update(in_memory(images).pixels.numpy().transpose(0, 2, 3, 1).tobytes())
         digest.update(images.labels.numpy().astype("<i8").tobytes())
-    assert splits.record["sha256"] == digest.hexdigest()
+    assert splits.record.sha256 == digest.hexdigest()
 
 
 def test_digits_are_scikit_learns_and_the_parts_do_not_overlap():
     from sklearn.datasets import load_digits
 
-    splits = load_splits("digits", {}, with_test=True)
+    splits = load_splits(Choice("digits", {}), with_test=True)
     parts = (splits.train, splits.val, splits.test)
     assert [len(part.labels) for part in parts] == [1150, 287, 360]
-    got = sorted(fingerprint for part in parts for fingerprint in fingerprints(*in_memory(part)))
+    got = sorted(fingerprint for part in parts for fingerprint in fingerprints_of(part))
     pixels, labels = load_digits(return_X_y=True)
     stretched = np.floor(pixels * 255 / 16 + 0.5).astype(np.uint8)
     assert got == sorted(fingerprints(stretched, labels))
@@ -237,12 +257,12 @@ def test_digits_are_scikit_learns_and_the_parts_do_not_overlap():
 
 
 def test_the_parts_of_digits_never_move():
-    whole, limited = (load_splits("digits", {"train_limit": n}, with_test=False).record for n in (None, 100))
-    assert (
-        whole["validation_index_sha256"] == "26ee0f67116fda6595084e31e01e02a9cef7a13abd4dcd6ab5fa12970ba7117f"
+    whole, limited = (
+        load_splits(Choice("digits", {"train_limit": n}), with_test=False).record for n in (None, 100)
     )
-    assert whole["sha256"] == "ff8bb1ce0fd2e5497ea762f968f631aa6326dd4f7b5e271ec2ee6e11c91fd57b"
-    assert limited["sha256"] == "1c8a357288a375b48daa256ce8d7ae1cbf495bbb873ceef00dd340318eccf916"
+    assert whole.validation_index_sha256 == "26ee0f67116fda6595084e31e01e02a9cef7a13abd4dcd6ab5fa12970ba7117f"
+    assert whole.sha256 == "ff8bb1ce0fd2e5497ea762f968f631aa6326dd4f7b5e271ec2ee6e11c91fd57b"
+    assert limited.sha256 == "1c8a357288a375b48daa256ce8d7ae1cbf495bbb873ceef00dd340318eccf916"
 
 
 def test_stratified_index_rounds_by_largest_remainder():
@@ -256,11 +276,11 @@ def test_stratified_index_rounds_by_largest_remainder():
 
 
 def test_train_limit_keeps_the_shares_and_leaves_validation_alone():
-    full, limited = (load_splits("digits", {"train_limit": n}, with_test=False) for n in (None, 100))
+    full, limited = (load_splits(Choice("digits", {"train_limit": n}), with_test=False) for n in (None, 100))
     assert limited.train.labels.bincount().tolist() == [10] * 10
-    assert set(fingerprints(*in_memory(limited.train))) <= set(fingerprints(*in_memory(full.train)))
+    assert set(fingerprints_of(limited.train)) <= set(fingerprints_of(full.train))
     assert in_memory(limited.val).pixels.equal(in_memory(full.val).pixels)
-    assert describe("digits", {"train_limit": 100})["train"] == 100
+    assert describe(Choice("digits", {"train_limit": 100})).train == 100
 
 
 def test_the_test_set_cannot_be_reached_while_tuning(monkeypatch: pytest.MonkeyPatch):
@@ -268,19 +288,20 @@ def test_the_test_set_cannot_be_reached_while_tuning(monkeypatch: pytest.MonkeyP
         raise AssertionError("the test images were read")
 
     digits = DATASETS["digits"]
-    bad = replace(digits, open=lambda options: replace(digits.open(options), read_test=poisoned))
+    bad = replace(digits, open=lambda: replace(digits.open(), read_test=poisoned))
     monkeypatch.setitem(DATASETS, "digits", bad)
-    splits = load_splits("digits", {}, with_test=False)
+    splits = load_splits(Choice("digits", {}), with_test=False)
     for guarded in (splits, splits.to("cpu")):
         with pytest.raises(TestSetGuard, match="while tuning"):
             _ = guarded.test
     with pytest.raises(AssertionError, match="were read"):
-        load_splits("digits", {}, with_test=True)
+        load_splits(Choice("digits", {}), with_test=True)
 
 
 def test_digits_start_without_torchvision():
     code = (
-        "import sys; from suite.data import load_splits; load_splits('digits', {}, with_test=True)\n"
+        "import sys; from suite.data import load_splits; from suite.records.trial import Choice\n"
+        "load_splits(Choice('digits', {}), with_test=True)\n"
         "sys.exit('torchvision' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -292,7 +313,7 @@ def test_digits_start_without_torchvision():
 @pytest.mark.parametrize("name", [name for name in DATASETS if DATASETS[name].files])
 def test_absent_files_are_listed_with_their_full_paths(name: str, data_folder: Path):
     with pytest.raises(DataError) as error:
-        load_splits(name, {}, with_test=False)
+        load_splits(Choice(name, {}), with_test=False)
     for file in DATASETS[name].files:
         assert f"  {data_folder / file}\n" in str(error.value)
     for part in (repr(name), "FLIPBENCH_DOWNLOAD=0", "export FLIPBENCH_DATA="):
@@ -310,7 +331,7 @@ def test_a_failed_download_says_so_and_leaves_nothing(data_folder: Path, monkeyp
     monkeypatch.setenv("FLIPBENCH_DOWNLOAD", "1")
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", fail)
     with pytest.raises(DataError, match=r"downloading them failed .*no route to host") as error:
-        load_splits("mnist", {}, with_test=False)
+        load_splits(Choice("mnist", {}), with_test=False)
     assert str(data_folder / "MNIST/raw/t10k-labels-idx1-ubyte") in str(error.value)
     assert list(data_folder.iterdir()) == []
 
@@ -339,23 +360,25 @@ def test_a_download_is_checked_before_it_counts(
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", fetch)
     if damaged:
         with pytest.raises(DataError, match=r"train-labels-idx1-ubyte.* arrived damaged"):
-            load_splits("mnist", {}, with_test=True)
+            load_splits(Choice("mnist", {}), with_test=True)
         assert list(data_folder.iterdir()) == []
     else:
-        splits = load_splits("mnist", {}, with_test=True)
-        assert fingerprints(*in_memory(splits.test)) == fingerprints(*written.test)
+        splits = load_splits(Choice("mnist", {}), with_test=True)
+        assert fingerprints_of(splits.test) == fingerprints(*written.test)
         assert [path.name for path in data_folder.iterdir()] == ["MNIST"]
 
 
 @pytest.mark.parametrize("written", [name for name in DATASETS if DATASETS[name].files], indirect=True)
 @pytest.mark.parametrize("damage", ["truncated", "one bit"])
 def test_a_damaged_file_is_named(written: Written, damage: str, data_folder: Path):
-    for file in DATASETS[written.name].files:  # the test set's files too: better now than after the tuning
+    for file in DATASETS[
+        written.choice.name
+    ].files:  # the test set's files too: better now than after the tuning
         path = data_folder / file
         whole = path.read_bytes()
         path.write_bytes(whole[:-1] if damage == "truncated" else whole[:-1] + bytes([whole[-1] ^ 1]))
         with pytest.raises(DataError, match="damaged file") as error:
-            load_splits(written.name, {}, with_test=False)
+            load_splits(written.choice, with_test=False)
         assert str(path) in str(error.value) and "delete it" in str(error.value)
         path.write_bytes(whole)
 
@@ -366,11 +389,11 @@ def test_a_truncated_jpeg_is_named(data_folder: Path):
     noise = np.random.RandomState(0).randint(0, 256, (40, 60, 3)).astype(np.uint8)
     Image.fromarray(noise).save(path)
     options = {"folder": "own", "size": 16}
-    assert describe("imagefolder", options)["train"] == TRAIN + 1 - 6
-    load_splits("imagefolder", options, with_test=False)
+    assert describe(Choice("imagefolder", options)).train == TRAIN + 1 - 6
+    load_splits(Choice("imagefolder", options), with_test=False)
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(DataError, match="cannot read the image") as error:
-        load_splits("imagefolder", options, with_test=False)
+        load_splits(Choice("imagefolder", options), with_test=False)
     assert str(path) in str(error.value)
 
 
@@ -382,7 +405,8 @@ def test_images_are_resized_by_the_short_side_and_cropped_in_the_centre(data_fol
     stripes = np.repeat(np.array([0, 128, 255], dtype=np.uint8), 16)[None].repeat(16, 0)
     for label in range(CLASSES):
         Image.fromarray(stripes).save(data_folder / f"own/val/class{label}/stripes.png")
-    splits = load_splits("imagefolder", {"folder": str(data_folder / "own"), "size": 16}, with_test=True)
+    choice = Choice("imagefolder", {"folder": str(data_folder / "own"), "size": 16})
+    splits = load_splits(choice, with_test=True)
     pixels = in_memory(splits.test).pixels
     assert pixels.shape == (CLASSES, 3, 16, 16) and pixels.unique().tolist() == [128]
 
@@ -390,8 +414,9 @@ def test_images_are_resized_by_the_short_side_and_cropped_in_the_centre(data_fol
 def test_an_image_folder_with_a_class_unknown_to_train_is_refused(data_folder: Path):
     write_image_folder(data_folder)
     (data_folder / "own/test/class3").rename(data_folder / "own/test/zebra")
-    with pytest.raises(DataError, match=r"own/test has classes \['zebra'\]"):
-        describe("imagefolder", {"folder": "own", "size": 16})
+    with pytest.raises(DataError, match=r"own/test has classes \['zebra'\]") as error:
+        describe(Choice("imagefolder", {"folder": "own", "size": 16}))
+    assert error.value.option == "folder"
 
 
 def test_test_labels_follow_the_names_of_the_classes(data_folder: Path):
@@ -399,52 +424,73 @@ def test_test_labels_follow_the_names_of_the_classes(data_folder: Path):
     for path in (data_folder / "own/test/class0").iterdir():
         path.unlink()
     (data_folder / "own/test/class0").rmdir()
-    splits = load_splits("imagefolder", written.options, with_test=True)
+    splits = load_splits(written.choice, with_test=True)
     assert sorted(set(splits.test.labels.tolist())) == list(range(1, CLASSES))
 
 
 def test_an_absent_image_folder_is_named_with_what_it_needs(data_folder: Path):
     with pytest.raises(DataError, match="<folder>/train/<class>") as error:
-        load_splits("imagefolder", {"folder": "nowhere", "size": 16}, with_test=False)
-    assert str(data_folder / "nowhere/train") in str(error.value)
+        load_splits(Choice("imagefolder", {"folder": "nowhere", "size": 16}), with_test=False)
+    assert str(data_folder / "nowhere/train") in str(error.value) and error.value.option == "folder"
 
 
 def test_images_beyond_the_memory_are_refused_before_decoding(data_folder: Path):
     write_image_folder(data_folder)
     with pytest.raises(DataError, match="Choose a smaller size or train_limit"):
-        load_splits("imagefolder", {"folder": "own", "size": 10**7}, with_test=False)
+        load_splits(Choice("imagefolder", {"folder": "own", "size": 10**7}), with_test=False)
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
+    ("name", "options", "message", "option"),
     [
-        ("cifar", {}, "no data set 'cifar'; did you mean 'cifar10'. the choices are digits, mnist"),
-        ("digits", {"val": 0.1}, "no option 'val'; the choices are validation, train_limit"),
-        ("digits", {"folder": "x"}, "no option 'folder'; the choices are"),
-        ("digits", {"validation": "0.1"}, "'validation' must be a fraction between 0 and 1, got '0.1'"),
-        ("digits", {"validation": 1.0}, "'validation' must be a fraction"),
-        ("digits", {"validation": 1}, "'validation' must be a fraction"),
-        ("digits", {"train_limit": 0}, "'train_limit' must be a number of images, 2 or more, got 0"),
-        ("digits", {"train_limit": 1.5}, "'train_limit' must be"),
-        ("digits", {"train_limit": True}, "'train_limit' must be"),
-        ("digits", {"train_limit": 5000}, "train_limit is 5000, but train has 1150 images"),
-        ("digits", {"validation": 1e-9}, "of 1437 images 1437 are left for train, 0 for val"),
-        ("imagefolder", {"size": 8}, r"needs the option \['folder'\]"),
-        ("imagefolder", {"folder": "x", "size": "8"}, "'size' must be of type int, got '8'"),
-        ("imagefolder", {"folder": "x", "size": 0}, "'size' must be a positive number of pixels, got 0"),
+        ("cifar", {}, "no data set 'cifar'; did you mean 'cifar10'. the choices are digits, mnist", None),
+        ("digits", {"val": 0.1}, "no option 'val'; the choices are validation, train_limit", "val"),
+        ("digits", {"folder": "x"}, "no option 'folder'; the choices are", "folder"),
+        (
+            "digits",
+            {"validation": "0.1"},
+            "'validation' must be a fraction between 0 and 1, got '0.1'",
+            "validation",
+        ),
+        ("digits", {"validation": 1.0}, "'validation' must be a fraction", "validation"),
+        ("digits", {"validation": 1}, "'validation' must be a fraction", "validation"),
+        (
+            "digits",
+            {"train_limit": 0},
+            "'train_limit' must be a number of images, 2 or more, got 0",
+            "train_limit",
+        ),
+        ("digits", {"train_limit": 1.5}, "'train_limit' must be", "train_limit"),
+        ("digits", {"train_limit": True}, "'train_limit' must be", "train_limit"),
+        ("digits", {"train_limit": 5000}, "train_limit is 5000, but train has 1150 images", "train_limit"),
+        ("digits", {"validation": 1e-9}, "of 1437 images 1437 are left for train, 0 for val", "validation"),
+        ("imagefolder", {"size": 8}, r"needs the option \['folder'\]", None),
+        ("imagefolder", {"folder": "x", "size": "8"}, "'size' must be of type int, got '8'", "size"),
+        (
+            "imagefolder",
+            {"folder": "x", "size": 0},
+            "'size' must be a positive number of pixels, got 0",
+            "size",
+        ),
     ],
 )
-def test_bad_options_are_refused_by_name(name: str, options: dict, message: str):
+def test_bad_options_are_refused_by_name(name: str, options: dict, message: str, option: str | None):
     with pytest.raises(DataError, match=message):
-        load_splits(name, options, with_test=False)
-    with pytest.raises(DataError, match=message):
-        describe(name, options)
+        load_splits(Choice(name, options), with_test=False)
+    with pytest.raises(DataError, match=message) as error:
+        describe(Choice(name, options))
+    assert error.value.option == option
+
+
+def test_an_error_keeps_its_option_on_the_way_to_another_process():
+    error = pickle.loads(pickle.dumps(DataError("too large", "size")))
+    assert isinstance(error, DataError) and str(error) == "too large" and error.option == "size"
 
 
 def test_an_unclear_download_switch_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLIPBENCH_DOWNLOAD", "no")
     with pytest.raises(DataError, match="FLIPBENCH_DOWNLOAD must be 0 or 1, got 'no'"):
-        load_splits("mnist", {}, with_test=False)
+        load_splits(Choice("mnist", {}), with_test=False)
 
 
 def test_validation_may_not_empty_a_class(data_folder: Path):
@@ -452,22 +498,27 @@ def test_validation_may_not_empty_a_class(data_folder: Path):
     for path in sorted((data_folder / "own/train/class0").iterdir())[1:]:
         path.unlink()
     with pytest.raises(DataError, match=r"only training images of classes \[0\]"):
-        load_splits("imagefolder", {"folder": "own", "size": 16, "validation": 0.5}, with_test=False)
+        load_splits(Choice("imagefolder", {"folder": "own", "size": 16, "validation": 0.5}), with_test=False)
 
 
 def test_resolved_options_hold_every_default():
-    assert resolve_options("digits", {}) == {"validation": 0.2, "train_limit": None}
-    assert resolve_options("mnist", {"train_limit": 5}) == {"validation": 0.1, "train_limit": 5}
+    assert resolve(Choice("digits", {})) == Choice("digits", {"validation": 0.2, "train_limit": None})
+    assert resolve(Choice("mnist", {"train_limit": 5})).options == {"validation": 0.1, "train_limit": 5}
 
 
 # --- batches ------------------------------------------------------------------------------------------------
 
 
-def numbered_images(count: int = 37, channels: int = 3, height: int = 8, width: int = 6) -> Images:
+def numbered_images(count: int = 37, channels: int = 3, height: int = 16, width: int = 12) -> Images:
     """Random pixels; the label of a sample is its position, so that batches can be read back."""
     pixels = torch.randint(0, 256, (count, channels, height, width), generator=generator("pixels", count))
-    layout = pixels.to(torch.uint8).contiguous(memory_format=torch.channels_last)
-    return Images(layout, torch.arange(count))
+    return Images(pixels.to(torch.uint8), torch.arange(count)).channels_last()
+
+
+def batches_of(images: Images, batch_size: int, seed: int = 0, augment: Augmentation = "none") -> Batches:
+    return images.train_batches(
+        batch_size, seed=seed, augment=augment, device=CPU, slices=WHOLE, damaged=set()
+    )
 
 
 def one_by_one(images: Images, sample: int, augment: str, pad: int, seed: int, epoch: int) -> np.ndarray:
@@ -487,9 +538,8 @@ def one_by_one(images: Images, sample: int, augment: str, pad: int, seed: int, e
 @pytest.mark.parametrize(("batch_size", "channels"), [(5, 3), (16, 1)])
 def test_batches_equal_a_sample_by_sample_reference(augment: Any, batch_size: int, channels: int):
     images = numbered_images(channels=channels)
-    batches = TrainBatches(images, batch_size, seed=3, augment=augment, pad=2)
-    for pixels, labels in batches.epoch(4):
-        assert pixels.dtype == torch.float32 and pixels.shape == (batch_size, channels, 8, 6)
+    for pixels, labels in batches_of(images, batch_size, 3, augment).epoch(4):
+        assert pixels.dtype == torch.float32 and pixels.shape == (batch_size, channels, 16, 12)
         assert pixels.is_contiguous(memory_format=torch.channels_last)
         for picture, sample in zip(pixels, labels.tolist(), strict=True):
             np.testing.assert_allclose(picture, one_by_one(images, sample, augment, 2, 3, 4), atol=1e-6)
@@ -499,10 +549,27 @@ def test_batch_size_changes_neither_order_nor_crops():
     images = numbered_images(36)
     joined = []
     for batch_size in (4, 9, 36, 100):
-        batches = list(TrainBatches(images, batch_size, seed=1, augment="crop-flip").epoch(0))
+        batches = list(batches_of(images, batch_size, 1, "crop-flip").epoch(0))
         joined.append([torch.cat(parts) for parts in zip(*batches, strict=True)])
     for pixels, labels in joined[1:]:
         assert pixels.equal(joined[0][0]) and labels.equal(joined[0][1])
+
+
+def test_steps_start_anywhere_and_come_in_parts():
+    images = numbered_images()
+    whole = list(batches_of(images, 10, 1, "crop-flip").steps(2))
+    assert [len(parts) for parts in whole] == [1, 1, 1]
+    assert [labels.tolist() for _, labels in batches_of(images, 10, 1).epoch(2)] == [
+        labels.tolist() for ((_, labels),) in whole
+    ]
+    slices = (slice(0, 4), slice(4, 10))
+    parts = images.train_batches(10, seed=1, augment="crop-flip", device=CPU, slices=slices, damaged=set())
+    from_the_second = list(parts.steps(2, 1))
+    assert len(from_the_second) == 2 and len(parts) == 3
+    for ((pixels, labels),), halves in zip(whole[1:], from_the_second, strict=True):
+        assert [len(labels) for _, labels in halves] == [4, 6]
+        assert torch.cat([half for half, _ in halves]).equal(pixels)
+        assert torch.cat([half for _, half in halves]).equal(labels)
 
 
 @pytest.mark.parametrize(
@@ -511,9 +578,10 @@ def test_batch_size_changes_neither_order_nor_crops():
 def test_training_drops_the_incomplete_batch_unless_it_is_the_only_one(
     count: int, batch_size: int, sizes: list[int]
 ):
-    batches = TrainBatches(numbered_images(count), batch_size, seed=0)
+    batches = batches_of(numbered_images(count), batch_size)
     labels = [labels for _, labels in batches.epoch(0)]
     assert [len(part) for part in labels] == sizes and len(batches) == len(sizes)
+    assert batches.batch_size == sizes[0]
     assert len(torch.cat(labels).unique()) == sum(sizes)
 
 
@@ -523,8 +591,7 @@ def test_epochs_and_seeds_differ_and_repeat():
 
     assert order(0, 0) == order(0, 0) and sorted(order(0, 0)) == list(range(50))
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
-    images = numbered_images()
-    batches = TrainBatches(images, 37, seed=0, augment="crop-flip", pad=1)
+    batches = batches_of(numbered_images(), 37, 0, "crop-flip")
     (first, _), (again, _), (other, _) = (next(batches.epoch(epoch)) for epoch in (0, 0, 1))
     assert first.equal(again) and not first.equal(other)
     draws = [augmentation_draws(37, 1, seed, epoch)[0] for seed, epoch in ((0, 0), (0, 1), (1, 0))]
@@ -540,27 +607,40 @@ def test_crops_are_uniform_and_half_are_flipped():
     assert abs(int(flips.sum()) - 10_000) < 3.3 * 5000**0.5
 
 
-def test_evaluation_sees_every_image_once_in_order():
+def test_evaluation_sees_every_image_once_in_order(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("suite.data.memory.SMALL_EVAL_BATCH", 16)
     images = numbered_images(37)
-    batches = list(eval_batches(images, 16))
+    batches = list(images.eval_batches(CPU, set()))
     assert [len(labels) for _, labels in batches] == [16, 16, 5]
     assert torch.cat([labels for _, labels in batches]).equal(images.labels)
     pixels = torch.cat([pixels for pixels, _ in batches])
     np.testing.assert_allclose(pixels, images.pixels.numpy().astype(np.float64) / 127.5 - 1, atol=1e-6)
+    shared = [[labels.tolist() for _, labels in images.eval_batches(CPU, set(), n, 2)] for n in (0, 1)]
+    assert shared == [[batches[0][1].tolist(), batches[2][1].tolist()], [batches[1][1].tolist()]]
 
 
-def test_the_default_padding_is_four_of_thirty_two():
-    for height, pad in ((32, 4), (28, 3), (8, 1)):
-        assert TrainBatches(numbered_images(3, 1, height, height), 1, seed=0, augment="crop").pad == pad
+@pytest.mark.parametrize(("width", "size"), [(64, 1000), (65, 125)])
+def test_fewer_of_the_large_images_are_evaluated_together(width: int, size: int):
+    images = numbered_images(1001, 1, 8, width)
+    sizes = [len(labels) for _, labels in images.eval_batches(CPU, set())]
+    assert sizes[0] == size and sum(sizes) == 1001
+
+
+@pytest.mark.parametrize(("height", "pad"), [(32, 4), (28, 3), (8, 1)])
+def test_the_padding_is_four_of_thirty_two(height: int, pad: int):
+    images = numbered_images(9, 1, height, height)
+    for pixels, labels in batches_of(images, 9, 2, "crop").epoch(1):
+        for picture, sample in zip(pixels, labels.tolist(), strict=True):
+            np.testing.assert_allclose(picture, one_by_one(images, sample, "crop", pad, 2, 1), atol=1e-6)
 
 
 def test_bad_batches_are_refused():
     with pytest.raises(
         ValueError, match=r"no augmentation 'flip'; the choices are \['none', 'crop', 'crop-flip'\]"
     ):
-        TrainBatches(numbered_images(), 4, seed=0, augment="flip")  # pyright: ignore[reportArgumentType]
+        batches_of(numbered_images(), 4, augment="flip")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
-        TrainBatches(numbered_images(), 0, seed=0)
+        batches_of(numbered_images(), 0)
 
 
 # --- keys ---------------------------------------------------------------------------------------------------

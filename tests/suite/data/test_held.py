@@ -1,28 +1,35 @@
 """Images are held once: by the workers of a sweep together, and by a process for tuning and final runs."""
 
+from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 import torch
 
-from suite.data import Images, Splits, TestSetGuard, held, load_splits
-from suite.data.held import Loan, borrow, splits_on
-from suite.experiment.trial import Trial
-from suite.records.files import canonical
+from suite.data import DATASETS, Images, Splits, TestSetGuard, held, load_splits
+from suite.data.held import Loan, Shelf, borrow, splits_on
+from suite.machine.forkserver import fork_context
+from suite.records.schema import DataRecord
+from suite.records.trial import Choice, Trial
 from suite.sweep.coordinator import Sweep, prepare_folder
-from suite.sweep.pool import LocalPool, Machine, Shelf
-from tests.support.tiny import CPU, digests, in_memory, tiny_plan, tiny_trial
+from suite.sweep.messages import Failed, Message
+from suite.sweep.pool import LocalPool, Machine
+from tests.support.tiny import CPU, digests, in_memory, tiny_plan
+
+DIGITS = Choice("digits", {"train_limit": 200})
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_held():
-    for cache in (held._without_test, held._test):
-        cache.cache_clear()
+    def forget() -> None:
+        held._without_test.cache_clear()
+        held._test.cache_clear()
+        held._borrowed.clear()
+
+    forget()
     yield
-    for cache in (held._without_test, held._test):
-        cache.cache_clear()
-    held._borrowed.clear()
-    held._borrowed_test.clear()
+    forget()
 
 
 def noise(count: int, seed: int, side: int = 28) -> Images:
@@ -31,88 +38,125 @@ def noise(count: int, seed: int, side: int = 28) -> Images:
     return Images(pixels, torch.arange(count) % 10)
 
 
-def test_tuning_and_final_runs_hold_train_and_validation_once(tmp_path: Path) -> None:
-    data = canonical(tiny_trial(tmp_path).data)
-    tune, final = splits_on(CPU, data, False), splits_on(CPU, data, True)
+def splits_of_noise(choice: Choice, train: int, val: int) -> Splits:
+    record = DataRecord(
+        name=choice.name,
+        options=dict(choice.options),
+        classes=10,
+        train=train,
+        val=val,
+        test=0,
+        shape=[1, 28, 28],
+        sha256="",
+        validation_index=[],
+        validation_index_sha256="",
+    )
+    return Splits(noise(train, 1), noise(val, 2), 10, record)
+
+
+def test_tuning_and_final_runs_hold_train_and_validation_once() -> None:
+    tune, final = splits_on(CPU, DIGITS, False), splits_on(CPU, DIGITS, True)
     assert in_memory(tune.train).pixels.data_ptr() == in_memory(final.train).pixels.data_ptr()
     assert in_memory(tune.val).pixels.data_ptr() == in_memory(final.val).pixels.data_ptr()
-    assert len(final.test.labels) == 360
-    with pytest.raises(TestSetGuard):  # that a final run has it in this process changes nothing
-        _ = splits_on(CPU, data, False).test
+    assert len(final.test) == 360
+    with pytest.raises(TestSetGuard):  # although a final run holds it in this process
+        _ = splits_on(CPU, DIGITS, False).test
+    assert len(splits_on(CPU, Choice("digits", {"train_limit": 100}), False).train) == 100
 
 
-def test_what_is_read_alone_is_what_is_read_together(tmp_path: Path) -> None:
-    options = dict(tiny_trial(tmp_path).data)
-    alone = splits_on(CPU, canonical(options), True)
-    together = load_splits(options.pop("name"), options, with_test=True)
+def test_parts_that_are_read_alone_equal_those_that_are_read_together() -> None:
+    alone, together = splits_on(CPU, DIGITS, True), load_splits(DIGITS, with_test=True)
     for one, other in (
         (alone.train, together.train),
         (alone.val, together.val),
         (alone.test, together.test),
     ):
-        assert torch.equal(in_memory(one).pixels, in_memory(other).pixels) and torch.equal(
-            one.labels, other.labels
-        )
+        assert in_memory(one).pixels.equal(in_memory(other).pixels) and one.labels.equal(other.labels)
 
 
-def test_what_is_lent_is_not_read(tmp_path: Path) -> None:
-    data, lent, test = (
-        canonical({"name": "no such data"}),
-        Splits(noise(20, 1), noise(10, 2), 10, {}),
-        noise(5, 3),
-    )
-    borrow(Loan(data, lent))
-    assert in_memory(splits_on(CPU, data, False).train).pixels is in_memory(lent.train).pixels
-    borrow(Loan(data, None, test))
-    assert in_memory(splits_on(CPU, data, True).test).pixels is test.pixels
+def test_borrowed_images_are_not_read() -> None:
+    choice, test = Choice("no such data", {}), noise(5, 3)
+    lent = splits_of_noise(choice, 20, 10)
+    borrow(Loan(choice, lent))
+    assert in_memory(splits_on(CPU, choice, False).train).pixels is in_memory(lent.train).pixels
+    borrow(Loan(choice, lent, test))
+    assert in_memory(splits_on(CPU, choice, True).test).pixels is test.pixels
 
 
-def test_a_shelf_lends_each_part_once_and_the_test_part_to_final_runs_only(tmp_path: Path) -> None:
-    tune, final = (tiny_trial(tmp_path, stage=stage) for stage in ("tune", "final"))
-    options = dict(tune.data)
-    splits = load_splits(options.pop("name"), options, with_test=False)
-    shelf, borrowed = Shelf(), set()
-    assert shelf.put(tune.data, splits) == ""
-    loans = [shelf.loan(trial, borrowed) for trial in (tune, tune, final, final, tune)]
-    assert [loan.splits is not None for loan in loans] == [True, False, False, False, False]
-    assert [loan.test is not None for loan in loans] == [False, False, True, False, False]
-    assert shelf.loan(final, set()).splits is splits and shelf.loan(final, set()).test is loans[2].test
-    for images in (splits.train, splits.val, loans[2].test):
-        assert images and in_memory(images).pixels.is_shared() and images.labels.is_shared()
-
-
-def test_images_that_cannot_be_shared_are_read_by_each_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_shelf_shares_each_part_and_lends_the_test_part_to_final_runs_only(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    splits, shelf = load_splits(DIGITS, with_test=False), Shelf()
+    digits, reads = DATASETS["digits"], []
+
+    def opened():
+        source = digits.open()
+        return replace(source, read_test=lambda: reads.append("test") or source.read_test())
+
+    monkeypatch.setitem(DATASETS, "digits", replace(digits, open=opened))
+    assert shelf.put(DIGITS, splits) == ""
+    assert shelf.loan(DIGITS, "tune") == Loan(DIGITS, splits) and not reads
+    final = shelf.loan(DIGITS, "final")
+    assert final.splits is splits and final.test is not None
+    assert shelf.loan(DIGITS, "final") == final and reads == ["test"]
+    assert shelf.loan(DIGITS, "tune").test is None
+    for images in (splits.train, splits.val, final.test):
+        assert in_memory(images).pixels.is_shared() and images.labels.is_shared()
+
+
+def receive(pipe: Connection) -> None:
+    """Answer with the places of the images of two loans, and the sum of the pixels; then write on them."""
+    first, second = (pipe.recv().splits.train for _ in range(2))
+    pipe.send(([part.pixels.data_ptr() for part in (first, second)], int(first.pixels.sum())))
+    first.pixels[0] = 7
+    pipe.send("written")
+
+
+def test_a_loan_shares_memory_also_when_it_is_sent_again() -> None:
+    splits, shelf = load_splits(DIGITS, with_test=False), Shelf()
+    pixels, context = in_memory(splits.train).pixels, fork_context()
+    total = int(pixels.sum())
+    shelf.put(DIGITS, splits)
+    here, there = context.Pipe()
+    worker = context.Process(target=receive, args=(there,))
+    worker.start()
+    for _ in range(2):
+        here.send(shelf.loan(DIGITS, "tune"))
+    (first, second), sum_there = here.recv()
+    assert first == second and sum_there == total
+    assert here.recv() == "written" and (pixels[0] == 7).all()  # one memory, not a copy
+    worker.join()
+
+
+def test_images_that_cannot_be_shared_are_read_by_each_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     def too_little(images: Images) -> None:
         raise RuntimeError("unable to allocate shared memory\nmore")
 
     monkeypatch.setattr(Images, "share", too_little)
-    trial, shelf = tiny_trial(tmp_path, stage="final"), Shelf()
-    options = dict(trial.data)
-    problem = shelf.put(trial.data, load_splits(options.pop("name"), options, with_test=False))
+    shelf = Shelf()
+    problem = shelf.put(DIGITS, load_splits(DIGITS, with_test=False))
     assert problem == "unable to allocate shared memory"
-    assert shelf.loan(trial, set()) == Loan(canonical(trial.data))
+    assert shelf.loan(DIGITS, "final") == Loan(DIGITS)
 
 
-def test_workers_train_on_what_they_were_lent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MNIST without its files: they train on what was lent, and tuning asks for no test part."""
+def test_workers_train_on_borrowed_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MNIST without its files: the workers train on the loan, and tuning does not ask for the test part."""
     monkeypatch.setenv("FLIPBENCH_DATA", str(tmp_path / "absent"))
     monkeypatch.setenv("FLIPBENCH_DOWNLOAD", "0")
     plan = tiny_plan(tmp_path, "tasks.0.data={name: mnist, train_limit: 200}")
     folder = tmp_path / "results"
     prepare_folder(plan, folder, {})
-    said: list[str] = []
+    failures: list[tuple[str, str]] = []
 
-    def on_report(report, trial: Trial) -> None:
-        said.append(f"{report.kind} {trial.stage} {report.text}")
+    def on_message(message: Message, trial: Trial) -> None:
+        if isinstance(message, Failed) and message.failure:
+            failures.append((trial.stage, message.failure.error))
 
+    data = plan.cells[0].data
     with LocalPool(Machine(("cpu", "cpu"))) as pool:
-        pool.lend(plan.cells[0].data, Splits(noise(200, 1), noise(100, 2), 10, {"shape": [1, 28, 28]}))
-        assert Sweep(plan, folder, pool, True, on_report).run()
+        pool.lend(data, splits_of_noise(data, 200, 100))
+        assert Sweep(plan, folder, pool, True, on_message).run()
         assert len(digests(folder / "runs")) == 6
-        assert not Sweep(plan, folder, pool, False, on_report).run()  # the test part is not to be had
-    failed = [line for line in said if line.startswith("failed")]
-    assert len(failed) == 4 and all(
-        "failed final DataError: data set 'mnist': 4 of" in line for line in failed
-    )
+        assert not Sweep(plan, folder, pool, False, on_message).run()  # the test part cannot be read
+    assert len(failures) == 4
+    assert all(stage == "final" and "DataError: data set 'mnist': 4 of" in error for stage, error in failures)

@@ -1,9 +1,12 @@
 """Training from images that stay on disk: exact under any number of decoding processes, resumed anywhere."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +14,19 @@ import pytest
 import torch
 from PIL import Image
 
-from suite.data import DataError, StoredImages, held, load_splits
-from suite.data.feed import evaluation_batches, steps_of, train_batches
-from suite.data.stored.batches import decoders, share_decoders
+from suite.data import Batches, DataError, DecoderDied, ImageSet, StoredImages, held, load_splits, load_test
+from suite.data.image_set import WHOLE
+from suite.data.stored.batches import Crops, Request, decoded_batches, decoders, share_decoders
 from suite.data.stored.crops import normalise
-from suite.experiment.trial import Trial, build_network, rule_at
+from suite.experiment.build import build_network, rule_at
 from suite.machine import preemption
-from suite.machine.preemption import Preempted
+from suite.machine.preemption import StopRequested
 from suite.machine.random_keys import random_key
 from suite.records.run import RunFolder
+from suite.records.trial import Augmentation, Choice, Trial
 from suite.training.evaluate import evaluate
 from suite.training.loop import train
+from suite.training.progress import Progress
 from suite.training.ranks import Ranks
 from tests.support.paths import ROOT
 from tests.support.tiny import CPU, tiny_trial
@@ -30,12 +35,12 @@ TRAIN, VAL, SIDE = 80, 20, 24
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This DataLoader will create"
 )  # more than this machine's cores
-DATA = {"folder": "net", "size": 16, "validation": 0.1}
+DATA = Choice("imagenet", {"folder": "net", "size": 16, "validation": 0.1})
 
 
 @pytest.fixture(autouse=True)
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tree of four classes, each a colour in noise; decoded in this process unless told otherwise."""
+    """A tree of four classes, each a colour in noise; decoded in this process by default."""
     monkeypatch.setenv("FLIPBENCH_DATA", str(tmp_path))
     monkeypatch.setenv("FLIPBENCH_DECODERS", "0")
     for cache in (held._without_test, held._test):  # they know data sets by their options
@@ -53,27 +58,28 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def a_trial(folder: Path, *changes: str) -> Trial:
-    text = ", ".join(f"{name}: {value}" for name, value in DATA.items())
+    text = ", ".join(f"{name}: {value}" for name, value in DATA.options.items())
     task = f"tasks=[{{data: {{name: imagenet, {text}}}, model: {{name: convnet, channels: 4, dense: 16}}}}]"
     return tiny_trial(folder, "bop", "final", 5, task, "train.batch_size=18", *changes)
 
 
 def images() -> StoredImages:
-    train_part = load_splits("imagenet", DATA, with_test=False).train
-    assert isinstance(train_part, StoredImages)
-    return train_part
+    return on_disk(load_splits(DATA, with_test=False).train)
 
 
-def batches_of(augment: str = "resized-crop-flip", slices: tuple[slice, ...] = (slice(None),)):
-    return train_batches(
-        images(), 20, seed=3, augment=augment, device=CPU, slices=list(slices), damaged=set()
-    )
+def on_disk(part: ImageSet) -> StoredImages:
+    assert isinstance(part, StoredImages)
+    return part
+
+
+def batches_of(augment: Augmentation = "resized-crop-flip", slices: tuple[slice, ...] = WHOLE) -> Batches:
+    return images().train_batches(20, seed=3, augment=augment, device=CPU, slices=slices, damaged=set())
 
 
 def test_a_batch_holds_the_keyed_crops_of_its_samples() -> None:
     batches = batches_of()
     assert len(batches) == 3  # 72 images, 8 of them validation's
-    first, (second,), _ = list(steps_of(batches, 4, 0))
+    first, (second,), _ = list(batches.steps(4))
     order = torch.randperm(72, generator=torch.Generator().manual_seed(random_key(3, "order", 4)))
     expected = images().train_crops(order[20:40].tolist(), random_key(3, "augment", 4))
     assert second[0].equal(normalise(expected.pixels)) and second[1].equal(expected.labels)
@@ -81,17 +87,17 @@ def test_a_batch_holds_the_keyed_crops_of_its_samples() -> None:
     assert not first[0][0].equal(second[0])
 
 
-def test_an_epoch_goes_on_from_any_step_and_in_parts() -> None:
-    whole = [x for ((x, _),) in steps_of(batches_of(), 1, 0)]
-    from_the_second = [x for ((x, _),) in steps_of(batches_of(), 1, 1)]
+def test_an_epoch_resumes_at_any_step_and_in_parts() -> None:
+    whole = [x for ((x, _),) in batches_of().steps(1)]
+    from_the_second = [x for ((x, _),) in batches_of().steps(1, 1)]
     assert all(map(torch.equal, whole[1:], from_the_second)) and len(from_the_second) == 2
-    halves = list(steps_of(batches_of(slices=(slice(0, 10), slice(10, 20))), 1, 0))
+    halves = list(batches_of(slices=(slice(0, 10), slice(10, 20))).steps(1))
     assert all(torch.cat([x for x, _ in parts]).equal(x) for parts, x in zip(halves, whole, strict=True))
 
 
 def test_without_augmentation_training_sees_the_centres() -> None:
     order = torch.randperm(72, generator=torch.Generator().manual_seed(random_key(3, "order", 1)))
-    ((x, _),) = next(steps_of(batches_of("none"), 1, 0))
+    ((x, _),) = next(batches_of("none").steps(1))
     assert x.equal(normalise(images().centre_crops(order[:20].tolist()).pixels))
 
 
@@ -101,7 +107,7 @@ def test_the_number_of_decoding_processes_changes_nothing(
     digests = []
     for count in ("0", "1", "3"):
         monkeypatch.setenv("FLIPBENCH_DECODERS", count)
-        digests.append(train(a_trial(tmp_path), RunFolder(tmp_path / count), CPU)["digest"])
+        digests.append(train(a_trial(tmp_path), RunFolder(tmp_path / count), CPU).digest)
     assert digests[0] == digests[1] == digests[2]
 
 
@@ -114,11 +120,12 @@ def test_a_run_stopped_in_mid_epoch_ends_like_an_unbroken_one(
     monkeypatch.setenv("FLIPBENCH_DECODERS", "2")
     for step in (3, 6):  # four steps are an epoch
         with monkeypatch.context() as patch:
-            patch.setattr(preemption, "requested", lambda step=step: broken.step == step)
-            with pytest.raises(Preempted):
-                train(trial, broken, CPU)
-    assert train(trial, broken, CPU)["digest"] == unbroken["digest"]
-    assert unbroken["steps"] == 12 and len(unbroken["scores"]) == 6
+            progress = Progress()
+            patch.setattr(preemption, "requested", lambda at=progress, step=step: at.step == step)
+            with pytest.raises(StopRequested):
+                train(trial, broken, CPU, progress=progress)
+    assert train(trial, broken, CPU).digest == unbroken.digest
+    assert unbroken.steps == 12 and unbroken.scores.test_top5 is not None
 
 
 def damage(tree: Path) -> None:
@@ -138,33 +145,32 @@ def test_a_damaged_image_stops_the_run_and_is_named(
 
 def test_damaged_images_that_are_allowed_are_named_in_the_result(tmp_path: Path, tree: Path) -> None:
     damage(tree)
-    run = RunFolder(tmp_path / "run")
+    progress = Progress()
     trial = a_trial(tmp_path, "tasks.0.data.damaged=grey", "train.epochs=6")
-    names = train(trial, run, CPU)["damaged_images"]
+    names = train(trial, RunFolder(tmp_path / "run"), CPU, progress=progress).damaged_images
     assert names == ["train/n1/041.JPEG", "val/n2/002.JPEG"]
-    assert run.notes == [f"2 images could not be decoded and were plain grey, first {names[0]}"]
+    assert progress.notes == [f"2 images could not be decoded and were plain grey, first {names[0]}"]
 
 
-def test_evaluation_sees_every_centre_once_whoever_shares_the_work(
+def test_evaluation_sees_every_centre_once_however_the_work_is_shared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("suite.data.feed.FEW", 7)
-    part = load_splits("imagenet", DATA, with_test=True).test
-    assert isinstance(part, StoredImages)
-    batches = list(evaluation_batches(part, CPU, set()))
+    monkeypatch.setattr("suite.data.stored.images.EVAL_BATCH", 7)
+    part = on_disk(load_test(DATA))
+    batches = list(part.eval_batches(CPU, set()))
     assert [len(labels) for _, labels in batches] == [7, 7, 6]
     assert torch.cat([x for x, _ in batches]).equal(normalise(part.centre_crops(range(20)).pixels))
-    dealt = [list(evaluation_batches(part, CPU, set(), first, 2)) for first in (0, 1)]
+    dealt = [list(part.eval_batches(CPU, set(), first, 2)) for first in (0, 1)]
     assert [
         x.equal(y) for (x, _), (y, _) in zip(batches, (dealt[0][0], dealt[1][0], dealt[0][1]), strict=True)
     ]
     trial = a_trial(tmp_path)
-    model = build_network(trial, (3, 16, 16), 4, rule_at(trial, 0.0)[0])
-    scores, right = evaluate(model, part, "test")
-    assert right.shape == (20,) and scores["test_top1"] == int(right.sum()) / 20
+    model = build_network(trial, (3, 16, 16), 4, rule_at(trial, 0.0))
+    scores, correct = evaluate(model, part)
+    assert correct.shape == (20,) and scores.top1 == int(correct.sum()) / 20
 
 
-def test_the_number_of_decoding_processes_is_told_or_follows_the_cores(
+def test_the_number_of_decoding_processes_is_set_or_follows_the_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
@@ -182,13 +188,85 @@ def test_the_number_of_decoding_processes_is_told_or_follows_the_cores(
     assert decoders() == 3
 
 
-def test_a_batch_that_is_dealt_to_processes_is_decoded_once() -> None:
-    whole = [x for ((x, _),) in steps_of(batches_of(), 1, 0)]
+def test_a_batch_that_processes_share_is_decoded_once() -> None:
+    whole = [x for ((x, _),) in batches_of().steps(1)]
     dealt = [
-        [x for ((x, _),) in steps_of(batches_of(slices=tuple(Ranks(rank, 2).slices(20, 2))), 1, 0)]
+        [x for ((x, _),) in batches_of(slices=tuple(Ranks(rank, 2).slices(20, 2))).steps(1)]
         for rank in (0, 1)
     ]
     assert all(torch.cat(halves).equal(x) for *halves, x in zip(*dealt, whole, strict=True))
+
+
+def decoding_processes() -> list[int]:
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [
+        child
+        for child in map(int, children)
+        if not re.search(b"forkserver|resource_tracker", command_line(child))
+    ]
+
+
+def command_line(process: int) -> bytes:
+    return Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def kill_decoders() -> None:
+    victims = decoding_processes()
+    assert victims
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+
+
+def test_a_decoder_that_dies_while_the_network_computes_is_a_typed_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "2")
+    steps = batches_of().steps(1)
+    next(steps)
+    with pytest.raises(
+        DecoderDied, match=r"a decoding process died: DataLoader worker \(pid \d+\) is killed"
+    ):
+        kill_decoders()
+        for _ in range(1000):  # the loop of a training step: the signal arrives somewhere in it
+            time.sleep(0.01)
+
+
+def test_a_dead_decoder_is_a_typed_error_outside_the_main_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "1")
+    look = "torch.utils.data.dataloader._MultiProcessingDataLoaderIter._try_get_data.__defaults__"
+    monkeypatch.setattr(look, (0.2,))  # seconds between looks at the decoders, instead of 5
+
+    def never(request: Request) -> Crops:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    def take() -> BaseException | None:
+        try:
+            list(decoded_batches(never, [Request(torch.arange(1), None)], CPU, set()))
+        except Exception as error:
+            return error
+        return None
+
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # as in a process that decodes in a thread only
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            error = pool.submit(take).result()
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+    assert isinstance(error, DecoderDied) and "exited unexpectedly" in str(error)
+
+
+def test_an_error_of_another_kind_in_a_decoder_is_not_taken_for_its_death(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "1")
+
+    def broken(request: Request) -> Crops:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug") as error:
+        list(decoded_batches(broken, [Request(torch.arange(1), None)], CPU, set()))
+    assert not isinstance(error.value, DecoderDied)
 
 
 def test_sigterm_to_all_processes_at_once_leaves_time_to_save(tmp_path: Path, tree: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.data.source import DataError
+from suite.data.errors import DataError
 from suite.data.stored.image_tree import ImageTree, Listing, list_tree
 
 CLASSES = ("n01440764", "n02102040", "n03000684")
@@ -118,7 +118,7 @@ def test_synset_labels_go_by_the_names_of_the_files_whatever_their_folders(tree:
     assert shown(listed, listed.val) == classes
 
 
-def test_a_ground_truth_beside_folders_of_classes_is_not_needed(tree: Path):
+def test_a_ground_truth_next_to_folders_of_classes_is_not_needed(tree: Path):
     (tree / "LOC_val_solution.csv").write_text("ImageId,PredictionString\nanother,n1\n")
     assert list_tree(tree).val.labels.tolist() == [0, 1, 2]
 
@@ -202,20 +202,20 @@ def half_a_line(root: Path) -> None:
         ),
         (
             lambda root: put(root / "val" / "n09999999" / "a.JPEG"),
-            "val has 1 folders that are no classes of train: n09999999",
+            "val has 1 folders that are not classes of train: n09999999",
         ),
         (flatten_val, "holds images outside the folders of classes.*LOC_val_solution.csv"),
         (
             devkit,
-            "ground_truth.txt gives the classes as the numbers of ImageNet's devkit.*LOC_val_solution.csv",
+            "ground_truth.txt gives the classes as numbers of ImageNet's devkit.*LOC_val_solution.csv",
         ),
         (
             flat_with("kaggle", lambda classes: classes.popitem()),
-            "does not say what 1 of the images show, first ILSVRC2012_val_00000001",
+            "has no class for 1 of the images, first ILSVRC2012_val_00000001",
         ),
         (
             flat_with("annotations", lambda classes: classes.update({"x.JPEG": CLASSES[0]})),
-            "names 1 images that are not there, first x.JPEG",
+            "names 1 images that do not exist, first x.JPEG",
         ),
         (
             flat_with("synset labels", lambda classes: classes.popitem()),
@@ -225,12 +225,14 @@ def half_a_line(root: Path) -> None:
             flat_with(
                 "kaggle", lambda classes: classes.update({"ILSVRC2012_val_00000001.JPEG": "n09999999"})
             ),
-            "the ground truth of .*/val has 1 classes that train has not: n09999999",
+            "the ground truth of .*/val has 1 classes that train lacks: n09999999",
         ),
         (half_a_line, "val_annotations.txt: a line must name an image and its class, got 'val_0.JPEG'"),
     ],
 )
-def test_what_is_wrong_with_a_tree_is_said(tree: Path, break_it: Callable[[Path], object], message: str):
+def test_a_faulty_tree_is_refused_with_the_reason(
+    tree: Path, break_it: Callable[[Path], object], message: str
+):
     break_it(tree)
     with pytest.raises(DataError, match=message):
         list_tree(tree)
@@ -247,5 +249,5 @@ def test_a_name_that_no_record_can_hold_is_refused(tree: Path):
     path = os.path.join(os.fsencode(tree / "train" / CLASSES[0]), b"\xff.JPEG")
     with open(path, "wb"):
         pass
-    with pytest.raises(DataError, match=r"not UTF-8 .*\\xff\.JPEG"):
+    with pytest.raises(DataError, match=r"not UTF-8: .*\\xff\.JPEG"):
         list_tree(tree)

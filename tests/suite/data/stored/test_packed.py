@@ -1,4 +1,4 @@
-"""Images that stay on disk: what is decoded, what counts as damaged, and the prepared form of them."""
+"""Images that stay on disk: their decoding, their damage, and their prepared form."""
 
 import io
 import os
@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from suite.data.source import DataError
-from suite.data.stored import StoredImages
+from suite.data.errors import DataError
 from suite.data.stored.crops import central_box, cut, draws, random_box, shrink
 from suite.data.stored.decode import DamagedImage, decode
+from suite.data.stored.images import StoredImages
 from suite.data.stored.open import Stored, open_stored
 from suite.data.stored.prepare import Encoding, prepare
 from suite.records.files import read_json, write_json
@@ -97,7 +97,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folders(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tree, and what was prepared of it with a short side of 48."""
+    """The tree, and its prepared forms with a short side of 48."""
     folders = {"tree": tree}
     forms: tuple[Encoding, ...] = ("jpeg", "pixels")
     for form in forms:
@@ -165,7 +165,7 @@ def test_evaluation_takes_the_centre_of_each_image(stored: Stored):
         assert pixels.equal(expected)
 
 
-def test_a_subset_is_numbered_anew(stored: Stored):
+def test_a_subset_is_numbered_from_zero(stored: Stored):
     part = stored.train.subset(torch.tensor([8, 3, 5])).subset(torch.tensor([2, 0]))
     assert len(part) == 2 and part.labels.tolist() == stored.train.labels[[5, 8]].tolist()
     assert part.centre_crops([0, 1]).pixels.equal(stored.train.centre_crops([5, 8]).pixels)
@@ -195,7 +195,7 @@ def test_stored_images_travel_to_another_process(folders: dict[str, Path]):
     assert done.stdout == crops.pixels.numpy().tobytes()
 
 
-def test_the_record_tells_the_form_and_what_it_was_made_of(folders: dict[str, Path], tmp_path: Path):
+def test_the_record_holds_the_form_and_the_source(folders: dict[str, Path], tmp_path: Path):
     records = {form: open_stored(folder, SIZE, "stop").record for form, folder in folders.items()}
     assert [record["form"] for record in records.values()] == list(records)
     assert len({record["digest"] for record in records.values()}) == 3
@@ -256,8 +256,18 @@ def remake(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], obje
     return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
 
 
-def another_version(folder: Path) -> None:
-    write_json(folder / "prepared.json", {**read_json(folder / "prepared.json"), "version": 0})
+def changed_manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    """A manifest with a valid checksum and another content."""
+
+    def change_it(folder: Path) -> None:
+        manifest = read_json(folder / "prepared.json")
+        change(manifest)
+        write_json(folder / "prepared.json", manifest)
+
+    return change_it
+
+
+another_version = changed_manifest(lambda manifest: manifest.update(version=0, new_key=1))
 
 
 def flip_last_bit(content: bytes) -> bytes:
@@ -272,14 +282,25 @@ def flip_last_bit(content: bytes) -> bytes:
             remake("train-00000.bin", lambda content: content[1:]),
             r"train-00000\.bin is damaged: it has \d+ bytes",
         ),
-        (remake("index.npy", flip_last_bit), r"index\.npy is damaged: it is not what prepared\.json says"),
+        (
+            remake("index.npy", flip_last_bit),
+            r"index\.npy is damaged: its sha256 is not the one in prepared\.json",
+        ),
         (lambda folder: os.unlink(folder / "index.npy"), r"cannot read .*index\.npy: No such file"),
         (
             remake("prepared.json", lambda content: content.replace(b'"side": 48', b'"side": 49')),
             r"prepared\.json is damaged: its content does not match its checksum",
         ),
         (another_version, r"prepared\.json is of version 0, this flipbench reads 1"),
-        (lambda folder: os.unlink(folder / "prepared.json"), "is not prepared to the end: run the same"),
+        (
+            changed_manifest(lambda manifest: manifest.pop("side")),
+            r"prepared\.json is damaged: side: field required; delete it",
+        ),
+        (
+            changed_manifest(lambda manifest: manifest.update(train="6")),
+            r"prepared\.json is damaged: train: input should be a valid integer; delete it",
+        ),
+        (lambda folder: os.unlink(folder / "prepared.json"), "is not completely prepared: run the same"),
     ],
 )
 def test_a_prepared_folder_that_is_not_whole_is_refused(
@@ -310,7 +331,7 @@ def test_damage_inside_a_shard_is_that_of_an_image(folders: dict[str, Path], tmp
         (32, "skip", "'damaged' must be one of stop, grey, got 'skip'"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(tree: Path, size: int, damaged: Any, message: str):
+def test_bad_settings_are_refused_by_name(tree: Path, size: int, damaged: Any, message: str):
     with pytest.raises(DataError, match=message):
         open_stored(tree, size, damaged)
 

@@ -1,4 +1,4 @@
-"""Preparing a tree of images: what interrupts it, what it refuses, and that its bytes depend on neither."""
+"""Preparing a tree of images: interruptions, refusals, and bytes that do not depend on them."""
 
 import hashlib
 import multiprocessing
@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import suite.data.stored.prepare
-from suite.data.source import DataError
+from suite.data.errors import DataError
 from suite.data.stored.image_tree import list_tree
 from suite.data.stored.open import open_stored
 from suite.data.stored.prepare import prepare
@@ -42,7 +42,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unbroken(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one worker makes of the tree, without interruption."""
+    """The tree, prepared by one worker without interruption."""
     target = tmp_path_factory.mktemp("unbroken") / "prepared"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(suite.data.stored.prepare, "IMAGES_PER_SHARD", PER_SHARD)
@@ -68,23 +68,38 @@ def test_the_folder_holds_the_shards_their_index_and_the_manifest(unbroken: Path
     assert len(stored.train) == 12 and len(stored.val) == 6
 
 
+SETTINGS = ["encoding", "side", "quality", "source", "images_per_shard", "version"]
+FILE = ["name", "bytes", "sha256"]
+
+
+def test_the_layout_of_the_json_files_is_that_of_version_1(unbroken: Path):
+    manifest, shard = (read_json(unbroken / name) for name in ("prepared.json", "train-00001.json"))
+    assert list(manifest) == [*SETTINGS, "classes", "train", "val", "shards", "index", "damaged"]
+    assert manifest["version"] == 1 and [list(file) for file in manifest["shards"]] == [FILE] * len(SHARDS)
+    assert list(manifest["index"]) == FILE and manifest["damaged"] == []
+    assert list(shard) == ["settings", "part", "shard", "images", "damaged"]
+    assert list(shard["settings"]) == SETTINGS and list(shard["shard"]) == FILE
+    assert list(shard["images"]) == ["offset", "length", "height", "width", "label", "name"]
+    assert shard["images"]["label"] == [1] * 4 and shard["damaged"] == []
+
+
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tree: Path, unbroken: Path, tmp_path: Path):
-    told: list[tuple[int, int]] = []
+    seen: list[tuple[int, int]] = []
     summary = prepare(
         tree,
         tmp_path / "two",
         encoding="jpeg",
         side=32,
         workers=2,
-        on_progress=lambda done, total: told.append((done, total)),
+        on_progress=lambda done, total: seen.append((done, total)),
     )
     assert hashes(tmp_path / "two") == hashes(unbroken)
-    assert told == [(0, 18), (4, 18), (8, 18), (12, 18), (16, 18), (18, 18)]
+    assert seen == [(0, 18), (4, 18), (8, 18), (12, 18), (16, 18), (18, 18)]
     size = sum((unbroken / f"{name}.bin").stat().st_size for name in SHARDS)
     assert summary == (12, 6, size, 5, 5, [])
 
 
-def test_what_is_done_is_not_done_again(tree: Path, target: Path, unbroken: Path):
+def test_a_finished_shard_is_not_made_again(tree: Path, target: Path, unbroken: Path):
     before = {path.name: path.stat().st_mtime_ns for path in target.glob("*.bin")}
     assert prepare(tree, target, encoding="jpeg", side=32).made == 0
     assert {path.name: path.stat().st_mtime_ns for path in target.glob("*.bin")} == before
@@ -95,13 +110,15 @@ def test_what_is_done_is_not_done_again(tree: Path, target: Path, unbroken: Path
 
 COMMAND = """
 import sys
+import time
 from pathlib import Path
 import suite.data.stored.prepare as prepare
 
 def tell(done, total):
     print(done, flush=True)
     if done >= 4:
-        sys.stdin.read()  # until the test has sent its signal
+        for _ in range(6_000):  # until the signal: one long wait may miss a signal just before it
+            time.sleep(0.01)
 
 if __name__ == "__main__":
     prepare.IMAGES_PER_SHARD = 4
@@ -149,7 +166,7 @@ def slow_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def slow_hashes(slow_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Of what is made of it without interruption."""
+    """The tree, prepared without interruption."""
     target = tmp_path_factory.mktemp("slow") / "prepared"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(suite.data.stored.prepare, "IMAGES_PER_SHARD", PER_SHARD)
@@ -158,14 +175,13 @@ def slow_hashes(slow_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 @pytest.mark.parametrize("interruption", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_preparation_goes_on_to_the_same_bytes(
+def test_an_interrupted_preparation_continues_to_the_same_bytes(
     slow_tree: Path, slow_hashes: dict[str, str], tmp_path: Path, interruption: signal.Signals
 ):
     script, target = tmp_path / "command.py", tmp_path / "prepared"
     script.write_text(COMMAND)
     command = subprocess.Popen(
         [sys.executable, str(script), str(slow_tree), str(target)],
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
@@ -184,7 +200,7 @@ def test_an_interrupted_preparation_goes_on_to_the_same_bytes(
     assert not any(map(is_running, workers)), "workers outlived the command"
 
     assert (target / "train-00000.json").exists() and not (target / "prepared.json").exists()
-    with pytest.raises(DataError, match="not prepared to the end"):
+    with pytest.raises(DataError, match="not completely prepared"):
         open_stored(target, 32, "stop")
     if interruption == signal.SIGINT:
         assert not list(target.glob(".*.tmp"))
@@ -204,7 +220,7 @@ def test_workers_leave_the_shards_they_are_at_when_the_command_ends(slow_tree: P
     assert len(list(tmp_path.glob("*.bin"))) <= 2 and not list(tmp_path.glob(".*.tmp"))
 
 
-def test_a_worker_that_dies_is_reported_and_the_same_command_goes_on(
+def test_a_worker_that_dies_is_reported_and_the_same_command_continues(
     tree: Path, unbroken: Path, tmp_path: Path
 ):
     def kill_the_workers(done: int, total: int) -> None:
@@ -212,7 +228,7 @@ def test_a_worker_that_dies_is_reported_and_the_same_command_goes_on(
             os.kill(worker.pid or 0, signal.SIGKILL)
 
     target = tmp_path / "prepared"
-    with pytest.raises(DataError, match=r"a worker process died.*the same command goes on"):
+    with pytest.raises(DataError, match=r"a worker process died.*the same command continues"):
         prepare(tree, target, encoding="jpeg", side=32, workers=2, on_progress=kill_the_workers)
     prepare(tree, target, encoding="jpeg", side=32)
     assert hashes(target) == hashes(unbroken)
@@ -239,7 +255,7 @@ def test_a_shard_that_is_not_whole_is_made_again(
     assert hashes(target) == hashes(unbroken)
 
 
-def test_while_shards_are_made_anew_there_is_no_manifest(tree: Path, target: Path):
+def test_while_shards_are_made_again_there_is_no_manifest(tree: Path, target: Path):
     (target / "train-00001.bin").unlink()
     seen = []
     prepare(
@@ -264,7 +280,7 @@ def damaged(tmp_path: Path) -> Path:
     return root
 
 
-def test_the_first_damaged_image_stops_and_leaving_out_goes_on(damaged: Path, tmp_path: Path):
+def test_the_first_damaged_image_stops_and_leaving_out_continues(damaged: Path, tmp_path: Path):
     target = tmp_path / "prepared"
     with pytest.raises(DataError, match=r"n02102040_1\.JPEG is damaged: .*--damaged leave-out"):
         prepare(damaged, target, encoding="pixels", side=32)
@@ -292,7 +308,7 @@ def test_images_after_one_that_was_left_out_are_still_found(damaged: Path, tmp_p
     ]
 
 
-# --- what is refused ----------------------------------------------------------------------------------------
+# --- refusals ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -320,9 +336,9 @@ def test_a_folder_of_another_source_is_refused(tree: Path, target: Path, tmp_pat
         prepare(other, target, encoding="jpeg", side=32)
 
 
-def test_a_folder_with_other_things_is_refused(tree: Path, tmp_path: Path):
+def test_a_folder_with_other_files_is_refused(tree: Path, tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(DataError, match=r"holds other things, such as thesis\.tex"):
+    with pytest.raises(DataError, match=r"holds other files, such as thesis\.tex"):
         prepare(tree, tmp_path, encoding="jpeg")
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex", ".lock"}
 
@@ -360,9 +376,10 @@ def test_a_disk_without_the_space_is_refused_before_anything_is_made(
         ({"workers": 0}, "'workers' must be a positive number of processes, got 0"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(tree: Path, tmp_path: Path, wrong: dict[str, Any], message: str):
-    with pytest.raises(DataError, match=message):
+def test_bad_settings_are_refused_by_name(tree: Path, tmp_path: Path, wrong: dict[str, Any], message: str):
+    with pytest.raises(DataError, match=message) as error:
         prepare(tree, tmp_path / "prepared", **{"encoding": "jpeg", **wrong})
+    assert error.value.option == next(iter(wrong))
     assert not (tmp_path / "prepared").exists()
 
 
@@ -370,11 +387,11 @@ def test_what_cannot_be_asked_for_is_refused(tree: Path, tmp_path: Path, wrong: 
 
 
 def test_a_whole_folder_has_no_problems(unbroken: Path):
-    told = []
-    assert verify(unbroken, lambda done, total: told.append((done, total))) == []
+    seen = []
+    assert verify(unbroken, lambda done, total: seen.append((done, total))) == []
     size = sum(path.stat().st_size for path in unbroken.glob("*.bin"))
     total = size + (unbroken / "index.npy").stat().st_size
-    assert len(told) == 6 and told[-1] == (total, total) and told == sorted(told)
+    assert len(seen) == 6 and seen[-1] == (total, total) and seen == sorted(seen)
 
 
 @pytest.mark.parametrize("file", ["train-00002.bin", "index.npy"])
@@ -382,7 +399,7 @@ def test_one_changed_bit_is_found(target: Path, file: str):
     content = bytearray((target / file).read_bytes())
     content[len(content) // 2] ^= 1
     (target / file).write_bytes(content)
-    assert verify(target) == [f"{target / file} is damaged: its content is not what prepared.json says"]
+    assert verify(target) == [f"{target / file} is damaged: its sha256 is not the one in prepared.json"]
 
 
 def test_every_problem_is_named(target: Path):
@@ -399,5 +416,5 @@ def test_a_folder_without_a_whole_manifest_cannot_be_verified(target: Path):
     with pytest.raises(DataError, match=r"prepared\.json is damaged"):
         verify(target)
     (target / "prepared.json").unlink()
-    with pytest.raises(DataError, match="nothing is prepared there, or not to the end"):
+    with pytest.raises(DataError, match="nothing is prepared there, or not completely"):
         verify(target)
