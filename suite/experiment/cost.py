@@ -1,23 +1,23 @@
-"""What an experiment will take on disk, estimated from its plan, and whether it is there."""
+"""The disk space that an experiment will need, estimated from its plan, and whether it is free."""
 
 import shutil
 from pathlib import Path
 
-from suite.experiment.plan import FIRST_SEED, Cell, Plan
-from suite.experiment.trial import network_size
+from suite.experiment.build import network_size
+from suite.experiment.cell import FIRST_SEED, Cell
+from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
 
 BYTES_PER_LINE = 500  # of epochs.jsonl, and as many again for each binary layer's counts
-BYTES_PER_RUN = 10_000  # trial, environment, result, and the run's lines in ledger and journal
+BYTES_PER_RUN = 10_000  # trial, environment, result, and the run's lines in the ledger and in optuna.log
 # A checkpoint holds each parameter with its optimizer's state, three floats for most methods and seldom more,
-# and six bytes of flip counts; beside it lie the previous one and the next, while that is written.
+# and six bytes of flip counts. The previous one is kept, and the next one is written next to them.
 BYTES_PER_PARAMETER = 3 * (4 * 4 + 6)
 
 
 def disk_bytes(plan: Plan) -> int:
-    """An upper estimate of the bytes that the experiment's records take when it is done."""
-    each = plan.experiment.tuning.trials + plan.experiment.seeds
-    return sum(each * _run_bytes(cell) for cell in plan.cells)
+    """An upper estimate of the bytes that the finished experiment's records take."""
+    return sum(plan.runs_per_cell * _run_bytes(cell) for cell in plan.cells)
 
 
 def checkpoint_bytes(plan: Plan, workers: int) -> int:
@@ -27,9 +27,9 @@ def checkpoint_bytes(plan: Plan, workers: int) -> int:
 
 
 def require_space(plan: Plan, folder: Path, workers: int) -> None:
-    """UserError if the disk under `folder` has less free than the sweep may need; nothing is written.
+    """Raises UserError if the disk under `folder` has less free space than the sweep may need.
 
-    What an earlier part of the sweep has written is asked for once more: this is an upper estimate.
+    Records of an earlier part of the sweep are counted again: this is an upper estimate.
     """
     need = disk_bytes(plan) + checkpoint_bytes(plan, workers)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -44,6 +44,6 @@ def require_space(plan: Plan, folder: Path, workers: int) -> None:
 
 def _run_bytes(cell: Cell) -> int:
     layers = network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes).layers
-    steps = max(1, cell.sizes["train"] // cell.train["batch_size"]) * cell.train["epochs"]
-    lines = cell.train["epochs"] * BYTES_PER_LINE * (1 + layers // 4)
-    return BYTES_PER_RUN + lines + 4 * steps * layers + cell.sizes["test"] // 8
+    steps = max(1, cell.sizes.train // cell.train.batch_size) * cell.train.epochs
+    lines = cell.train.epochs * BYTES_PER_LINE * (1 + layers // 4)
+    return BYTES_PER_RUN + lines + 4 * steps * layers + cell.sizes.test // 8

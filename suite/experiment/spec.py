@@ -1,4 +1,4 @@
-"""An experiment file: read strictly, checked against the registries, every problem with its place.
+"""An experiment file, read strictly, with every problem at its place in the file.
 
 version: 1
 summary: One sentence for the report's head.
@@ -7,7 +7,7 @@ tasks:                                   # data x model, crossed with every meth
     model: [mlp, {name: convnet, channels: 16}]
 methods:
   - bop                                  # every hyperparameter is tuned
-  - {name: latent-adam, clip: 1.0, decay: {lr: {cosine: 0.0}}}   # clip is set, lr decays from what is drawn
+  - {name: latent-adam, clip: 1.0, decay: {lr: {cosine: 0.0}}}   # clip is set, lr decays from its drawn value
 real: {decay: {lr: {cosine: 0.0}}}       # Adam for the real parameters, the same in every cell
 train: {epochs: 20, batch_size: 64}
 tuning: {trials: 8, sampler: random}
@@ -15,11 +15,11 @@ seeds: 5
 """
 
 import copy
-import json
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -32,16 +32,21 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from suite.experiment.files import experiments
 from suite.experiment.strict_yaml import Document, Location, YamlError
-from suite.machine.errors import UserError, one_of
+from suite.machine.errors import UserError, one_of, shown
 from suite.records.files import digest
+from suite.records.schema import Tuning
+from suite.records.trial import Augmentation, Precision
 
 VERSION = 1
-Augmentation = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+BatchSize = Annotated[int, Field(ge=2, le=1_000_000)]
+BatchParts = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class SpecError(UserError, ValueError):
-    """The experiment cannot be run as written; one line per problem, each with its place."""
+    """The experiment cannot be run as it is written; one line per problem, each with its place."""
 
 
 class Problem(ValueError):
@@ -57,7 +62,7 @@ class _Strict(BaseModel):
 
 
 class Named(_Strict):
-    """The name of something registered, what this experiment calls it, and its options."""
+    """Something registered: its name, its label in this experiment, and its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     name: str
@@ -75,7 +80,7 @@ class Named(_Strict):
 class MethodEntry(Named):
     """A method. Its options set hyperparameters; `tune` names those to search, by default all others.
 
-    `preset` is a published setting of the method: hyperparameters that it sets and the options do not.
+    `preset` is a published setting of the method; the options override it.
     """
 
     preset: str | None = None
@@ -107,32 +112,32 @@ def _list_of_named(value: Any) -> Any:
     return [_named(entry) for entry in (value if isinstance(value, list) else [value])]
 
 
-class TrainSettings(_Strict):
-    """How long and on what each run trains. `augment` null means what is usual for the data set.
+class TrainSection(_Strict):
+    """How long and on what each run trains. `augment` null means the usual one of the data set.
 
     A batch is computed in `batch_parts` equal parts whose gradients are averaged; batch norm sees a part.
     """
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)]
-    batch_size: Annotated[int, Field(ge=2, le=1_000_000)]
-    batch_parts: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    epochs: Epochs
+    batch_size: BatchSize
+    batch_parts: BatchParts = 1
     augment: Augmentation | None = None
     reestimate_batch_norm: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
 
 class TrainOverrides(_Strict):
-    """What a task trains differently."""
+    """Settings of training that differ in one task."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
-    batch_parts: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    epochs: Epochs | None = None
+    batch_size: BatchSize | None = None
+    batch_parts: BatchParts | None = None
     augment: Augmentation | None = None
     reestimate_batch_norm: bool | None = None
-    precision: Literal["float32", "bfloat16"] | None = None
+    precision: Precision | None = None
 
 
-class Task(_Strict):
+class TaskEntry(_Strict):
     """Data sets crossed with models."""
 
     data: Annotated[list[Named], BeforeValidator(_list_of_named), Field(min_length=1)]
@@ -140,23 +145,14 @@ class Task(_Strict):
     train: TrainOverrides = TrainOverrides()
 
 
-class Tuning(_Strict):
-    """The budget of every cell. Trial 0 is the published default; with 0 trials it is used untuned."""
-
-    trials: Annotated[int, Field(ge=0, le=100_000)] = 8
-    sampler: Literal["random", "tpe"] = "random"
-    seed: Annotated[int, Field(ge=0)] = 0
-    at_once: Annotated[int, Field(ge=1)] = 4  # tpe only: trials drawn before their results are looked at
-
-
 class Experiment(_Strict):
     """A whole experiment file."""
 
     version: int
     summary: str
-    tasks: Annotated[list[Task], Field(min_length=1)]
+    tasks: Annotated[list[TaskEntry], Field(min_length=1)]
     methods: Annotated[list[Annotated[MethodEntry, BeforeValidator(_named)]], Field(min_length=1)]
-    train: TrainSettings
+    train: TrainSection
     real: RealEntry = RealEntry()
     tuning: Tuning = Tuning()
     seeds: Annotated[int, Field(ge=1, le=1000)] = 5
@@ -164,7 +160,7 @@ class Experiment(_Strict):
 
 
 class ExperimentFile:
-    """An experiment file and the `--set` changes to it: where every value came from."""
+    """An experiment file and the `--set` changes to it, with the origin of every value."""
 
     def __init__(self, path: Path, changes: Iterable[str] = ()) -> None:
         self.path = path
@@ -172,9 +168,7 @@ class ExperimentFile:
         try:
             self.text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            known = sorted(
-                str(p.relative_to("experiments").with_suffix("")) for p in Path("experiments").rglob("*.yaml")
-            )
+            known = sorted(experiments())
             raise SpecError(f"{path}: no such experiment file{one_of(self.name, known)}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
@@ -183,17 +177,19 @@ class ExperimentFile:
         except YamlError as error:
             raise SpecError(str(error)) from None
         self.values = self.document.values
-        self.changes: dict[Location, str] = {}  # where each change begins to differ from the file
+        self.changes: dict[Location, str] = {}  # by the place where the file was changed
         made = {location: (text, value) for location, text, value in map(_parsed_change, changes)}
-        for location in sorted(made, key=lambda at: (len(at), str(at))):  # in any order the same experiment
+        for location in sorted(
+            made, key=lambda at: (len(at), str(at))
+        ):  # any order gives the same experiment
             self._change(location, *made[location])
-        if made:  # a changed experiment is another one: it gets a folder of its own
+        if made:  # a changed experiment is another one, with a folder of its own
             texts = sorted(text for text, _ in made.values())
             self.name += f"-{digest(texts)[:8]}"
             self.text = "\n".join([self.text.rstrip("\n"), *(f"# --set {text}" for text in texts), ""])
 
     def _change(self, location: Location, text: str, value: Any) -> None:
-        """Put the value where it belongs; sections that the file leaves out are made on the way."""
+        """Set the value at its place; sections that are missing in the file are added."""
         parent, begins = self.values, len(location)
         for depth, step in enumerate(location):
             last = depth == len(location) - 1
@@ -229,7 +225,7 @@ class ExperimentFile:
             raise self.error(*(_from_pydantic(problem) for problem in error.errors())) from None
 
     def error(self, *problems: Problem) -> SpecError:
-        """The problems as one error, a line each: place, key, what is wrong."""
+        """The problems as one error, a line each: place, key, problem."""
         return SpecError("\n".join(self._describe(problem) for problem in problems))
 
     def _describe(self, problem: Problem) -> str:
@@ -254,12 +250,12 @@ def _parsed_change(change: str) -> tuple[Location, str, Any]:
 
 
 def _opened(value: Any) -> Any:
-    """A copy to change, since anchors share; a word that gets options, because `bop` is {name: bop}."""
+    """A copy to change, because anchors share values; a word becomes a mapping: `bop` is {name: bop}."""
     return {"name": value} if isinstance(value, str) else copy.copy(value)
 
 
 def _dead_end(before: Location, step: str | int, parent: Any) -> str:
-    """Why a path does not lead on."""
+    """Why a path ends here."""
     at = ".".join(map(str, before)) or "the experiment"
     if isinstance(parent, list):
         return f"{at} is a list of {len(parent)}, counted from 0: it has no {step!r}"
@@ -271,17 +267,17 @@ def _dead_end(before: Location, step: str | int, parent: Any) -> str:
 
 
 def _without_lone_index(location: Location) -> Location:
-    """A location without the 0 of a data set or model that need not be written as a list."""
+    """A location without the 0 of a data set or model that is written without a list."""
     before = (None, *location)
     return tuple(s for s, b in zip(location, before, strict=False) if not (s == 0 and b in ("data", "model")))
 
 
 def _from_pydantic(error: Mapping[str, Any]) -> Problem:
-    """Pydantic's error in our words."""
+    """The problem that an error of pydantic means."""
     location, value = tuple(error["loc"]), shown(error["input"])
     limits = error.get("ctx", {})
     match error["type"]:
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return Problem(location, f"unknown key{one_of(str(location[-1]), _fields_at(location[:-1]))}")
         case "missing":
             return Problem(location, "is missing")
@@ -298,7 +294,7 @@ def _from_pydantic(error: Mapping[str, Any]) -> Problem:
             return Problem(location, "needs at least one entry")
         case "decay":
             return Problem(location, error["msg"])
-        case "model_type" | "dict_type":
+        case "model_type" | "dataclass_type" | "dict_type":
             return Problem(location, f"keys with values belong here, not {value}")
         case kind if kind in _BELONGS:
             text = "the text " if isinstance(error["input"], str) else ""
@@ -314,18 +310,12 @@ _BELONGS = {
 }
 
 
-def shown(value: Any) -> str:
-    """A value as a message shows it: as YAML writes it, and not too long."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
-
-
 def _fields_at(location: Location) -> list[str]:
-    """The keys that are allowed at a location that pydantic names."""
+    """The allowed keys at a location of pydantic's."""
     words = [step for step in location if isinstance(step, str)]
+    if words[-1:] == ["tuning"]:
+        return [each.name for each in dataclasses.fields(Tuning)]
     models: dict[str, type[BaseModel]] = {
-        "train": TrainSettings, "real": RealEntry, "tuning": Tuning, "tasks": Task, "methods": MethodEntry,
+        "train": TrainSection, "real": RealEntry, "tasks": TaskEntry, "methods": MethodEntry,
     }  # fmt: skip
     return list((models[words[-1]] if words else Experiment).model_fields)

@@ -1,36 +1,99 @@
 """The state of an unfinished run: hashed, written whole, one older generation kept."""
 
 import contextlib
-import hashlib
 import io
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
-from suite.records.files import DamagedRecord, set_aside, write_atomically, writing
+from suite.machine.preemption import StopRequested
+from suite.records.files import (
+    DamagedRecord,
+    set_aside,
+    with_checksum,
+    without_checksum,
+    write_atomically,
+    writing,
+)
+from suite.training.ranks import Ranks
 
 NAMES = ("checkpoint.pt", "checkpoint.previous.pt")
-FORMAT = 2  # of the state that training keeps
+FORMAT = 3  # of the state that training keeps
+
+
+class Checkpoints:
+    """The checkpoints of one run in this process. Of several processes the first one writes.
+
+    folder: of the run. state: the content of a checkpoint at this moment. place: where the run is, in words.
+    every: seconds between two checkpoints.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        state: Callable[[], dict[str, Any]],
+        place: Callable[[], str],
+        *,
+        every: float,
+        ranks: Ranks,
+    ) -> None:
+        self.folder, self.state, self.place, self.every, self.ranks = folder, state, place, every, ranks
+        self._last = time.perf_counter()
+
+    def load(self, note: Callable[[str], None]) -> dict[str, Any] | None:
+        """The state to resume from, the same in all processes; None if the run starts from the beginning.
+
+        Raises RanksError if the processes do not read the same checkpoint.
+        """
+        state = load_checkpoint(self.folder, note) if self.ranks.first else None
+        self.ranks.gather(None)  # the first process has set damaged files aside: now the others may read
+        if not self.ranks.first:
+            state = load_checkpoint(self.folder)
+        step = state and state["progress"]["step"]
+        self.ranks.agree(step, f"the checkpoint in {self.folder}, which all of them must see")
+        return state
+
+    def due(self) -> bool:
+        """Whether it is time for the next one."""
+        return time.perf_counter() - self._last >= self.every
+
+    def save(self) -> None:
+        if self.ranks.first:
+            save_checkpoint(self.folder, self.state())
+        self._last = time.perf_counter()
+
+    def save_and_stop(self) -> NoReturn:
+        """Save, then raise StopRequested with a message that names the place."""
+        self.save()
+        raise StopRequested(f"stopped after {self.place()}, and saved")
+
+    @contextlib.contextmanager
+    def saved_if_stopped(self) -> Iterator[None]:
+        """Save before a StopRequested leaves this block."""
+        try:
+            yield
+        except StopRequested:
+            self.save_and_stop()
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the checkpoint of the run in this folder; what was the checkpoint becomes the previous one."""
+    """Write the checkpoint of the run in this folder; the last one becomes the previous one."""
     buffer = io.BytesIO()
     torch.save({**state, "run": folder.name, "format": FORMAT}, buffer)
-    content = buffer.getvalue()
     current, previous = (folder / name for name in NAMES)
     with writing(previous), contextlib.suppress(FileNotFoundError):
         os.replace(current, previous)
-    write_atomically(current, hashlib.sha256(content).digest() + content)
+    write_atomically(current, with_checksum(buffer.getvalue()))
 
 
-def load_checkpoint(folder: Path, say: Callable[[str], None] = lambda text: None) -> dict[str, Any] | None:
-    """The state in the newest whole checkpoint; None if there is none, and the run has to begin anew.
+def load_checkpoint(folder: Path, note: Callable[[str], None] = lambda text: None) -> dict[str, Any] | None:
+    """The state in the newest whole checkpoint; None if the run has to start from the beginning.
 
-    Damaged ones are set aside as `<name>.damaged`, and `say` is told what that means for the run.
+    Damaged ones are set aside as `<name>.damaged`; `note` gets a message about them and the consequence.
     """
     state, damaged = None, []
     for name in NAMES:
@@ -44,18 +107,16 @@ def load_checkpoint(folder: Path, say: Callable[[str], None] = lambda text: None
             damaged.append(str(error))
     if state is not None and state.pop("format", None) != FORMAT:
         state = None
-        say("the checkpoint is that of another version of flipbench; the run begins anew")
+        note("the checkpoint is that of another version of flipbench; the run starts from the beginning")
     if damaged:
-        what = "begins anew" if state is None else "goes on from the checkpoint before"
-        say(f"{'; '.join(damaged)}; set aside, the run {what}")
+        consequence = "starts from the beginning" if state is None else "resumes from the checkpoint before"
+        note(f"{'; '.join(damaged)}; set aside, the run {consequence}")
     return state
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    if hashlib.sha256(content[32:]).digest() != content[:32]:
-        raise DamagedRecord(path, "its content does not match its checksum")
-    state = torch.load(io.BytesIO(content[32:]), weights_only=True, map_location="cpu")
+    content = without_checksum(path.read_bytes(), path)
+    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     if (run := state.pop("run", None)) != path.parent.name:
         raise DamagedRecord(path, f"it is that of run {run}")
     return state

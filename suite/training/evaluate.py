@@ -1,19 +1,20 @@
 """Scores of a network on a set of images, and batch-norm statistics re-estimated for fixed weights."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from suite.data.batches import Batch
-from suite.data.feed import evaluation_batches
-from suite.data.stored import AnyImages
+from suite.data import Batch, ImageSet
 from suite.machine.preemption import unless_stopped
 from suite.models.blocks.layers import binary_layers
+from suite.records.schema import Scores
 from suite.training.precision import autocast
-from suite.training.ranks import ALONE, Ranks, in_turn
+from suite.training.ranks import ALONE, Ranks, collect_in_turn
 
 
 @torch.no_grad()
@@ -30,58 +31,71 @@ def assert_binary(model: nn.Module) -> None:
         )
 
 
+class PartScores(NamedTuple):
+    """Mean loss in nats, top-1 and top-5 as fractions, of one part of a data set."""
+
+    loss: float
+    top1: float
+    top5: float
+
+
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    images: AnyImages,
-    part: str,
+    images: ImageSet,
     precision: str = "float32",
     ranks: Ranks = ALONE,
     damaged: set[str] | None = None,
-) -> tuple[dict[str, float], Tensor]:
-    """Mean loss in nats, top-1 and top-5 as fractions, keyed `<part>_loss` ...; and which images are right.
+) -> tuple[PartScores, Tensor]:
+    """The scores of a network on images, and which of them are classified correctly, bool (N,), on the CPU.
 
-    Every image counts once, whatever the batches, which several processes take in turn. The second value is a
-    bool tensor (N,) on the CPU. The model is left in evaluation mode; the names of images that cannot be
-    decoded are added to `damaged`.
+    Every image counts once, for any batches, which several processes take in turn. The model is left in
+    evaluation mode; the names of images that cannot be decoded are added to `damaged`.
     """
     model.eval()
     assert_binary(model)
     device = next(model.parameters()).device
     loss, top1, top5 = [], [], []
     damaged = set() if damaged is None else damaged
-    for x, labels in unless_stopped(evaluation_batches(images, device, damaged, ranks.rank, ranks.count)):
+    for x, labels in unless_stopped(images.eval_batches(device, damaged, ranks.rank, ranks.count)):
         with autocast(x.device, precision):
             logits = model(x).float()
         loss.append(F.cross_entropy(logits, labels, reduction="sum"))
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         top1.append(best[:, 0])
         top5.append(best.any(1))
-    loss, top1, top5 = (in_turn([of_batch.cpu() for of_batch in each], ranks) for each in (loss, top1, top5))
-    right = torch.cat(top1)
-    count = len(images.labels)
-    scores = {
-        f"{part}_loss": float(torch.stack(loss).sum()) / count,
-        f"{part}_top1": int(right.sum()) / count,
-        f"{part}_top5": int(torch.cat(top5).sum()) / count,
-    }
-    return scores, right
+    loss, top1, top5 = (
+        collect_in_turn([of_batch.cpu() for of_batch in each], ranks) for each in (loss, top1, top5)
+    )
+    correct, count = torch.cat(top1), len(images)
+    return (
+        PartScores(
+            float(torch.stack(loss).sum()) / count,
+            int(correct.sum()) / count,
+            int(torch.cat(top5).sum()) / count,
+        ),
+        correct,
+    )
 
 
-def chance(classes: int, part: str) -> dict[str, float]:
-    """What guessing scores: the scores of a run that diverged."""
-    return {
-        f"{part}_loss": float(torch.tensor(float(classes)).log()),
-        f"{part}_top1": 1 / classes,
-        f"{part}_top5": min(5, classes) / classes,
-    }
+def chance(classes: int) -> PartScores:
+    """The scores of guessing, which a run that diverged gets."""
+    return PartScores(float(torch.tensor(float(classes)).log()), 1 / classes, min(5, classes) / classes)
+
+
+def scores_of(val: PartScores, test: PartScores | None = None) -> Scores:
+    """The scores of a run as its record holds them."""
+    scores = Scores(val_loss=val.loss, val_top1=val.top1, val_top5=val.top5)
+    if test is None:
+        return scores
+    return replace(scores, test_loss=test.loss, test_top1=test.top1, test_top5=test.top5)
 
 
 @torch.no_grad()
 def reestimate_batch_norm(
     model: nn.Module, batches: Iterable[Batch], precision: str = "float32", ranks: Ranks = ALONE
 ) -> None:
-    """Batch norm's statistics anew, as plain averages over these batches; weights stay (rebuttal, l. 8).
+    """Measure batch norm's statistics again, as plain averages over these batches (rebuttal, line 8).
 
     Several processes average over the batches of each, then over each other.
     """
@@ -90,7 +104,7 @@ def reestimate_batch_norm(
     model.eval()  # all but batch norm: the weights must be those of the evaluation
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's word for a plain average
+        norm.momentum = None  # for torch, a plain average
         norm.train()
     for x, _ in unless_stopped(batches):
         with autocast(x.device, precision):

@@ -1,7 +1,7 @@
 """Flips, flips undone, distance from the start: per layer, the same for every method.
 
-Measured on the effective binary weights, by comparing them before and after each optimizer step. Nothing is
-asked of the optimizer, so latent and latent-free methods are counted alike.
+Measured on the effective binary weights, by comparing them before and after each optimizer step. The
+optimizer is not involved, so latent and latent-free methods are counted alike.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from optimizers.core import reads_the_sign
 from suite.models.blocks.layers import BinaryLayer, binary_layers
+from suite.records.schema import WITHIN, FlipCounts
 
-WITHIN = (1, 2, 5, 10)  # a flip is undone within k steps if the same weight flips back at most k steps later
 NEVER = -(1 << 30)
 ROW = 1024  # each layer begins a new row of so many weights: sums of rows are sums of parts of one layer
 BLOCK = 512 * ROW  # weights that a CPU looks at together, so that their signs stay in its cache
@@ -20,9 +20,9 @@ BLOCK = 512 * ROW  # weights that a CPU looks at together, so that their signs s
 class FlipCounter:
     """Watches the binary layers of a model. Call `count` once after every optimizer step.
 
-    Costs six bytes per binary weight: the last sign, the first sign, the step of the last flip. On a CPU only
-    the few weights that flipped are looked at closely. To find them, one would have to wait for a GPU in each
-    step, so there all weights are looked at (`dense`).
+    It takes six bytes per binary weight: the last sign, the first sign, the step of the last flip. On a CPU
+    only the few weights that flipped are examined closely. On a GPU, finding them would mean to wait in each
+    step, so there all weights are examined (`dense`).
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class FlipCounter:
         rows = torch.tensor([-(-count // ROW) for count in self.weights])
         self._ends = rows.cumsum(0).to(device)  # the row after the last of each layer
         self._first = [ROW * row for row in (rows.cumsum(0) - rows).tolist()]
-        # One entry per weight, layer after layer, each up to a whole row; what fills the rows never changes.
+        # One entry per weight, layer after layer, each padded to a whole row; the padding never changes.
         self._signs = torch.zeros(int(rows.sum()) * ROW, dtype=torch.bool, device=device)
         self._read_signs(self._signs)
         self._start = self._signs.clone()
@@ -56,7 +56,7 @@ class FlipCounter:
     def _count_all(self) -> tuple[Tensor, Tensor]:
         """The flips of this step, (layers,), and those that undo one within each of WITHIN, (4, layers).
 
-        Nothing here depends on what the numbers are, so nothing waits for them.
+        No operation here depends on a value, so none waits for the device.
         """
         signs = torch.zeros_like(self._signs)
         self._read_signs(signs)
@@ -89,7 +89,7 @@ class FlipCounter:
 
     def _read_block(self, values: list[np.ndarray], first: int, signs: np.ndarray) -> None:
         """Write those signs of the layers' values that belong into a flat block from `first` on."""
-        signs.fill(False)  # what fills the rows
+        signs.fill(False)  # the padding
         for start, of_layer in zip(self._first, values, strict=True):
             begin, end = max(first, start), min(first + len(signs), start + len(of_layer))
             if begin < end:
@@ -107,13 +107,16 @@ class FlipCounter:
         for layer, first, count in zip(self.layers, self._first, self.weights, strict=True):
             torch.ge(_values(layer), 0, out=signs[first : first + count])
 
-    def end_epoch(self) -> tuple[dict[str, list[int]], Tensor]:
-        """The epoch's counts for the record, and the flips of each step, int32 of shape (steps, layers)."""
+    def end_epoch(self) -> tuple[FlipCounts, Tensor]:
+        """The epoch's counts, and the flips of each step, int32 of shape (steps, layers)."""
         per_step = torch.stack(self._flips).to("cpu", torch.int32)
-        counts = {"flips": per_step.sum(0).tolist()}
-        counts |= {f"undone_{k}": row for k, row in zip(WITHIN, self._undone.tolist(), strict=True)}
-        counts["never"] = self._sums(self._last_flip == NEVER)
-        counts["distance"] = self._sums(self._signs ^ self._start)
+        undone = {f"undone_{k}": row for k, row in zip(WITHIN, self._undone.tolist(), strict=True)}
+        counts = FlipCounts(
+            flips=per_step.sum(0).tolist(),
+            never=self._sums(self._last_flip == NEVER),
+            distance=self._sums(self._signs ^ self._start),
+            **undone,
+        )
         self._flips.clear()
         self._undone.zero_()
         return counts, per_step
@@ -123,7 +126,7 @@ class FlipCounter:
         return [int(mask[first : first + count].count_nonzero()) for first, count in parts]
 
     def state_dict(self) -> dict[str, Tensor | int | None]:
-        """What `load_state_dict` needs to go on, in the middle of an epoch too."""
+        """The state that `load_state_dict` needs to resume, also in the middle of an epoch."""
         return {
             "start": self._start,
             "signs": self._signs,
@@ -143,7 +146,7 @@ class FlipCounter:
 
 
 def _values(layer: BinaryLayer) -> Tensor:
-    """One number per weight, flat, whose sign is the effective weight; no copy where that can be."""
+    """One number per weight, flat, whose sign is the effective weight; without a copy if possible."""
     stored = layer.weight.detach()
     values = stored if reads_the_sign(layer.deploy) else layer.deploy(stored)
     # Training holds convolutions channels-last: in this order their numbers lie side by side.

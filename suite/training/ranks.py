@@ -1,8 +1,8 @@
 """The processes that train one network together, each on its share of every batch. torchrun starts them.
 
-A trial says in how many equal parts a batch is computed (`batch_parts`); batch norm sees one part at a time.
-Parts are dealt to processes, and a part that several processes share has its batch norm synchronized, so what
-is computed does not depend on how many processes there are: only the order of sums does.
+A trial fixes in how many equal parts a batch is computed (`batch_parts`); batch norm sees one part at a time.
+Parts are dealt to processes, and a part that several processes share has its batch norm synchronized. So the
+number of processes changes only the order of sums.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ class RanksError(UserError):
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process' place among `count` processes. The first one writes the record."""
+    """The place of this process among `count` processes. The first one writes the record."""
 
     rank: int = 0
     count: int = 1
@@ -39,7 +39,7 @@ class Ranks:
         return self.rank == 0
 
     def slices(self, batch_size: int, parts: int) -> list[slice]:
-        """Which samples of each batch this process computes, one slice for each of its parts.
+        """The samples of each batch that this process computes, one slice for each of its parts.
 
         RanksError unless the batch is a whole number of parts and parts and processes divide.
         """
@@ -75,8 +75,8 @@ class Ranks:
             distributed.all_reduce(values)
         return values
 
-    def hear(self, stop: bool, due: bool, names: set[str]) -> tuple[bool, bool, set[str]]:
-        """What any process knows: is it to stop, is a checkpoint due, and all names; all wait for all."""
+    def exchange(self, stop: bool, due: bool, names: set[str]) -> tuple[bool, bool, set[str]]:
+        """Whether any process must stop or has a checkpoint due, and all names; all wait for all."""
         stops, dues, sets = zip(*self.gather((stop, due, names)), strict=True)
         return any(stops), any(dues), set().union(*sets)
 
@@ -120,15 +120,15 @@ def only_the_first_part_counts(model: nn.Module, part: int) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def gradients_stay_here(network: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
-    """While parts of a batch are still to come, gradients are added up in each process on its own."""
-    if last or not isinstance(network, DistributedDataParallel):
+def keep_gradients_local(network: nn.Module, is_last: bool) -> contextlib.AbstractContextManager[None]:
+    """Until the last part of a batch, each process adds up its own gradients; then they are averaged."""
+    if is_last or not isinstance(network, DistributedDataParallel):
         return contextlib.nullcontext()
     return network.no_sync()
 
 
 def started_by_torchrun() -> bool:
-    """Whether torchrun has started this process beside others."""
+    """Whether torchrun has started this process together with others."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
@@ -141,7 +141,7 @@ def device_of_rank(device: str) -> str:
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """Meet the processes that torchrun has started; ALONE if it has not."""
+    """Join the processes that torchrun has started; ALONE if there are none."""
     if not started_by_torchrun():
         yield ALONE
         return
@@ -155,7 +155,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         distributed.destroy_process_group()
 
 
-def in_turn(parts: Sequence[Any], ranks: Ranks) -> list[Any]:
-    """Put together again what was dealt out in turn: item n came from process n modulo their number."""
+def collect_in_turn(parts: Sequence[Any], ranks: Ranks) -> list[Any]:
+    """All items that were dealt to the processes in turn: process n modulo their number has item n."""
     dealt = ranks.gather(list(parts))
     return [dealt[n % ranks.count][n // ranks.count] for n in range(sum(map(len, dealt)))]

@@ -42,14 +42,19 @@ def test_checkpoints_take_no_more_than_was_estimated(
         save_checkpoint(folder, state)
         sizes.append((folder / "checkpoint.pt").stat().st_size)
 
-    monkeypatch.setattr("suite.training.loop.save_checkpoint", measure)
+    monkeypatch.setattr("suite.training.checkpoint.save_checkpoint", measure)
     changes = ("tasks.0.model={name: mlp, hidden: [512]}",)
-    train(tiny_trial(tmp_path, method, "tune", 7, *changes), RunFolder(tmp_path / "run"), CPU, 0.0)
+    train(
+        tiny_trial(tmp_path, method, "tune", 7, *changes),
+        RunFolder(tmp_path / "run"),
+        CPU,
+        checkpoint_every=0.0,
+    )
     estimate = checkpoint_bytes(tiny_plan(tmp_path, *changes), workers=1)
     assert 3 * max(sizes) < estimate < 12 * max(sizes)
 
 
-def test_a_full_disk_is_told_before_anything_is_written(
+def test_a_full_disk_is_reported_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan: Plan = tiny_plan(tmp_path)

@@ -3,17 +3,21 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from suite.experiment import plan as planning
-from suite.experiment.plan import Cell, Plan, make_plan
+from suite.experiment import cell as resolving
+from suite.experiment.cell import Cell
+from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile
-from suite.records.files import PROTOCOL, read_json
-from suite.sweep.study import CellStudy, winner
+from suite.records.files import read_json
+from suite.records.schema import DataSizes, Scores
+from suite.records.trial import PROTOCOL, Choice
+from suite.records.winner import winner
+from suite.sweep.study import CellStudy
 from tests.support.paths import ROOT
 
+VALIDATION = ("val_loss", "val_top1", "val_top5")
 PUBLISHED = ROOT / "results" / "published"
 # Runs that were made under another protocol have other ids.
 EXPERIMENTS = sorted(
@@ -30,28 +34,28 @@ def planned_again(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> P
     changes = [line.removeprefix("# --set ").rstrip("\n") for line in lines if line.startswith("# --set ")]
     path = folder / f"{name.rsplit('-', 1)[0] if changes else name}.yaml"
     path.write_text("".join(line for line in lines if not line.startswith("# --set ")))
-    sizes: dict[str, Any] = published["data"]
-    described = planning.describe
+    sizes = [DataSizes(**each) for each in published["data"].values()]
+    described = resolving.describe
 
-    def describe(name: str, options: Any) -> dict[str, Any]:
+    def describe(choice: Choice) -> DataSizes:
         """A folder of images that is not on this machine has the sizes that the plan recorded."""
-        return next(iter(sizes.values())) if name == "imagenet" else described(name, options)
+        return sizes[0] if choice.name == "imagenet" else described(choice)
 
-    monkeypatch.setattr(planning, "describe", describe)
+    monkeypatch.setattr(resolving, "describe", describe)
     return make_plan(ExperimentFile(path, changes))
 
 
-def run_ids(plan: Plan, cell: Cell, rows: list[dict[str, str]], folder: Path) -> dict[tuple[str, str], str]:
+def run_ids(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[tuple[str, str], str]:
     """The run id of every planned run of a cell, given the scores that its tuning runs reached."""
     tuning = plan.experiment.tuning
-    study = CellStudy(cell, tuning, folder)
+    study = CellStudy(cell, tuning)
     study.draw()
     ids = {
         ("tuning", str(number)): cell.trial(drawn, tuning.seed, "tune").run_id
         for number, drawn in enumerate(study.drawn())
     }
     scores = {
-        int(row["number"]): {name: float(row[name]) for name in ("val_top1", "val_loss")}
+        int(row["number"]): Scores(**{name: float(row[name]) for name in VALIDATION})
         for row in rows
         if row["phase"] == "tuning"
     }
@@ -76,4 +80,4 @@ def test_planning_again_gives_the_published_run_ids(
     for cell in plan.cells:
         mine = [row for row in rows if row["cell"] == cell.name]
         recorded = {(row["phase"], row["number"] or row["seed"]): row["run"] for row in mine}
-        assert run_ids(plan, cell, mine, tmp_path) == recorded
+        assert run_ids(plan, cell, mine) == recorded

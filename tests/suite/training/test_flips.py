@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from optimizers import METHODS
 from optimizers.core import WeightRule
 from suite.models.blocks.layers import BinaryConv2d, BinaryLinear
-from suite.training.flips import WITHIN, FlipCounter
+from suite.records.schema import WITHIN, FlipCounts
+from suite.training.flips import FlipCounter
 
 WAYS = pytest.mark.parametrize("dense", [False, True])
 
@@ -33,7 +34,7 @@ def flip_some(counter: FlipCounter, share: float = 0.15) -> None:
 
 def history_of_signs(
     method: str, steps: int, dense: bool
-) -> tuple[FlipCounter, list[list[Tensor]], list[dict], list[Tensor]]:
+) -> tuple[FlipCounter, list[list[Tensor]], list[FlipCounts], list[Tensor]]:
     """Random walks of all layers in two epochs: the signs after each step, beside what the counter says."""
     torch.manual_seed(0)
     counter = FlipCounter(network(METHODS[method]()), dense=dense)
@@ -62,15 +63,15 @@ def test_counts_equal_brute_force(method: str, dense: bool) -> None:
         flipped = torch.stack([signs[t + 1][layer] != signs[t][layer] for t in range(steps)])
         assert flips_of_step[:, layer].tolist() == flipped.flatten(1).sum(1).tolist()
         for record, (first, last) in zip(records, bounds, strict=True):
-            assert record["flips"][layer] == int(flipped[first:last].sum())
+            assert record.flips[layer] == int(flipped[first:last].sum())
             for k in WITHIN:
                 undone = sum(
                     int((flipped[t] & flipped[max(0, t - k) : t].any(0)).sum()) for t in range(first, last)
                 )
-                assert record[f"undone_{k}"][layer] == undone
-            assert record["never"][layer] == int((~flipped[:last].any(0)).sum())
-            assert record["distance"][layer] == int((signs[last][layer] != signs[0][layer]).sum())
-    assert sum(records[1]["undone_1"]) > 0 and sum(records[0]["never"]) > 0  # the walk exercises all of it
+                assert record.undone(k)[layer] == undone
+            assert record.never[layer] == int((~flipped[:last].any(0)).sum())
+            assert record.distance[layer] == int((signs[last][layer] != signs[0][layer]).sum())
+    assert sum(records[1].undone_1) > 0 and sum(records[0].never) > 0  # the walk exercises all of it
 
 
 @WAYS
@@ -96,7 +97,7 @@ def test_a_method_that_reads_in_its_own_way_is_asked(dense: bool) -> None:
     counter = FlipCounter(nn.Sequential(layer), dense=dense)
     layer.weight.data = torch.tensor([[0.6, 0.4, 0.8]])  # none of their signs has changed
     counter.count()
-    assert counter.end_epoch()[0]["flips"] == [2]
+    assert counter.end_epoch()[0].flips == [2]
 
 
 @pytest.mark.parametrize(("before", "after"), [(False, False), (True, True), (False, True), (True, False)])
@@ -115,5 +116,5 @@ def test_a_counter_goes_on_from_its_state(before: bool, after: bool) -> None:
             restored.load_state_dict(unbroken.state_dict())
         else:
             again, same_flips = restored.end_epoch()
-            assert again == counts and sum(counts["undone_5"]) > 0
+            assert again == counts and sum(counts.undone_5) > 0
             assert torch.equal(same_flips, flips)

@@ -1,7 +1,6 @@
-"""One run: the same trial gives the same bits, interrupted or not, and what goes wrong is said."""
+"""One run: the same trial gives the same bits, interrupted or not, and every failure is visible."""
 
 import itertools
-import json
 import math
 from pathlib import Path
 
@@ -14,15 +13,18 @@ from optimizers import METHODS
 from optimizers.bop import Bop
 from optimizers.core import Method, Timed, WeightRule, sign
 from suite.data import TestSetGuard, load_splits
-from suite.experiment.trial import Trial
 from suite.machine import preemption
-from suite.machine.preemption import Preempted
+from suite.machine.preemption import StopRequested
 from suite.machine.random_keys import seed_draws
 from suite.models.blocks.layers import BinaryLinear
 from suite.records.run import RunFolder
+from suite.records.schema import EpochLine
+from suite.records.trial import Choice, Trial
 from suite.training.checkpoint import load_checkpoint, save_checkpoint
 from suite.training.evaluate import assert_binary, evaluate, reestimate_batch_norm
-from suite.training.loop import optimizers_of, train
+from suite.training.loop import train
+from suite.training.progress import Progress
+from suite.training.step import optimizers_of
 from tests.support.tiny import CPU, in_memory, tiny_trial
 
 
@@ -31,8 +33,8 @@ class Interrupted(Exception):
 
 
 def interrupt_after(epoch: int):
-    def on_epoch(line: dict) -> None:
-        if line["epoch"] == epoch:
+    def on_epoch(line: EpochLine) -> None:
+        if line.epoch == epoch:
             raise Interrupted
 
     return on_epoch
@@ -44,9 +46,9 @@ def test_the_same_trial_gives_the_same_bits(tmp_path: Path, method: str) -> None
     first = train(trial, RunFolder(tmp_path / "a"), CPU)
     torch.manual_seed(1234)  # the global generator must not matter
     second = train(trial, RunFolder(tmp_path / "b"), CPU)
-    assert first["digest"] == second["digest"]
+    assert first.digest == second.digest
     other = tiny_trial(tmp_path, method, "final", 8, f"methods=[{method}]")
-    assert train(other, RunFolder(tmp_path / "c"), CPU)["digest"] != first["digest"]
+    assert train(other, RunFolder(tmp_path / "c"), CPU).digest != first.digest
 
 
 OPTIONS = [
@@ -68,16 +70,16 @@ def test_a_run_stopped_in_mid_epoch_ends_like_an_unbroken_one(
     broken = RunFolder(tmp_path / "b")
     for step in (2, 7):  # of 12: in the middle of the first epoch, and before the last step of the second
         with monkeypatch.context() as patch:
-            patch.setattr(preemption, "requested", lambda step=step: broken.step == step)
-            with pytest.raises(Preempted, match=f"after step {step} of 12"):
-                train(trial, broken, CPU)
+            progress = Progress()
+            patch.setattr(preemption, "requested", lambda at=step, progress=progress: progress.step == at)
+            with pytest.raises(StopRequested, match=f"after step {step} of 12"):
+                train(trial, broken, CPU, progress=progress)
     seen: list[int] = []
-    resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
+    resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line.epoch))
     assert seen == [2, 3]  # the first epoch came from the checkpoint
-    assert resumed["digest"] == unbroken["digest"]
-    without_times = [[{k: v for k, v in line.items() if "seconds" not in k} for line in lines_of(run)]
-                     for run in (broken, RunFolder(tmp_path / "a"))]  # fmt: skip
-    assert without_times[0] == without_times[1]
+    assert resumed.digest == unbroken.digest
+    lines, others = lines_of(broken), lines_of(RunFolder(tmp_path / "a"))
+    assert [line.without_times() for line in lines] == [line.without_times() for line in others]
     assert not list(broken.path.glob("checkpoint*"))
 
 
@@ -94,10 +96,11 @@ def test_a_run_stopped_in_evaluation_or_reestimation_ends_like_an_unbroken_one(
     broken, looks = RunFolder(tmp_path / "b"), itertools.count(1)
     with monkeypatch.context() as patch:
         patch.setattr(preemption, "requested", lambda: next(looks) == look)
-        with pytest.raises(Preempted, match="of 16, and saved"):
+        with pytest.raises(StopRequested, match="of 16, and saved"):
             train(trial, broken, CPU)
-    assert train(trial, broken, CPU)["digest"] == unbroken["digest"]
-    assert broken.flips(broken.whole() or {}).shape == (16, 2)
+    assert train(trial, broken, CPU).digest == unbroken.digest
+    whole = broken.whole()
+    assert whole is not None and broken.flips(whole).shape == (16, 2)
 
 
 def test_a_run_killed_while_it_looks_at_an_epoch_ends_like_an_unbroken_one(tmp_path: Path) -> None:
@@ -108,8 +111,8 @@ def test_a_run_killed_while_it_looks_at_an_epoch_ends_like_an_unbroken_one(tmp_p
         with pytest.raises(Interrupted):
             train(trial, broken, CPU, checkpoint_every=0.0, on_epoch=interrupt_after(epoch))
     seen: list[int] = []
-    resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
-    assert seen == [3] and resumed["digest"] == unbroken["digest"]
+    resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line.epoch))
+    assert seen == [3] and resumed.digest == unbroken.digest
 
 
 def test_the_checkpoint_of_another_version_is_not_read(tmp_path: Path) -> None:
@@ -120,9 +123,11 @@ def test_the_checkpoint_of_another_version_is_not_read(tmp_path: Path) -> None:
         with pytest.raises(Interrupted):
             train(trial, run, CPU, checkpoint_every=0.0, on_epoch=interrupt_after(2))
     seen: list[int] = []
-    train(trial, run, CPU, on_epoch=lambda line: seen.append(line["epoch"]))
+    progress = Progress()
+    train(trial, run, CPU, progress=progress, on_epoch=lambda line: seen.append(line.epoch))
     assert seen == [1, 2, 3]
-    assert run.notes == ["the checkpoint is that of another version of flipbench; the run begins anew"]
+    problem = "the checkpoint is that of another version of flipbench; the run starts from the beginning"
+    assert progress.notes == [problem]
 
 
 def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path: Path) -> None:
@@ -144,34 +149,35 @@ def test_the_record_of_a_final_run(tmp_path: Path) -> None:
     trial = tiny_trial(tmp_path, "latent-adam", "final")
     run = RunFolder(tmp_path / "run")
     result = train(trial, run, CPU)
-    assert set(result["files"]) == {
+    assert set(result.files) == {
         "trial.json",
         "environment.json",
         "epochs.jsonl",
         "flips.npz",
         "test_correct.npy",
     }
-    assert result["status"] == "done" and run.result() == json.loads(json.dumps(result))
-    assert result["bytes_per_binary_weight"]["stored"] == 4.0
-    assert result["bytes_per_binary_weight"]["optimizer"] == pytest.approx(8.0, abs=0.01)  # two moments
+    assert result.status == "done" and run.result() == result
+    assert result.bytes_per_binary_weight.stored == 4.0
+    assert result.bytes_per_binary_weight.optimizer == pytest.approx(8.0, abs=0.01)  # two moments
     right = np.unpackbits(np.load(run.path / "test_correct.npy"))
-    assert right.sum() / 360 == result["scores"]["test_top1"]
+    assert right.sum() / 360 == result.scores.test_top1
     flips = np.load(run.path / "flips.npz")["flips"]
     lines = lines_of(run)
-    assert flips.shape == (result["steps"], 2) == (lines[-1]["step"], 2)
-    assert [line["flips"]["flips"] for line in lines] == flips.reshape(3, -1, 2).sum(1).tolist()
-    assert lines[-1]["val_top1"] == result["scores"]["val_top1"]
-    assert sum(layer["weights"] for layer in result["layers"]) == result["binary_weights"] == 64 * 16 + 160
+    assert flips.shape == (result.steps, 2) == (lines[-1].step, 2)
+    assert [line.flips.flips for line in lines] == flips.reshape(3, -1, 2).sum(1).tolist()
+    assert lines[-1].val_top1 == result.scores.val_top1
+    assert sum(layer.weights for layer in result.layers) == result.binary_weights == 64 * 16 + 160
 
 
 def test_tuning_cannot_reach_the_test_set(tmp_path: Path) -> None:
     result = train(tiny_trial(tmp_path, stage="tune"), RunFolder(tmp_path / "run"), CPU)
-    assert not [name for name in result["scores"] if name.startswith("test")]
+    scores = result.scores
+    assert scores.test_top1 is scores.test_top5 is scores.test_loss is None
     with pytest.raises(TestSetGuard):
-        _ = load_splits("digits", {}, with_test=False).test
+        _ = load_splits(Choice("digits", {}), with_test=False).test
 
 
-def lines_of(run: RunFolder) -> list[dict]:
+def lines_of(run: RunFolder) -> list[EpochLine]:
     result = run.result()
     assert result is not None
     return run.epochs(result)
@@ -200,11 +206,11 @@ def test_nan_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     rule = WeightRule(lambda w: w, METHODS["latent-sgd"]().read, lambda params: Explodes(params, lr=0.1))
     result = train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
-    assert result["status"] == "diverged"
-    assert 4 < result["diverged_at_step"] <= 8
-    assert result["epochs"] == 1 and len(lines_of(RunFolder(tmp_path / "run"))) == 1
-    assert result["scores"]["val_top1"] == result["scores"]["test_top1"] == 0.1
-    assert result["scores"]["val_loss"] == pytest.approx(math.log(10))
+    assert result.status == "diverged"
+    assert result.diverged_at_step in (5, 6, 7, 8)
+    assert result.epochs == 1 and len(lines_of(RunFolder(tmp_path / "run"))) == 1
+    assert result.scores.val_top1 == result.scores.test_top1 == 0.1
+    assert result.scores.val_loss == pytest.approx(math.log(10))
 
 
 def test_a_run_that_diverges_frees_its_place_within_the_epoch(
@@ -224,7 +230,7 @@ def test_a_run_that_diverges_frees_its_place_within_the_epoch(
     rule = WeightRule(lambda w: w, lambda w: w, lambda params: Explodes(params, lr=0.1))
     trial = trial_with(tmp_path, monkeypatch, rule, "train.batch_size=20")
     result = train(trial, RunFolder(tmp_path / "run"), CPU)
-    assert steps == 4 and result["diverged_at_step"] == 3 and result["status"] == "diverged"
+    assert steps == 4 and result.diverged_at_step == 3 and result.status == "diverged"
 
 
 def test_bfloat16_is_another_arithmetic_for_the_same_network(tmp_path: Path) -> None:
@@ -243,9 +249,9 @@ def test_bfloat16_is_another_arithmetic_for_the_same_network(tmp_path: Path) -> 
         finally:
             hook.remove()
         assert (torch.bfloat16 in seen) == (precision == "bfloat16")
-    exact, rounded = (results[precision]["scores"]["val_loss"] for precision in results)
+    exact, rounded = (results[precision].scores.val_loss for precision in results)
     assert exact != rounded and rounded == pytest.approx(exact, rel=0.2)
-    sizes = [result["bytes_per_binary_weight"] for result in results.values()]
+    sizes = [result.bytes_per_binary_weight for result in results.values()]
     assert sizes[0] == sizes[1]
 
 
@@ -260,7 +266,7 @@ def test_an_average_that_is_lost_is_a_result_too(tmp_path: Path, monkeypatch: py
 
     rule = WeightRule(METHODS["bop"]().start, METHODS["bop"]().read, lambda params: Forgets(params))
     result = train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
-    assert result["status"] == "diverged" and result["diverged_at_step"] == 4 and result["epochs"] == 0
+    assert result.status == "diverged" and result.diverged_at_step == 4 and result.epochs == 0
 
 
 def test_real_weights_cannot_pass_for_binary_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +282,7 @@ def test_a_scheduled_hyperparameter_arrives_in_every_step(tmp_path: Path) -> Non
         trial = tiny_trial(tmp_path, "bop", "tune", 7, f"methods.0.decay={decay}", "train.epochs=8")
         run = RunFolder(tmp_path / name)
         train(trial, run, CPU)
-        runs[name] = [sum(line["flips"]["flips"]) for line in lines_of(run)]
+        runs[name] = [sum(line.flips.flips) for line in lines_of(run)]
     assert runs["decayed"][-1] < 0.2 * runs["constant"][-1]
 
 
@@ -318,19 +324,19 @@ def test_what_is_drawn_in_a_step_is_a_matter_of_seed_and_step_alone(
 
 
 def test_scores_do_not_depend_on_the_evaluation_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = load_splits("digits", {}, with_test=False)
+    data = load_splits(Choice("digits", {}), with_test=False)
     torch.manual_seed(0)
     rule = METHODS["bop"]()
     model = nn.Sequential(nn.Flatten(), BinaryLinear(rule, 64, 10), nn.BatchNorm1d(10))
     scores = []
     for size in (7, 64, 1000):
-        monkeypatch.setattr("suite.data.feed.MANY", size)
-        scores.append(evaluate(model, data.val, "val")[0])
+        monkeypatch.setattr("suite.data.memory.SMALL_EVAL_BATCH", size)
+        scores.append(evaluate(model, data.val)[0])
     logits = model(in_memory(data.val).pixels.float() / 127.5 - 1)
-    assert {s["val_top1"] for s in scores} == {float((logits.argmax(1) == data.val.labels).double().mean())}
+    assert {s.top1 for s in scores} == {float((logits.argmax(1) == data.val.labels).double().mean())}
     ranks = (logits > logits.gather(1, data.val.labels[:, None])).sum(1)
-    assert {s["val_top5"] for s in scores} == {float((ranks < 5).double().mean())}
-    assert len({round(s["val_loss"], 5) for s in scores}) == 1
+    assert {s.top5 for s in scores} == {float((ranks < 5).double().mean())}
+    assert len({round(s.loss, 5) for s in scores}) == 1
 
 
 def test_batch_norm_is_reestimated_as_a_plain_average() -> None:
@@ -350,7 +356,7 @@ def test_the_switch_reestimates_batch_norm(tmp_path: Path) -> None:
         for switch in ("false", "true")
     ]
     off, on = (train(trial, RunFolder(tmp_path / trial.run_id), CPU) for trial in trials)
-    assert off["scores"]["val_loss"] != on["scores"]["val_loss"]
+    assert off.scores.val_loss != on.scores.val_loss
 
 
 def test_every_parameter_has_exactly_one_owner() -> None:

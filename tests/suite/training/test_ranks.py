@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from suite.data import feed
-from suite.experiment.trial import Trial
+from suite.data import memory
 from suite.records.run import RunFolder
+from suite.records.trial import Trial
 from suite.training.loop import train
-from suite.training.ranks import ALONE, Ranks, RanksError, in_turn, only_the_first_part_counts
+from suite.training.ranks import ALONE, Ranks, RanksError, collect_in_turn, only_the_first_part_counts
 from tests.support.paths import ROOT
 from tests.support.tiny import CPU, tiny_trial
 from tests.support.together import EVALUATED
@@ -28,7 +28,7 @@ TRAINED = ("train.epochs=1", "train.batch_size=40", LONGER, CONVOLUTIONS)  # 25 
 
 @pytest.fixture(autouse=True)
 def evaluation_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "MANY", EVALUATED)
+    monkeypatch.setattr(memory, "SMALL_EVAL_BATCH", EVALUATED)
 
 
 def a_trial(folder: Path, method: str, parts: int) -> Trial:
@@ -41,7 +41,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records of trials that two processes have trained together, in a folder for each name."""
     folder = tmp_path_factory.mktemp("together")
     trials = {f"{method}-{parts}": a_trial(folder, method, parts) for method in METHODS for parts in (2, 1)}
-    (folder / "trials.json").write_text(json.dumps({name: t.as_dict() for name, t in trials.items()}))
+    (folder / "trials.json").write_text(json.dumps({name: t.as_json() for name, t in trials.items()}))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -60,8 +60,8 @@ def test_two_processes_give_the_bits_of_one_that_computes_both_parts(
 ) -> None:
     alone = train(a_trial(tmp_path, method, 2), RunFolder(tmp_path / "alone"), CPU)
     together = RunFolder(two_processes / f"{method}-2").whole()
-    assert together and together["digest"] == alone["digest"]
-    assert RunFolder(two_processes / f"{method}-2").environment()["processes"] == 2
+    assert together and together.digest == alone.digest
+    assert RunFolder(two_processes / f"{method}-2").environment().processes == 2
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -76,12 +76,12 @@ def test_two_processes_that_share_a_part_flip_the_weights_that_one_process_flips
     # Sums over halves of a batch are rounded otherwise than a sum over all of it: not the same bits.
     np.testing.assert_array_equal(shared.flips(together)[:20], run.flips(alone)[:20])
     assert run.flips(alone)[:20].sum() > 20
-    assert together["scores"]["test_loss"] == pytest.approx(alone["scores"]["test_loss"], rel=1e-3)
+    assert together.scores.test_loss == pytest.approx(alone.scores.test_loss, rel=1e-3)
 
 
 def test_batch_norm_sees_one_part_at_a_time(tmp_path: Path) -> None:
     whole, parts = (
-        train(a_trial(tmp_path, "bop", n), RunFolder(tmp_path / f"{n}"), CPU)["digest"] for n in (1, 2)
+        train(a_trial(tmp_path, "bop", n), RunFolder(tmp_path / f"{n}"), CPU).digest for n in (1, 2)
     )
     assert whole != parts
 
@@ -129,10 +129,10 @@ def test_only_the_first_part_moves_the_running_statistics() -> None:
     assert not norm.running_mean.equal(before)
 
 
-def test_what_was_dealt_in_turn_is_put_together_in_order() -> None:
+def test_what_was_dealt_collect_in_turn_is_put_together_in_order() -> None:
     class Three(Ranks):
         def gather(self, value: object) -> list:
             return [[0, 3, 6], [1, 4], [2, 5]]
 
-    assert in_turn([], Three(0, 3)) == list(range(7))
-    assert in_turn("abc", ALONE) == list("abc")
+    assert collect_in_turn([], Three(0, 3)) == list(range(7))
+    assert collect_in_turn("abc", ALONE) == list("abc")

@@ -1,0 +1,61 @@
+"""Where a run is made: code, versions and machine, for its record."""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import platform
+import socket
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from optimizers.core import Method
+from suite.machine.environment import device_name
+from suite.machine.repository import git_state
+from suite.records.codec import decode, encode
+from suite.records.schema import Environment, GitState, MethodFile
+
+PACKAGES = ("torch", "torchvision", "numpy", "optuna")
+
+
+def environment(device: torch.device, method: Method, processes: int = 1) -> Environment:
+    """The content of environment.json; `processes` train the run together."""
+    commit, dirty = git_state()
+    return Environment(
+        git=GitState(commit=commit, dirty=dirty),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        method_file=method_file(method),
+        device=device.type,
+        device_name=device_name(device),
+        threads=torch.get_num_threads(),
+        host=socket.gethostname(),
+        platform=platform.platform(),
+        processes=processes,
+    )
+
+
+def method_file(method: Method) -> MethodFile:
+    """The file that defines a method, by name and content."""
+    source = Path(inspect.getfile(method.rule))
+    return MethodFile(name=source.name, sha256=hashlib.sha256(source.read_bytes()).hexdigest())
+
+
+def merge_environments(before: Environment, here: Environment) -> Environment:
+    """The environment of a resumed run: this one, and the earlier ones if they were others."""
+    earlier = before.earlier
+    before = dataclasses.replace(before, earlier=[])
+    if before != here:
+        earlier = [*earlier, before]
+    return dataclasses.replace(here, earlier=earlier)
+
+
+def pack(environment: Environment) -> str:
+    """An environment as a checkpoint holds it."""
+    return json.dumps(encode(environment))
+
+
+def unpack(text: str) -> Environment:
+    """The environment in a checkpoint; DamagedRecord if it is none."""
+    return decode(Environment, json.loads(text), Path("checkpoint.pt"))
