@@ -1,32 +1,38 @@
 """How far one cell has come: its tuning trials, its winner, its final runs, and the ledger on disk."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple
 
-from suite.experiment.plan import Cell, Plan
-from suite.experiment.trial import Trial
-from suite.records.files import DamagedRecord, read_json, set_aside, write_json
-from suite.sweep.study import CellStudy, study_name, winner
+from suite.experiment.cell import Cell
+from suite.experiment.plan import Plan
+from suite.records.codec import encode
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import DamagedRecord, set_aside, write_json
+from suite.records.schema import FinalEntry, Ledger, Scores, TuningEntry, Winner
+from suite.records.trial import Settings, Trial
+from suite.records.winner import winner
+from suite.sweep.study import CellStudy, Draw, study_key
 
-Scores = dict[str, float]
+
+class Entry(NamedTuple):
+    """One planned run of a cell: `number` of the tuning trial, or the seed of the final run."""
+
+    phase: Literal["tuning", "final"]
+    number: int
+    drawn: Draw
 
 
 class CellProgress:
-    """How far one cell has come; its ledger on disk says the same.
+    """How far one cell has come; its ledger on disk holds the same.
 
-    What a finished run costs here does not grow with the number of trials.
+    The cost of a finished run here does not grow with the number of trials.
     """
 
-    def __init__(self, plan: Plan, cell: Cell, folder: Path, *, tuning_only: bool) -> None:
-        self.plan, self.cell, self.tuning_only = plan, cell, tuning_only
-        self.runs = folder / "runs"
-        self.ledger = folder / "cells" / f"{cell.name}.json"
-        self.notes: list[str] = []  # what was damaged, and what was done about it
-        remembered = self._remembered()
-        self.study = CellStudy(
-            cell, plan.experiment.tuning, folder / "studies", remembered, self.notes.append
-        )
+    def __init__(self, plan: Plan, cell: Cell, folder: ExperimentFolder, *, tuning_only: bool) -> None:
+        self.plan, self.cell, self.folder, self.tuning_only = plan, cell, folder, tuning_only
+        self.key = study_key(cell, plan.experiment.tuning)  # the definition that the draws belong to
+        self.notes: list[str] = []  # about damaged files and what became of them
+        self.study = CellStudy(cell, plan.experiment.tuning, self._remembered())
         self.tuning: list[Trial] = []  # as drawn so far
         self.final: dict[int, Trial] = {}  # by seed, once there is a setting to run
         self.winner: int | None = None  # its number, once every trial is in; None also if all failed
@@ -35,30 +41,29 @@ class CellProgress:
         self._waiting: set[str] = set()  # tuning runs whose outcome is not known
         self._chosen = self._changed = False
 
-    def _remembered(self) -> list[dict[str, Any]]:
-        """The draws that the ledger knows: it is written before any of them is given out."""
+    def _remembered(self) -> list[Draw]:
+        """The draws in the ledger: it is written before any of them is run."""
+        path = self.folder.ledger_path(self.cell.name)
         try:
-            ledger = read_json(self.ledger)
-            if ledger["cell"] != self.cell.name:
-                raise DamagedRecord(self.ledger, f"it is that of {ledger['cell']}")
+            ledger = self.folder.ledger(self.cell.name)
         except FileNotFoundError:
             return []
         except DamagedRecord as error:
-            set_aside(self.ledger)
-            self.notes.append(f"{error}; set aside, and written anew from the study and the results")
+            set_aside(path)
+            self.notes.append(f"{error}; set aside, and written again from the draws and the results")
             return []
-        if ledger.get("study") != study_name(self.cell, self.plan.experiment.tuning):
-            return []  # the cell was defined otherwise then
-        return [{name: entry["hypers"][name] for name in self.cell.space} for entry in ledger["tuning"]]
+        if ledger.study != self.key:
+            return []  # the cell was defined in another way then
+        return [{name: entry.hypers[name] for name in self.cell.space} for entry in ledger.tuning]
 
     def ready(self) -> list[Trial]:
-        """The trials that can run now and were not given out yet."""
+        """The trials that can run now and were not returned before."""
         new = [*self._drawn(), *self._finals()]
         self._changed |= bool(new)
         return new
 
     def _drawn(self) -> Iterator[Trial]:
-        if len(self.tuning) == len(self.study.drawn()):  # else the results of what is drawn come first
+        if len(self.tuning) == len(self.study.drawn()):  # else the results of these draws come first
             self.study.draw()
         for number, drawn in enumerate(self.study.drawn(len(self.tuning)), len(self.tuning)):
             trial = self.cell.trial(drawn, self.plan.experiment.tuning.seed, "tune")
@@ -73,23 +78,32 @@ class CellProgress:
         if self._chosen or self._waiting or len(self.tuning) < trials:
             return
         self._chosen = self._changed = True
-        scores = {n: self.scores[trial.run_id] for n, trial in enumerate(self.tuning)}
-        self.winner = winner({n: known for n, known in scores.items() if known})
-        best = self.study.drawn()[self.winner] if self.winner is not None else self.cell.published
+        scores = {number: self.scores[trial.run_id] for number, trial in enumerate(self.tuning)}
+        self.winner = winner({number: known for number, known in scores.items() if known})
         if trials and self.winner is None:
             return
         for seed in self.plan.seeds:
-            trial = self.cell.trial(best, seed, "final")
-            if not self.tuning_only or (self.runs / trial.run_id / "result.json").exists():
+            trial = self.cell.trial(self._best(), seed, "final")
+            if not self.tuning_only or (self.folder.run(trial.run_id).path / "result.json").exists():
                 self.final[seed] = trial
                 yield trial
+
+    def _best(self) -> Draw:
+        return dict(self.cell.published) if self.winner is None else self.study.drawn()[self.winner]
 
     def learn(self, trial: Trial, scores: Scores | None) -> None:
         """Take in how one of the cell's runs ended: its scores, None if it failed."""
         self.scores[trial.run_id] = scores
         self._waiting.discard(trial.run_id)
         for number in self._numbers.get(trial.run_id, []):
-            self.study.tell(number, scores["val_top1"] if scores else None)
+            self.study.tell(number, scores.val_top1 if scores else None)
+
+    def entries(self, trial: Trial) -> list[Entry]:
+        """The planned runs of this cell with this trial: two draws can be the same."""
+        if trial.stage == "final":
+            return [Entry("final", trial.seed, self._best())]
+        drawn = self.study.drawn()
+        return [Entry("tuning", n, drawn[n]) for n in self._numbers.get(trial.run_id, [])]
 
     def complete(self) -> bool:
         """Whether every planned run has a result."""
@@ -99,31 +113,35 @@ class CellProgress:
         return tuned and finals and all(self.scores.get(trial.run_id) for trial in runs)
 
     def write_ledger(self) -> None:
-        """Say on disk which runs the cell consists of, if that has changed."""
+        """Write down which runs the cell consists of, if that has changed."""
         if not self._changed:
             return
         self._changed = False
+        ledger, path = self._ledger(), self.folder.ledger_path(self.cell.name)
+        if not path.exists() or self.folder.ledger(self.cell.name) != ledger:
+            write_json(path, encode(ledger))
+
+    def _ledger(self) -> Ledger:
         drawn = self.study.drawn()
-        chosen: dict[str, Any] | None = None
+        chosen = None
         if self.winner is not None:
             scores = self.scores[self.tuning[self.winner].run_id]
             assert scores is not None
-            hypers = {**self.cell.fixed, **drawn[self.winner]}
-            chosen = {"number": self.winner, "value": scores["val_top1"], "hypers": hypers}
-        ledger = {
-            "cell": self.cell.name,
-            "study": self.study.path.stem,
-            "tuning": [
-                {
-                    "number": n,
-                    "run": trial.run_id,
-                    "published_default": n == 0,
-                    "hypers": {**self.cell.fixed, **drawn[n]},
-                }
+            chosen = Winner(
+                number=self.winner, value=scores.val_top1, hypers=self._hypers(drawn[self.winner])
+            )
+        return Ledger(
+            cell=self.cell.name,
+            study=self.key,
+            tuning=[
+                TuningEntry(
+                    number=n, run=trial.run_id, published_default=n == 0, hypers=self._hypers(drawn[n])
+                )
                 for n, trial in enumerate(self.tuning)
             ],
-            "winner": chosen,
-            "final": [{"seed": seed, "run": trial.run_id} for seed, trial in self.final.items()],
-        }
-        if not self.ledger.exists() or read_json(self.ledger) != ledger:
-            write_json(self.ledger, ledger)
+            winner=chosen,
+            final=[FinalEntry(seed=seed, run=trial.run_id) for seed, trial in self.final.items()],
+        )
+
+    def _hypers(self, drawn: Draw) -> Settings:
+        return {**self.cell.fixed, **drawn}

@@ -1,8 +1,8 @@
-"""Where trials run: worker processes on this machine."""
+"""A pool of worker processes on this machine."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -10,14 +10,14 @@ from typing import Protocol
 
 import torch
 
-from suite.data import AnyImages, Splits, load_test
-from suite.data.held import Loan
-from suite.experiment.trial import Trial
+from suite.data import Splits
+from suite.data.held import Shelf
 from suite.machine.environment import cores
-from suite.machine.errors import UserError
 from suite.machine.forkserver import fork_context
-from suite.records.files import canonical
-from suite.sweep.worker import Report, work
+from suite.records.schema import Failure
+from suite.records.trial import Choice, Trial
+from suite.sweep.messages import EpochDone, Failed, Lost, Message, Preempted
+from suite.sweep.worker import work
 
 
 class Pool(Protocol):
@@ -32,23 +32,23 @@ class Pool(Protocol):
         """Run a trial into its folder; only while a slot is free."""
         ...
 
-    def listen(self, timeout: float) -> list[Report]:
-        """What the trials say, the last report of each apart from `epoch`; waits until there is something.
+    def listen(self, timeout: float) -> list[Message]:
+        """The messages of the trials; waits until there is one.
 
-        After `timeout` seconds, or when a slot has become free otherwise, the list may be empty.
+        After `timeout` seconds, or when a slot has become free in another way, the list may be empty.
         """
         ...
 
-    def stop(self, seconds: float) -> list[Report]:
-        """Ask all trials to save and stop; what they say until all have, or for so many seconds."""
+    def stop(self, seconds: float) -> list[Message]:
+        """Ask all trials to save and stop; their messages until all have, at most for so many seconds."""
         ...
 
-    def lend(self, data: Mapping[str, object], splits: Splits) -> str:
-        """Offer the images of a trial's `data` to the workers; what went wrong if they cannot share them."""
+    def lend(self, data: Choice, splits: Splits) -> str:
+        """Offer the images of a data set to the workers. Returns why they cannot be shared, or nothing."""
         ...
 
     def close(self) -> None:
-        """End all workers, whatever they are doing."""
+        """End all workers at once."""
         ...
 
 
@@ -63,19 +63,18 @@ class Machine:
 
 @dataclass
 class Worker:
-    """A worker process, the pipe to it, what it is doing, and which images it has."""
+    """A worker process, the pipe to it, and the trial that it trains."""
 
     process: ForkServerProcess
     pipe: Connection
     device: str
     trial: Trial | None = None
-    borrowed: set[tuple[str, str]] = field(default_factory=set)
 
 
 class LocalPool:
-    """Worker processes, started when they are first needed. What is lost with one is its trial.
+    """Worker processes, started when they are first needed. Losing one loses its trial.
 
-    `plugins` are files with methods of the user's own.
+    `plugins` are files with methods from outside the catalogue.
     """
 
     def __init__(self, machine: Machine, plugins: Sequence[str] = ()) -> None:
@@ -96,39 +95,39 @@ class LocalPool:
     def free(self) -> int:
         return len(self.machine.devices) - sum(worker.trial is not None for worker in self.workers)
 
-    def lend(self, data: Mapping[str, object], splits: Splits) -> str:
+    def lend(self, data: Choice, splits: Splits) -> str:
         return self.shelf.put(data, splits)
 
     def submit(self, folder: Path, trial: Trial) -> None:
         while True:
             worker = next((worker for worker in self.workers if worker.trial is None), None) or self._start()
             try:
-                worker.pipe.send((folder, trial, self.shelf.loan(trial, worker.borrowed)))
+                worker.pipe.send((folder, trial, self.shelf.loan(trial.data, trial.stage)))
             except OSError:  # it died idle
                 self._bury(worker)
                 continue
             worker.trial = trial
             return
 
-    def listen(self, timeout: float) -> list[Report]:
-        speaking = {worker.pipe: worker for worker in self.workers}
-        reports: list[Report] = []
-        for pipe in wait(list(speaking), timeout):
-            worker = speaking[pipe]  # type: ignore[index]
+    def listen(self, timeout: float) -> list[Message]:
+        pipes = {worker.pipe: worker for worker in self.workers}
+        messages: list[Message] = []
+        for pipe in wait(list(pipes), timeout):
+            worker = pipes[pipe]  # type: ignore[index]
             try:
-                reports.append(self._heard(worker, worker.pipe.recv()))
+                messages.append(self._receive(worker))
             except (EOFError, OSError):
-                reports += self._lost(worker)
-        return reports
+                messages += self._lost(worker)
+        return messages
 
-    def stop(self, seconds: float) -> list[Report]:
+    def stop(self, seconds: float) -> list[Message]:
         deadline = time.monotonic() + seconds
         for worker in self.workers:
             worker.process.terminate()
-        reports: list[Report] = []
+        messages: list[Message] = []
         while any(worker.trial for worker in self.workers) and (left := deadline - time.monotonic()) > 0:
-            reports += self.listen(left)
-        return reports
+            messages += self.listen(left)
+        return messages
 
     def close(self) -> None:
         for worker in self.workers:
@@ -149,27 +148,28 @@ class LocalPool:
         self.workers.append(Worker(process, here, device))
         return self.workers[-1]
 
-    def _heard(self, worker: Worker, report: Report) -> Report:
-        if report.kind != "epoch":
+    def _receive(self, worker: Worker) -> Message:
+        message: Message = worker.pipe.recv()
+        if not isinstance(message, EpochDone):
             worker.trial = None
-        # After a failure its GPU context may be broken; one that was told to stop would stop its next trial.
-        broken = report.kind in ("failed", "lost") and worker.device != "cpu"
-        if broken or report.kind == "preempted":
+        # After a failure its GPU context may be broken; one that was asked to stop would stop its next trial.
+        broken = isinstance(message, Failed | Lost) and worker.device != "cpu"
+        if broken or isinstance(message, Preempted):
             worker.process.kill()
             self._bury(worker)
-        return report
+        return message
 
-    def _lost(self, worker: Worker) -> list[Report]:
-        """A worker died: of one that had a trial, say so."""
+    def _lost(self, worker: Worker) -> list[Message]:
+        """A worker died: a message about its trial, if it had one."""
         code = self._bury(worker)
         if worker.trial is None:
             return []
         hint = ", as when memory runs out" if code == -9 else ""
-        text = f"its worker died (exit code {code}{hint})"
-        return [Report("lost", worker.trial.run_id, text, fault="worker died")]
+        failure = Failure(kind="worker died", error=f"its worker died (exit code {code}{hint})")
+        return [Lost(worker.trial.run_id, failure)]
 
     def _bury(self, worker: Worker) -> int | None:
-        worker.process.join(timeout=5)  # it has closed its pipe, or was killed
+        worker.process.join(timeout=5)  # it has closed its pipe or was killed
         worker.process.kill()
         worker.process.join()
         worker.pipe.close()
@@ -177,53 +177,8 @@ class LocalPool:
         return worker.process.exitcode
 
 
-class Shelf:
-    """The images of an experiment in shared memory, lent to workers. The system frees it after the last one.
-
-    The test part is read when the first final run needs it, and lent with final runs only.
-    """
-
-    def __init__(self) -> None:
-        self._splits: dict[str, Splits] = {}
-        self._tests: dict[str, AnyImages | None] = {}
-
-    def put(self, data: Mapping[str, object], splits: Splits) -> str:
-        """Share the images of a trial's `data`; what went wrong if that cannot be, else nothing."""
-        try:
-            splits.train.share()
-            splits.val.share()
-        except RuntimeError as error:
-            return str(error).splitlines()[0]
-        self._splits[canonical(data)] = splits
-        return ""
-
-    def loan(self, trial: Trial, borrowed: set[tuple[str, str]]) -> Loan:
-        """What the trial needs and the borrower has not yet; remembers it in `borrowed`."""
-        data = canonical(trial.data)
-        loan = Loan(data)
-        if data not in self._splits:
-            return loan
-        if ("tune", data) not in borrowed:
-            loan = loan._replace(splits=self._splits[data])
-        if trial.stage == "final" and ("final", data) not in borrowed:
-            loan = loan._replace(test=self._test(trial, data))
-        borrowed |= {("tune", data), (trial.stage, data)}
-        return loan
-
-    def _test(self, trial: Trial, data: str) -> AnyImages | None:
-        if data not in self._tests:
-            options = dict(trial.data)
-            try:
-                test = load_test(options.pop("name"), options)
-                test.share()
-            except (UserError, OSError, RuntimeError):
-                test = None  # the worker will read it for itself, and say what is wrong
-            self._tests[data] = test
-        return self._tests[data]
-
-
 def default_devices(device: str, workers: int | None) -> tuple[str, ...]:
-    """One worker per core, or per GPU; more than one share a GPU when `workers` says so."""
+    """One worker per core or per GPU; if there are more `workers` than GPUs, they share them."""
     if device == "cuda":
         names = [f"cuda:{n}" for n in range(torch.cuda.device_count())]
     else:

@@ -1,4 +1,4 @@
-"""Where trials run: a Ray cluster. Its nodes share results, data, plugins and code, at the same paths."""
+"""A pool on a Ray cluster, whose nodes share results, data, plugins and code at the same paths."""
 
 import hashlib
 import importlib.util
@@ -16,10 +16,12 @@ import torch
 
 from suite.data import Splits
 from suite.data.files import data_root
-from suite.experiment.trial import Trial
 from suite.machine.errors import UserError
 from suite.records.files import write_atomically
-from suite.sweep.worker import Report, get_ready, run_once
+from suite.records.schema import Failure
+from suite.records.trial import Choice, Trial
+from suite.sweep.messages import EpochDone, Failed, Lost, Message
+from suite.sweep.worker import get_ready, run_once
 
 PROBE = ".cluster-probe"  # in the results folder: what every node must see
 FAILED_STARTS = 10  # in a row, of workers, before the cluster is held to be broken
@@ -35,29 +37,29 @@ class Seat:
         self.thread = ThreadPoolExecutor(1)
 
     def get_ready(self, device: str, plugins: Sequence[str], probe: str) -> tuple[str, dict[str, str]]:
-        """The node's name, and what it sees (see `sight`)."""
+        """The node's name, and its view of the shared files (see `sight`)."""
         seen = sight(Path(probe), plugins)
         if all(seen.values()):
             self.device = torch.device(device)
             self.thread.submit(get_ready, device, self.threads, plugins).result()
         return socket.gethostname(), seen
 
-    def run(self, folder: Path, trial: Trial) -> Iterator[Report]:
-        """What is said of the trial, as it is said."""
-        said: queue.SimpleQueue[Report] = queue.SimpleQueue()
+    def run(self, folder: Path, trial: Trial) -> Iterator[Message]:
+        """The messages about the trial, as they come."""
+        messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
         def train() -> None:
-            said.put(run_once(folder, trial, self.device, self.checkpoint_every, said.put))
+            messages.put(run_once(folder, trial, self.device, self.checkpoint_every, messages.put))
 
         self.thread.submit(train)
-        report = Report("epoch", trial.run_id)
-        while report.kind == "epoch":
-            report = said.get()
-            yield report
+        message: Message = EpochDone(trial.run_id, 0)
+        while isinstance(message, EpochDone):
+            message = messages.get()
+            yield message
 
 
 def sight(probe: Path, plugins: Sequence[str]) -> dict[str, str]:
-    """What a machine sees of what all must share; an empty text for what it cannot read."""
+    """A machine's view of the files that all machines share: a hash each, empty for an unreadable one."""
     suite = Path(__file__).parents[1]
     code = [*sorted(suite.rglob("*.py")), *sorted(suite.with_name("optimizers").rglob("*.py"))]
     seen = {
@@ -84,16 +86,16 @@ def _names(folder: Path) -> str:
 
 @dataclass
 class Slot:
-    """The coordinator's end of a seat: `ready` until it is, then `reports` while it has a trial."""
+    """The coordinator's end of a seat: `ready` until it is, then `messages` while it has a trial."""
 
     actor: Any
     ready: Any = None
-    reports: Any = None
+    messages: Any = None
     trial: Trial | None = None
 
 
 class RayPool:
-    """One actor per slot, on whatever nodes the cluster has. What is lost with one is its trial.
+    """One actor per slot, on all nodes of the cluster. Losing one loses its trial.
 
     It joins the cluster that RAY_ADDRESS names, else the one that runs on this machine, else it starts one on
     the loopback interface. `device` is auto, cpu or cuda; `workers` is by default what the cores or the GPUs
@@ -133,31 +135,31 @@ class RayPool:
         self._begin()
         return sum(slot.ready is None and slot.trial is None for slot in self.slots)
 
-    def lend(self, data: Mapping[str, object], splits: Splits) -> str:
-        """Nothing: the workers read their images, on whatever node they are."""
+    def lend(self, data: Choice, splits: Splits) -> str:
+        """Nothing to do: the workers read their images themselves."""
         return ""
 
     def submit(self, folder: Path, trial: Trial) -> None:
         slot = next(slot for slot in self.slots if slot.ready is None and slot.trial is None)
-        slot.trial, slot.reports = trial, slot.actor.run.remote(folder.resolve(), trial)
+        slot.trial, slot.messages = trial, slot.actor.run.remote(folder.resolve(), trial)
 
-    def listen(self, timeout: float) -> list[Report]:
+    def listen(self, timeout: float) -> list[Message]:
         self._begin()
-        speaking = [slot for slot in self.slots if slot.ready is not None or slot.reports is not None]
-        if not speaking:
+        waited_for = [slot for slot in self.slots if slot.ready is not None or slot.messages is not None]
+        if not waited_for:
             time.sleep(timeout)
             return []
-        sources = [slot.reports if slot.ready is None else slot.ready for slot in speaking]
-        heard, _ = self.ray.wait(sources, timeout=timeout, fetch_local=False)
+        sources = [slot.messages if slot.ready is None else slot.ready for slot in waited_for]
+        first, _ = self.ray.wait(sources, timeout=timeout, fetch_local=False)
         more, _ = self.ray.wait(sources, num_returns=len(sources), timeout=0, fetch_local=False)
-        reports: list[Report] = []
-        for slot, source in zip(speaking, sources, strict=True):
-            if any(source is one for one in (*heard, *more)):
-                reports += self._start_heard(slot) if slot.ready is not None else self._heard(slot)
-        return reports
+        messages: list[Message] = []
+        for slot, source in zip(waited_for, sources, strict=True):
+            if any(source is one for one in (*first, *more)):
+                messages += self._started(slot) if slot.ready is not None else self._receive(slot)
+        return messages
 
-    def stop(self, seconds: float) -> list[Report]:
-        """Nothing: the actors end with the coordinator, their trials go on from the last checkpoint."""
+    def stop(self, seconds: float) -> list[Message]:
+        """Nothing to do: the actors end with the coordinator; their trials resume from checkpoints."""
         return []
 
     def close(self) -> None:
@@ -184,7 +186,7 @@ class RayPool:
         actor = seat.remote(variables, self.threads, self.checkpoint_every)
         return Slot(actor, actor.get_ready.remote(self.device, self.plugins, str(self.probe)))
 
-    def _start_heard(self, slot: Slot) -> list[Report]:
+    def _started(self, slot: Slot) -> list[Message]:
         try:
             node, seen = self.ray.get(slot.ready)
         except self.ray.exceptions.RayActorError as error:
@@ -202,20 +204,20 @@ class RayPool:
         slot.ready = None
         return []
 
-    def _heard(self, slot: Slot) -> list[Report]:
+    def _receive(self, slot: Slot) -> list[Message]:
         trial = slot.trial
         assert trial is not None
         try:
-            report: Report = self.ray.get(next(slot.reports))
+            message: Message = self.ray.get(next(slot.messages))
         except (self.ray.exceptions.RayError, StopIteration) as error:
             self._replace(slot)
-            told = " ".join(str(error).split())
-            return [Report("lost", trial.run_id, f"its worker died ({told})", fault="worker died")]
-        if report.kind != "epoch":
-            slot.trial = slot.reports = None
-        if report.kind in ("failed", "lost") and self.device != "cpu":
+            failure = Failure(kind="worker died", error=f"its worker died ({' '.join(str(error).split())})")
+            return [Lost(trial.run_id, failure)]
+        if not isinstance(message, EpochDone):
+            slot.trial = slot.messages = None
+        if isinstance(message, Failed | Lost) and self.device != "cpu":
             self._replace(slot)  # the process' GPU context may be broken: the next trial gets a new one
-        return [report]
+        return [message]
 
     def _replace(self, slot: Slot) -> None:
         self.ray.kill(slot.actor)
@@ -237,7 +239,9 @@ def slots_of(
     if device == "cpu" or not gpus:
         places = sum(int(node.get("CPU", 0)) // threads for node in nodes)
         if not workers and not places:
-            raise UserError(f"no node of the cluster has {threads} cores; say --workers if some are to come")
+            raise UserError(
+                f"no node of the cluster has {threads} cores; give --workers if more nodes will join"
+            )
         return "cpu", workers or places, 0.0
     count = workers or gpus
     return "cuda", count, 1 / -(-count // gpus)

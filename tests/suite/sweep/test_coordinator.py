@@ -9,28 +9,33 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from optimizers import METHODS, PLUGINS
-from suite.experiment.plan import Cell, Plan
-from suite.experiment.trial import Trial
-from suite.machine.environment import method_file
+from suite.data import load_splits
+from suite.experiment.cell import Cell
+from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
-from suite.records.files import digest, read_json
+from suite.records.experiment import ExperimentFolder, OtherFormat
+from suite.records.files import digest, read_json, write_json
 from suite.records.run import RunFolder
+from suite.records.schema import BytesPerWeight, Result, Scores
+from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
 from suite.sweep.coordinator import POLL, DiskFailed, Sweep, prepare_folder
+from suite.sweep.messages import Busy, Done, EpochDone, Failed, Kept, Lost, Message
 from suite.sweep.pool import LocalPool, Machine, default_devices
-from suite.sweep.worker import Report
+from suite.training.provenance import method_file
 from tests.support.paths import ROOT
 from tests.support.tiny import SPEC, Json, digests, tiny_plan
 
 
-def sweep(plan: Plan, folder: Path, workers: int = 2, tuning_only: bool = False, on_report=None) -> bool:
+def sweep(plan: Plan, folder: Path, workers: int = 2, tuning_only: bool = False, on_message=None) -> bool:
     prepare_folder(plan, folder, {})
-    watch = on_report or (lambda report, trial: None)
+    watch = on_message or (lambda message, trial: None)
     with LocalPool(Machine(("cpu",) * workers), plan.plugins) as pool:
         return Sweep(plan, folder, pool, tuning_only, watch).run()
 
@@ -53,11 +58,30 @@ def test_a_run_is_named_by_a_hash_of_its_trial(unbroken: Path) -> None:
 
 
 def test_data_that_changed_are_refused(tmp_path: Path) -> None:
-    plan, record = tiny_plan(tmp_path), {"options": {"validation": 0.2}, "sha256": "one"}
+    plan = tiny_plan(tmp_path)
+    record = load_splits(plan.cells[0].data, with_test=False).record
     prepare_folder(plan, tmp_path, {"digits": record})
     prepare_folder(plan, tmp_path, {"digits": record})
     with pytest.raises(UserError, match="have changed"):
-        prepare_folder(plan, tmp_path, {"digits": {**record, "sha256": "two"}})
+        prepare_folder(plan, tmp_path, {"digits": replace(record, sha256="two")})
+
+
+def test_a_folder_of_an_older_flipbench_is_brought_up_to_date(tmp_path: Path, unbroken: Path) -> None:
+    """What is finished is kept; until then the readers say what to do."""
+    folder = tmp_path / "results"
+    shutil.copytree(unbroken, folder)
+    plan = read_json(folder / "plan.json")
+    for card in plan["methods"].values():
+        for hyper in card["hypers"].values():
+            hyper["range"] = hyper["range"] and "log 1e-06 … 0.01"
+    write_json(folder / "plan.json", {**plan, "format": 2})
+    with pytest.raises(OtherFormat, match=r"format is 2; this flipbench reads format 3\. The same sweep"):
+        ExperimentFolder(folder).plan()
+    kinds: list[type] = []
+    assert sweep(tiny_plan(tmp_path), folder, on_message=lambda message, trial: kinds.append(type(message)))
+    assert kinds == [Kept] * 10
+    assert read_json(folder / "plan.json") == read_json(unbroken / "plan.json")
+    assert not list(folder.glob("*.damaged"))
 
 
 def test_another_version_of_a_methods_file_is_noticed(
@@ -66,13 +90,13 @@ def test_another_version_of_a_methods_file_is_noticed(
     folder = tmp_path / "results"
     shutil.copytree(unbroken, folder)
     monkeypatch.setattr(
-        "suite.sweep.coordinator.method_file", lambda method: {**method_file(method), "sha256": "another"}
+        "suite.sweep.coordinator.method_file", lambda method: replace(method_file(method), sha256="another")
     )
-    said: list[str] = []
-    assert sweep(tiny_plan(tmp_path), folder, on_report=lambda report, trial: said.append(report.text))
-    assert sorted(filter(None, said)) == [
-        "made with another version of bop.py; to run it anew, move the results folder away",
-        "made with another version of latent.py; to run it anew, move the results folder away",
+    notes: list[str] = []
+    assert sweep(tiny_plan(tmp_path), folder, on_message=lambda message, trial: notes.append(message.notes))
+    assert sorted(filter(None, notes)) == [
+        "made with another version of bop.py; to run it again, move the results folder away",
+        "made with another version of latent.py; to run it again, move the results folder away",
     ]
 
 
@@ -115,16 +139,16 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path, unbroken: Path) -
 
 
 def test_what_is_finished_is_not_run_again(tmp_path: Path, unbroken: Path) -> None:
-    kinds: list[str] = []
-    assert sweep(tiny_plan(tmp_path), unbroken, on_report=lambda report, trial: kinds.append(report.kind))
-    assert kinds == ["kept"] * 10
+    kinds: list[type] = []
+    assert sweep(tiny_plan(tmp_path), unbroken, on_message=lambda message, trial: kinds.append(type(message)))
+    assert kinds == [Kept] * 10
 
 
 def test_a_run_that_two_cells_ask_for_is_made_once(tmp_path: Path, unbroken: Path) -> None:
     plan, folder = tiny_plan(tmp_path, "methods=[bop, {name: bop, label: twin}]"), tmp_path / "results"
-    kinds: list[str] = []
-    assert sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
-    assert kinds.count("done") == kinds.count("kept") == 5  # each of the ten that were planned is heard of
+    kinds: list[type] = []
+    assert sweep(plan, folder, on_message=lambda message, trial: kinds.append(type(message)))
+    assert kinds.count(Done) == kinds.count(Kept) == 5  # each of the ten planned runs has its message
     assert digests(folder / "runs").items() <= digests(unbroken / "runs").items()
     one, two = ({**ledger, "cell": "", "study": "", "checksum": ""} for ledger in ledgers(folder).values())
     assert one == two and len(one["final"]) == 2
@@ -153,22 +177,21 @@ def test_a_killed_worker_loses_only_its_trial(tmp_path: Path, unbroken: Path) ->
     plan, folder = tiny_plan(tmp_path), tmp_path / "results"
     prepare_folder(plan, folder, {})
     killed: list[str] = []
-    reports: list[Report] = []
+    messages: list[Message] = []
 
-    def kill_until_one_is_lost(report: Report, trial: Trial) -> None:
-        """A run may end between its report and its kill: then the next one is killed."""
-        reports.append(report)
-        lost = any(report.kind == "lost" for report in reports)
-        if report.kind == "epoch" and not lost and trial.run_id not in killed:
+    def kill_until_one_is_lost(message: Message, trial: Trial) -> None:
+        """A run may end between its message and its kill: then the next one is killed."""
+        messages.append(message)
+        lost = any(isinstance(message, Lost) for message in messages)
+        if isinstance(message, EpochDone) and not lost and trial.run_id not in killed:
             killed.append(trial.run_id)
             for victim in pool.workers:
                 if victim.trial and victim.trial.run_id == trial.run_id and victim.process.pid:
                     os.kill(victim.process.pid, signal.SIGKILL)
 
     with LocalPool(Machine(("cpu", "cpu"))) as pool:
-        assert Sweep(plan, folder, pool, on_report=kill_until_one_is_lost).run()
-    lost = [report.run_id for report in reports if report.kind == "lost"]
-    assert lost  # whichever trial the killed worker had
+        assert Sweep(plan, folder, pool, on_message=kill_until_one_is_lost).run()
+    assert any(isinstance(message, Lost) for message in messages)  # whichever trial the killed worker had
     assert digests(folder / "runs") == digests(unbroken / "runs")
 
 
@@ -243,9 +266,7 @@ def test_one_bad_cell_never_stops_a_sweep(tmp_path: Path, unbroken: Path) -> Non
     ledger = ledgers(folder)["digits.mlp.unlucky"]
     assert ledger["winner"] is None and ledger["final"] == [] and len(ledger["tuning"]) == 3
     failure = RunFolder(folder / "runs" / ledger["tuning"][0]["run"]).failure()
-    assert (
-        failure and failure["error"] == "RuntimeError: no such luck" and "in broken" in failure["traceback"]
-    )
+    assert failure and failure.error == "RuntimeError: no such luck" and "in broken" in failure.traceback
 
     (tmp_path / "mended").touch()  # a failure is never cached: the next sweep tries again
     assert sweep(plan, folder)
@@ -257,9 +278,9 @@ def test_one_bad_cell_never_stops_a_sweep(tmp_path: Path, unbroken: Path) -> Non
 def test_a_run_that_takes_its_worker_along_fails_at_last(tmp_path: Path) -> None:
     changes = ("plugins=[plugin.py]", "methods=[deadly]", "tuning.trials=0", "seeds=1")
     plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
-    kinds: list[str] = []
-    assert not sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
-    assert kinds == ["lost", "lost", "failed"]
+    kinds: list[type] = []
+    assert not sweep(plan, folder, on_message=lambda message, trial: kinds.append(type(message)))
+    assert kinds == [Lost, Lost, Failed]
     (failed,) = (folder / "runs").glob("*/failure.json")
     failure = read_json(failed)
     assert failure["kind"] == "worker died" and failure["error"] == "its worker died (exit code 9), 3 times"
@@ -269,9 +290,9 @@ def test_a_run_that_takes_its_worker_along_fails_at_last(tmp_path: Path) -> None
 def test_a_run_for_which_memory_runs_out_fails_at_last(tmp_path: Path) -> None:
     changes = ("plugins=[plugin.py]", "methods=[greedy]", "tuning.trials=0", "seeds=1")
     plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
-    kinds: list[str] = []
-    assert not sweep(plan, folder, on_report=lambda report, trial: kinds.append(report.kind))
-    assert kinds == ["lost", "lost", "failed"]
+    kinds: list[type] = []
+    assert not sweep(plan, folder, on_message=lambda message, trial: kinds.append(type(message)))
+    assert kinds == [Lost, Lost, Failed]
     (failed,) = (folder / "runs").glob("*/failure.json")
     failure = read_json(failed)
     assert failure["kind"] == "out of memory" and failure["where"] == "in step 1"
@@ -295,31 +316,32 @@ def test_a_damaged_result_is_set_aside_and_the_run_repeated(tmp_path: Path, unbr
     assert sweep(plan, folder)
     victim = next((folder / "runs").glob("*/result.json"))
     victim.write_text(victim.read_text()[:50])
-    said: list[str] = []
-    assert sweep(plan, folder, on_report=lambda report, trial: said.append(report.text))
-    assert any("damaged" in text and str(victim) in text for text in said)
+    messages: list[Message] = []
+    assert sweep(plan, folder, on_message=lambda message, trial: messages.append(message))
+    notes = [message.notes for message in messages if isinstance(message, Done)]
+    assert len(notes) == 1 and "damaged" in notes[0] and str(victim) in notes[0]
     assert victim.with_name("result.json.damaged").exists()
     assert digests(folder / "runs") == digests(unbroken / "runs")
 
 
 def test_a_run_that_another_process_has_is_waited_for(tmp_path: Path) -> None:
     plan, folder = tiny_plan(tmp_path, "tuning.trials=0", "seeds=1", "methods=[bop]"), tmp_path / "results"
-    progress = CellProgress(plan, plan.cells[0], folder, tuning_only=False)
+    progress = CellProgress(plan, plan.cells[0], ExperimentFolder(folder), tuning_only=False)
     taken = folder / "runs" / progress.ready()[0].run_id
-    kinds: list[str] = []
+    kinds: list[type] = []
     hold = [sys.executable, "-c", HOLD, str(taken)]
     pipe = subprocess.PIPE
     with subprocess.Popen(hold, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as holder:
         assert holder.stdin and holder.stdout and holder.stdout.readline() == "held\n"
         let_go = holder.stdin.close
 
-        def on_report(report: Report, trial: Trial) -> None:
-            kinds.append(report.kind)
-            if report.kind == "busy":
+        def on_message(message: Message, trial: Trial) -> None:
+            kinds.append(type(message))
+            if isinstance(message, Busy):
                 threading.Timer(4 * POLL, let_go).start()  # the sweep looks several times, and says it once
 
-        assert sweep(plan, folder, on_report=on_report)
-    assert kinds.count("busy") == 1 and kinds[0] == "busy" and kinds[-1] == "done"
+        assert sweep(plan, folder, on_message=on_message)
+    assert kinds.count(Busy) == 1 and kinds[0] == Busy and kinds[-1] == Done
 
 
 HOLD = """
@@ -363,6 +385,18 @@ def test_devices() -> None:
     assert default_devices("mps", None) == ("mps",)
 
 
+RESULT = Result(
+    status="done",
+    epochs=1,
+    steps=1,
+    scores=Scores(val_loss=1.0, val_top1=0.5, val_top5=1.0),
+    layers=[],
+    binary_weights=1,
+    real_parameters=1,
+    bytes_per_binary_weight=BytesPerWeight(stored=4.0, optimizer=4.0),
+)
+
+
 class PretendPool:
     """Runs nothing: every trial is done as soon as one listens."""
 
@@ -373,13 +407,12 @@ class PretendPool:
         self.free -= 1
         self.started.append(trial)
 
-    def listen(self, timeout: float) -> list[Report]:
+    def listen(self, timeout: float) -> list[Message]:
         ended, self.started = self.started, []
         self.free += len(ended)
-        scores = {"val_top1": 0.5, "val_loss": 1.0, "test_top1": 0.5}
-        return [Report("done", trial.run_id, result={"scores": scores}) for trial in ended]
+        return [Done(trial.run_id, RESULT) for trial in ended]
 
-    def stop(self, seconds: float) -> list[Report]:
+    def stop(self, seconds: float) -> list[Message]:
         return self.listen(seconds)
 
     def lend(self, data: object, splits: object) -> str:
@@ -392,7 +425,7 @@ def test_the_next_trials_are_given_out_before_the_bookkeeping(tmp_path: Path) ->
     plan = tiny_plan(tmp_path, "methods=[bop]", "tuning.trials=7", "seeds=3")
     pool, busy = PretendPool(2), []
     prepare_folder(plan, tmp_path / "results", {})
-    assert Sweep(plan, tmp_path / "results", pool, on_report=lambda *_: busy.append(len(pool.started))).run()
+    assert Sweep(plan, tmp_path / "results", pool, on_message=lambda *_: busy.append(len(pool.started))).run()
     # 7 tuning trials in pairs: while one pair is booked the next one runs; so with the 3 final runs.
     assert busy == [2, 2, 2, 2, 1, 1, 0, 1, 1, 0]
 

@@ -1,8 +1,9 @@
 """Every kind of file that a sweep keeps, damaged in every way: the value is right, or the file is named.
 
-What was damaged is set aside as `<name>.damaged` and said, and the records come out as if nothing had been.
+A damaged file is set aside as `<name>.damaged` and reported, and the records end up as without the damage.
 """
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 
 from report.read.experiment import read_records
+from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, read_json
-from suite.records.run import RunFolder
-from suite.sweep.journal import Journal
+from suite.records.run import FILES, RunFolder
+from suite.records.schema import Failure
 from tests.support.attempts import TPE, Outcome, Trouble, Unbroken, attempt, leftovers, records_of, unbroken
 from tests.support.warm import Warm
 
@@ -48,7 +52,7 @@ def unfinished(warm: Warm, right: Unbroken, tmp_path_factory: pytest.TempPathFac
     ends = [n for n, call in enumerate(right.calls, 1) if call == "open runs/*/.flips.npz.*.tmp"]
     assert warm.run(attempt, place, CHANGES, Trouble(ends[5])).code == -9
     (begun,) = (path.parent for path in place.glob("results/runs/*/checkpoint.previous.pt"))
-    RunFolder(begun).fail("worker died", "its worker died (exit code -9), 3 times")
+    RunFolder(begun).fail(Failure(kind="worker died", error="its worker died (exit code -9), 3 times"))
     return place
 
 
@@ -99,7 +103,7 @@ def damage(folder: Path, pattern: str, way: Callable[[Path, Path], bytes]) -> Pa
 # ---- the next sweep
 
 
-def gone_on(warm: Warm, place: Path, right: Unbroken) -> Outcome:
+def resumed(warm: Warm, place: Path, right: Unbroken) -> Outcome:
     """The same command once more; it must end with the right records."""
     code, outcome = warm.run(attempt, place, CHANGES)
     assert code == 0 and outcome.complete, outcome
@@ -107,8 +111,8 @@ def gone_on(warm: Warm, place: Path, right: Unbroken) -> Outcome:
     return outcome
 
 
-FINISHED = ["plan.json", "data/*.json", "cells/*.json", "studies/*.log", "runs/*/result.json"]
-FINISHED += [f"runs/*/{name}" for name in RunFolder.VOUCHED]
+FINISHED = ["plan.json", "data/*.json", "cells/*.json", "runs/*/result.json"]
+FINISHED += [f"runs/*/{name}" for name in FILES]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -121,53 +125,55 @@ def test_the_next_sweep_mends_a_finished_one(
     if path is None:
         return
     content = path.read_bytes()
-    (said,) = gone_on(warm, tmp_path, right).said
+    (said,) = resumed(warm, tmp_path, right).said
     assert str(path) in said and "set aside" in said
     assert path.with_name(path.name + ".damaged").read_bytes() == content
     mended = {f"{path.relative_to(tmp_path / 'results')}.damaged"}
-    if pattern in [f"runs/*/{name}" for name in RunFolder.VOUCHED]:
+    if pattern in [f"runs/*/{name}" for name in FILES]:
         mended |= {f"runs/{path.parent.name}/result.json.damaged"}
     assert set(leftovers(tmp_path / "results")) == mended
 
 
-UNFINISHED = ["cells/*.json", "studies/*.log", "runs/*/checkpoint.pt", "runs/*/checkpoint.previous.pt"]
-REWRITTEN = ["trial.json", "environment.json", "epochs.jsonl", "failure.json"]  # of a run that goes on
+UNFINISHED = ["cells/*.json", "runs/*/checkpoint.pt", "runs/*/checkpoint.previous.pt"]
+REWRITTEN = ["trial.json", "environment.json", "epochs.jsonl", "failure.json"]  # of a resumed run
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("pattern", UNFINISHED)
-def test_the_next_sweep_goes_on_with_an_unfinished_one(
+def test_the_next_sweep_resumes_an_unfinished_one(
     tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, pattern: str, way: Any
 ) -> None:
     shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
     path = damage(tmp_path / "results", pattern, way)
     if path is None:
         return
-    said = gone_on(warm, tmp_path, right).said
+    said = resumed(warm, tmp_path, right).said
     unused = pattern.endswith("previous.pt")  # the newer one is whole
     assert bool([text for text in said if str(path) in text]) != unused, said
 
 
 @pytest.mark.parametrize("way", [flipped, half, empty])
 @pytest.mark.parametrize("name", REWRITTEN)
-def test_what_a_run_that_goes_on_writes_anew(
+def test_files_that_a_resumed_run_writes_again(
     tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, name: str, way: Any
 ) -> None:
     shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
     (begun,) = (path.parent for path in tmp_path.glob("results/runs/*/checkpoint.previous.pt"))
     (begun / name).write_bytes(way(begun / name, begun / name))
-    assert gone_on(warm, tmp_path, right).said == []
+    assert resumed(warm, tmp_path, right).said == []
 
 
 @pytest.mark.parametrize("way", [flipped, half, empty])
-def test_two_damaged_checkpoints_begin_the_run_anew_and_that_is_said(
+def test_with_two_damaged_checkpoints_the_run_starts_from_the_beginning_and_says_so(
     tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, way: Any
 ) -> None:
     shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         assert damage(tmp_path / "results", f"runs/*/{name}", way)
-    (said,) = gone_on(warm, tmp_path, right).said
-    assert said.count("is damaged: its content does not match") == 2 and said.endswith("the run begins anew")
+    (said,) = resumed(warm, tmp_path, right).said
+    assert said.count("is damaged: its content does not match") == 2 and said.endswith(
+        "the run starts from the beginning"
+    )
 
 
 def test_the_checkpoint_of_another_run_is_not_taken(
@@ -178,90 +184,77 @@ def test_the_checkpoint_of_another_run_is_not_taken(
     stranger = next(path for path in (tmp_path / "results" / "runs").iterdir() if path != checkpoint.parent)
     (stranger / "result.json").unlink()
     shutil.copy(checkpoint, stranger)
-    said = gone_on(warm, tmp_path, right).said
+    said = resumed(warm, tmp_path, right).said
     assert [text for text in said if f"{stranger / 'checkpoint.pt'} is damaged: it is that of run" in text]
 
 
-@pytest.mark.parametrize("lost", [["studies"], ["cells"], ["studies", "cells"]])
 def test_draws_that_are_lost_are_drawn_again(
-    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, lost: list[str]
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken
 ) -> None:
     shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
-    for name in lost:
-        shutil.rmtree(tmp_path / "results" / name)
-    said = gone_on(warm, tmp_path, right).said
-    assert len(said) == (2 if lost == ["studies"] else 0)  # a ledger may come later than its study
+    shutil.rmtree(tmp_path / "results" / "cells")
+    assert resumed(warm, tmp_path, right).said == []
 
 
-@pytest.mark.parametrize("key", ["param_value_internal", "values"])
-def test_a_journal_that_contradicts_ledger_or_results_is_built_anew(
-    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, key: str
+# ---- the log for Optuna's tools
+
+
+def trials_in(log: Path) -> dict[str, list[FrozenTrial]]:
+    """The trials of every study that Optuna itself finds in the log."""
+    storage = JournalStorage(JournalFileBackend(str(log)))
+    names = optuna.get_all_study_names(storage)
+    return {name: optuna.load_study(study_name=name, storage=storage).trials for name in names}
+
+
+def assert_complete(folder: Path) -> None:
+    """The log of a finished sweep holds every planned run, with its parameters, score and attributes."""
+    records = ExperimentFolder(folder)
+    plan, found = records.plan(), trials_in(folder / "optuna.log")
+    ledgers = [records.ledger(cell.cell) for cell in plan.cells]
+    assert set(found) == {ledger.study for ledger in ledgers}
+    for ledger in ledgers:
+        trials = {(t.user_attrs["phase"], t.user_attrs["number"]): t for t in found[ledger.study]}
+        assert len(trials) == len(found[ledger.study]) == plan.tuning.trials + len(plan.seeds)
+        for entry in ledger.tuning:
+            trial, result = trials["tuning", entry.number], records.run(entry.run).result()
+            assert result is not None and trial.value == result.scores.val_top1
+            assert trial.params.items() <= entry.hypers.items() and trial.params
+            assert trial.user_attrs["run"] == entry.run and trial.user_attrs["seconds"] == result.seconds
+        for entry in ledger.final:
+            assert trials["final", entry.seed].user_attrs["run"] == entry.run
+
+
+def test_optuna_itself_reads_the_log(place: Path, right: Unbroken) -> None:
+    assert_complete(place / "results")
+
+
+@pytest.mark.parametrize("way", [flipped, half, empty, None])
+@pytest.mark.parametrize("state", ["finished", "unfinished"])
+def test_a_damaged_or_absent_log_is_made_again(
+    tmp_path: Path, warm: Warm, place: Path, unfinished: Path, right: Unbroken, way: Any, state: str
 ) -> None:
-    """Intact, with the checksums that it should have, and another number in a draw or in a value."""
-    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
-    path = min(tmp_path.glob("results/studies/*.log"))
-    logs = Journal(path).read_logs(0)
-    log = next(log for log in logs if log.get(key))
-    log[key] = [0.999] if key == "values" else log[key] * 1.001
-    forged = Journal(path, anew=True)
-    forged.append_logs(logs)
-    forged.flush()
-    (said,) = gone_on(warm, tmp_path, right).said
-    told = "the value of a trial is not that of its result" if key == "values" else "its draws are not those"
-    assert f"{path} is damaged: {told}" in said
-    assert path.with_name(path.name + ".damaged").exists()
+    shutil.copytree(place if state == "finished" else unfinished, tmp_path, dirs_exist_ok=True)
+    log = tmp_path / "results" / "optuna.log"
+    if way is None:
+        log.unlink()
+    else:
+        log.write_bytes(way(log, log))
+    assert resumed(warm, tmp_path, right).said == []
+    assert_complete(tmp_path / "results")
 
 
-def test_what_is_drawn_next_follows_the_results_and_not_the_journal(
-    tmp_path: Path, warm: Warm, right: Unbroken
-) -> None:
-    """Half the budget first, then every value in the journal turned upside down, then the whole budget."""
+def test_no_draw_follows_the_log(tmp_path: Path, warm: Warm, right: Unbroken) -> None:
+    """Half the budget first, then every score in the log is turned upside down, then the whole budget."""
     assert warm.run(attempt, tmp_path, (*CHANGES, "tuning.trials=2")).value.complete
-    path = next(tmp_path.glob("results/studies/digits.mlp.bop-*.log"))
-    logs = Journal(path).read_logs(0)
-    for log in logs:
-        if log.get("values"):
-            log["values"] = [1 - log["values"][0]]
-    forged = Journal(path, anew=True)
-    forged.append_logs(logs)
-    forged.flush()
+    log = tmp_path / "results" / "optuna.log"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for line in lines:
+        if line.get("values"):
+            line["values"] = [1 - line["values"][0]]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert warm.run(attempt, tmp_path, CHANGES).value.complete
     ledger = "cells/digits.mlp.bop.json"
     assert read_json(tmp_path / "results" / ledger) == right.records[ledger]
-
-
-def test_a_line_of_a_journal_is_intact_or_named(tmp_path: Path, place: Path, right: Unbroken) -> None:
-    path = tmp_path / min(place.glob("results/studies/*.log")).name
-    whole = min(place.glob("results/studies/*.log")).read_bytes()
-    lines = whole.splitlines(keepends=True)
-    path.write_bytes(whole)
-    logs, chosen = Journal(path).read_logs(0), random.Random(0)
-    for position in chosen.sample(range(len(whole)), 500):
-        path.write_bytes(
-            whole[:position] + bytes([whole[position] ^ 1 << chosen.randrange(8)]) + whole[position + 1 :]
-        )
-        try:
-            found = Journal(path).read_logs(0)
-        except DamagedRecord as error:
-            assert error.path == path
-            continue
-        assert found == logs[: len(found)] and len(found) >= len(logs) - 1  # the last line has lost its end
-    for order in ([*lines[:2], *lines[3:]], [lines[1], lines[0], *lines[2:]], [*lines[:3], *lines[2:]]):
-        path.write_bytes(b"".join(order))
-        with pytest.raises(DamagedRecord, match="does not match its checksum"):
-            Journal(path)
-
-
-def test_optuna_itself_reads_the_journal(place: Path, right: Unbroken) -> None:
-    path = next(place.glob("results/studies/digits.mlp.bop-*.log"))
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-    ledger = read_json(place / "results" / "cells" / "digits.mlp.bop.json")
-    trials = optuna.load_study(study_name="digits.mlp.bop", storage=storage).trials
-    assert all(
-        trial.params.items() <= entry["hypers"].items()
-        for trial, entry in zip(trials, ledger["tuning"], strict=True)
-    )
-    assert max(trial.value for trial in trials if trial.value is not None) == ledger["winner"]["value"]
 
 
 @pytest.mark.parametrize("pattern", [*UNFINISHED, "runs/*/result.json"])
@@ -273,7 +266,7 @@ def test_a_kill_while_damage_is_mended(
         shutil.copytree(unfinished, tmp_path)
         damage(tmp_path / "results", pattern, half)
         assert warm.run(attempt, tmp_path, CHANGES, Trouble(at)).code == -9
-        gone_on(warm, tmp_path, right)
+        resumed(warm, tmp_path, right)
 
 
 # ---- the reader of the report
@@ -294,7 +287,8 @@ def test_the_report_reads_the_right_value_or_names_the_file(
     folder = tmp_path / "results"
     shutil.copytree(place / "results", folder)
     before, chosen = what_is_read(folder), random.Random(0)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    not_read = (".lock", "optuna.log")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in not_read)
     assert len(files) > 50
     noticed = 0
     for path in files:
@@ -317,7 +311,7 @@ def test_the_report_reads_the_right_value_or_names_the_file(
     assert noticed > 100 and what_is_read(folder) == before
 
 
-@pytest.mark.parametrize("pattern", [p for p in FINISHED if p not in ("plan.json", "studies/*.log")])
+@pytest.mark.parametrize("pattern", [p for p in FINISHED if p != "plan.json"])
 def test_an_exchanged_file_is_never_read_as_its_own(
     tmp_path: Path, place: Path, right: Unbroken, pattern: str
 ) -> None:

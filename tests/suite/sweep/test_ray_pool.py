@@ -13,6 +13,7 @@ from optimizers import METHODS, PLUGINS
 from suite.machine.errors import UserError
 from suite.sweep import ray_pool
 from suite.sweep.coordinator import Sweep, prepare_folder
+from suite.sweep.messages import Done, EpochDone, Lost
 from suite.sweep.pool import LocalPool, Machine
 from suite.sweep.ray_pool import RayPool, sight, slots_of
 from tests.support.tiny import digests, tiny_plan
@@ -78,15 +79,15 @@ def plugin(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("cluster", "plugin")
 def test_a_cluster_leaves_the_same_records_though_a_worker_is_killed(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mortal, latent-adam]", "tuning.trials=2")
-    kinds: list[str] = []
+    kinds: list[type] = []
     for name in ("cluster", "local"):
         prepare_folder(plan, tmp_path / name, {})
     with RayPool(tmp_path / "cluster", plugins=plan.plugins) as pool:
         assert str(pool) == "2 Ray workers on cpu"
-        sweep = Sweep(plan, tmp_path / "cluster", pool, on_report=lambda report, _: kinds.append(report.kind))
+        sweep = Sweep(plan, tmp_path / "cluster", pool, on_message=lambda each, _: kinds.append(type(each)))
         assert sweep.run()
-    assert (tmp_path / "killed").exists() and kinds.count("lost") == 1
-    assert kinds.count("done") == 8 and kinds.count("epoch") >= 8 * 3
+    assert (tmp_path / "killed").exists() and kinds.count(Lost) == 1
+    assert kinds.count(Done) == 8 and kinds.count(EpochDone) >= 8 * 3
     with LocalPool(Machine(("cpu", "cpu")), plan.plugins) as pool:
         assert Sweep(plan, tmp_path / "local", pool).run()
     assert digests(tmp_path / "cluster" / "runs") == digests(tmp_path / "local" / "runs")

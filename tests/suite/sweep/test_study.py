@@ -1,13 +1,20 @@
-"""The study of a cell: draws that repeat nothing, equal budgets, a journal that survives a torn tail."""
+"""The study of a cell: draws that repeat nothing, equal budgets, the same draws after any stop."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.samplers import TPESampler
 
-from suite.experiment.plan import Cell
-from suite.experiment.spec import Tuning
-from suite.sweep.study import CellStudy, winner
+from suite.experiment.cell import Cell
+from suite.machine.random_keys import random_key
+from suite.records.schema import Scores, Tuning
+from suite.records.winner import winner
+from suite.sweep.study import CellStudy, Draw, study_key
 from tests.support.tiny import tiny_plan
+
+Score = Callable[[Draw], float]
 
 
 @pytest.fixture
@@ -15,65 +22,84 @@ def cells(tmp_path: Path) -> dict[str, Cell]:
     return {cell.method: cell for cell in tiny_plan(tmp_path).cells}
 
 
-def draw_all(cell: Cell, tuning: Tuning, folder: Path, score=lambda drawn: drawn["real.lr"]) -> list[dict]:
-    """Every draw of a study, each told its score as soon as it is drawn."""
-    study = CellStudy(cell, tuning, folder)
-    told = 0
-    while told < tuning.trials:
+def rate(drawn: Draw) -> float:
+    """A score that depends on the draw."""
+    value = drawn["real.lr"]
+    assert isinstance(value, float)
+    return value
+
+
+def draw_all(
+    cell: Cell, tuning: Tuning, remembered: tuple[Draw, ...] = (), score: Score = rate
+) -> list[Draw]:
+    """Every draw of a study, each with its score as soon as it is drawn."""
+    study = CellStudy(cell, tuning, remembered)
+    for number, drawn in enumerate(study.drawn()):
+        study.tell(number, score(drawn))
+    scored = len(study.drawn())
+    while scored < tuning.trials:
         study.draw()
-        for number, drawn in enumerate(study.drawn()[told:], told):
+        for number, drawn in enumerate(study.drawn(scored), scored):
             study.tell(number, score(drawn))
-            told += 1
+            scored += 1
     return study.drawn()
 
 
-def test_the_first_trial_is_the_published_default(tmp_path: Path, cells: dict[str, Cell]) -> None:
-    for sampler in ("random", "tpe"):
-        drawn = draw_all(
-            cells["bop"], Tuning.model_validate(dict(trials=2, sampler=sampler)), tmp_path / sampler
-        )
+def test_the_first_trial_is_the_published_default(cells: dict[str, Cell]) -> None:
+    for tuning in (Tuning(trials=2), Tuning(trials=2, sampler="tpe")):
+        drawn = draw_all(cells["bop"], tuning)
         assert drawn[0] == {"gamma": 1e-4, "threshold": 1e-8, "real.lr": 0.01}
         assert drawn[1] != drawn[0]
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_going_on_repeats_nothing(tmp_path: Path, cells: dict[str, Cell], sampler: str) -> None:
-    straight = draw_all(
-        cells["latent-adam"], Tuning.model_validate(dict(trials=10, sampler=sampler)), tmp_path / "straight"
-    )
-    for trials in (3, 7, 10):
-        resumed = draw_all(
-            cells["latent-adam"],
-            Tuning.model_validate(dict(trials=trials, sampler=sampler)),
-            tmp_path / "resumed",
-        )
-        assert resumed == straight[:trials]
+@pytest.mark.parametrize("tuning", [Tuning(trials=10), Tuning(trials=10, sampler="tpe", at_once=3)])
+def test_a_resumed_study_draws_what_an_unbroken_one_draws(cells: dict[str, Cell], tuning: Tuning) -> None:
+    """From every prefix of its draws, in the middle of a batch too, and with every score already known."""
+    straight = draw_all(cells["latent-adam"], tuning)
+    for remembered in range(11):
+        assert draw_all(cells["latent-adam"], tuning, tuple(straight[:remembered])) == straight
     assert len({str(drawn) for drawn in straight}) == 10
 
 
-def test_a_trial_that_was_running_is_still_to_be_told(tmp_path: Path, cells: dict[str, Cell]) -> None:
-    """A coordinator killed between drawing and telling: the next one finds the same draws, untold."""
-    tuning = Tuning(trials=4)
-    killed = CellStudy(cells["bop"], tuning, tmp_path)
-    killed.draw()
-    killed.tell(1, 0.5)
-    successor = CellStudy(cells["bop"], tuning, tmp_path)
-    assert successor.drawn() == killed.drawn()
-    assert [successor.tell(number, 0.5) for number in range(4)] == [True, False, True, True]
+@pytest.mark.parametrize("tuning", [Tuning(trials=10), Tuning(trials=10, sampler="tpe", at_once=4)])
+def test_a_larger_budget_continues_the_study(cells: dict[str, Cell], tuning: Tuning) -> None:
+    straight = draw_all(cells["bop"], tuning)
+    drawn: list[Draw] = []
+    for trials in (3, 7, 10):
+        budget = Tuning(trials=trials, sampler=tuning.sampler, at_once=tuning.at_once)
+        drawn = draw_all(cells["bop"], budget, tuple(drawn))
+        assert drawn == straight[:trials]
 
 
-def test_trial_n_tries_the_same_real_learning_rate_in_every_cell(
-    tmp_path: Path, cells: dict[str, Cell]
-) -> None:
-    rates = [
-        [drawn["real.lr"] for drawn in draw_all(cell, Tuning(trials=5), tmp_path)] for cell in cells.values()
-    ]
+def test_a_rebuilt_tpe_study_draws_what_one_optuna_study_draws(cells: dict[str, Cell]) -> None:
+    """One live study, asked and told as Optuna means it, against those that are rebuilt for each batch."""
+    cell, tuning = cells["latent-adam"], Tuning(trials=24, sampler="tpe", at_once=4)
+    live = optuna.create_study(direction="maximize")
+    live.add_trial(
+        optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING,
+            params=dict(cell.published),
+            distributions=dict(cell.space),
+        )
+    )
+    drawn: list[Draw] = [dict(cell.published)]
+    for number in range(1, 24):
+        if number % 4 == 0:
+            for told in range(number - 4, number):
+                live.tell(told, rate(drawn[told]))
+        live.sampler = TPESampler(seed=random_key(0, number) % 2**32, n_startup_trials=4)
+        drawn.append(dict(live.ask(dict(cell.space)).params))
+    assert draw_all(cell, tuning) == drawn
+
+
+def test_trial_n_tries_the_same_real_learning_rate_in_every_cell(cells: dict[str, Cell]) -> None:
+    rates = [[drawn["real.lr"] for drawn in draw_all(cell, Tuning(trials=5))] for cell in cells.values()]
     assert rates[0] == rates[1] and len(set(rates[0])) == 5
 
 
-def test_draws_follow_the_seed_and_stay_in_the_space(tmp_path: Path, cells: dict[str, Cell]) -> None:
+def test_draws_follow_the_seed_and_stay_in_the_space(cells: dict[str, Cell]) -> None:
     cell = cells["latent-adam"]
-    one, two = (draw_all(cell, Tuning(trials=20, seed=seed), tmp_path) for seed in (1, 2))
+    one, two = (draw_all(cell, Tuning(trials=20, seed=seed)) for seed in (1, 2))
     assert one[0] == two[0] and all(a != b for a, b in zip(one[1:], two[1:], strict=True))
     for drawn in one:
         for name, distribution in cell.space.items():
@@ -81,76 +107,50 @@ def test_draws_follow_the_seed_and_stay_in_the_space(tmp_path: Path, cells: dict
     assert {drawn["pseudo_gradient"] for drawn in one} >= {"clipped", "identity", "approx_sign"}
 
 
-def test_tpe_draws_do_not_depend_on_the_order_of_results(tmp_path: Path, cells: dict[str, Cell]) -> None:
+def test_tpe_draws_do_not_depend_on_the_order_of_scores(cells: dict[str, Cell]) -> None:
     tuning = Tuning(trials=16, sampler="tpe", at_once=4)
     drawn = {}
     for order in (1, -1):
-        study = CellStudy(cells["bop"], tuning, tmp_path / str(order))
+        study = CellStudy(cells["bop"], tuning)
         for start in range(0, 16, 4):
             study.draw()
-            assert len(study.drawn()) == start + 4  # it waits for the four before it draws on
+            assert len(study.drawn()) == start + 4  # it waits for the four before it draws more
             for number in range(start, start + 4)[::order]:
-                study.tell(number, -abs(study.drawn()[number]["gamma"] - 1e-3))
+                study.tell(number, -abs(float(study.drawn()[number]["gamma"]) - 1e-3))  # type: ignore[arg-type]
         drawn[order] = study.drawn()
     assert drawn[1] == drawn[-1]
 
 
+def test_tpe_learns_from_the_scores(cells: dict[str, Cell]) -> None:
+    tuning = Tuning(trials=12, sampler="tpe", at_once=4)
+    high, low = (
+        draw_all(cells["bop"], tuning, (), lambda drawn, s=sign: s * rate(drawn)) for sign in (1, -1)
+    )
+    assert high[:4] == low[:4] and high[4:] != low[4:]
+
+
 def test_another_definition_of_a_cell_is_another_study(tmp_path: Path, cells: dict[str, Cell]) -> None:
     changed = tiny_plan(tmp_path, "train.epochs=4").cells[0]
-    assert CellStudy(cells["bop"], Tuning(), tmp_path).path != CellStudy(changed, Tuning(), tmp_path).path
-    more = CellStudy(cells["bop"], Tuning(trials=99), tmp_path)
-    assert more.path == CellStudy(cells["bop"], Tuning(trials=3), tmp_path).path  # a larger budget goes on
+    assert study_key(cells["bop"], Tuning()) != study_key(changed, Tuning())
+    assert study_key(cells["bop"], Tuning()) != study_key(cells["bop"], Tuning(seed=1))
+    assert study_key(cells["bop"], Tuning(trials=99)) == study_key(cells["bop"], Tuning(trials=3))
 
 
-def test_a_torn_tail_is_cut(tmp_path: Path, cells: dict[str, Cell]) -> None:
-    tuning = Tuning(trials=6)
-    whole = draw_all(cells["bop"], tuning, tmp_path)
-    journal = CellStudy(cells["bop"], tuning, tmp_path).path
-    content = journal.read_bytes()
-    for lost in (1, 7, 300):
-        journal.write_bytes(content[:-lost])
-        assert draw_all(cells["bop"], tuning, tmp_path) == whole
-
-
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-@pytest.mark.parametrize("real", ["{}", "{lr: 0.01}"])
-def test_a_kill_between_two_values_of_a_draw(tmp_path: Path, sampler: str, real: str) -> None:
-    """The journal cut after any of its lines, or in the middle of one: the trials are the same."""
-    cell = tiny_plan(tmp_path, f"real={real}").cells[0]
-    tuning = Tuning.model_validate(dict(trials=3, sampler=sampler, at_once=1))
-    whole = draw_all(cell, tuning, tmp_path, lambda drawn: drawn["gamma"])
-    journal = CellStudy(cell, tuning, tmp_path).path
-    lines = journal.read_bytes().splitlines(keepends=True)
-    for kept in range(len(lines)):
-        for tail in (b"", lines[kept][:5]):
-            journal.write_bytes(b"".join(lines[:kept]) + tail)
-            assert draw_all(cell, tuning, tmp_path, lambda drawn: drawn["gamma"]) == whole
-
-
-def test_a_damaged_journal_is_set_aside(tmp_path: Path, cells: dict[str, Cell]) -> None:
-    tuning = Tuning(trials=3)
-    whole = draw_all(cells["bop"], tuning, tmp_path)
-    journal = CellStudy(cells["bop"], tuning, tmp_path).path
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join([*lines[:2], b"{nonsense\n", *lines[3:]]))
-    assert draw_all(cells["bop"], tuning, tmp_path) == whole
-    assert journal.with_name(journal.name + ".damaged").exists()
-
-
-def test_a_failed_trial_is_no_value(tmp_path: Path, cells: dict[str, Cell]) -> None:
-    study = CellStudy(cells["bop"], Tuning(trials=2), tmp_path)
+def test_a_failed_trial_has_no_score_and_is_not_waited_for(cells: dict[str, Cell]) -> None:
+    tuning = Tuning(trials=4, sampler="tpe", at_once=2)
+    study = CellStudy(cells["bop"], tuning)
     study.draw()
     study.tell(0, None)
+    study.draw()
+    assert len(study.drawn()) == 2  # the other one is still running
     study.tell(1, 0.5)
-    assert study.study.best_value == 0.5
-    again = CellStudy(cells["bop"], Tuning(trials=2), tmp_path)
-    assert [again.tell(0, 0.7), again.tell(1, 0.5)] == [True, False]  # it was tried once more
-    assert again.study.best_value == 0.7
+    study.draw()
+    assert len(study.drawn()) == 4
 
 
 def test_the_winner() -> None:
-    def score(top1: float, loss: float) -> dict[str, float]:
-        return {"val_top1": top1, "val_loss": loss}
+    def score(top1: float, loss: float) -> Scores:
+        return Scores(val_loss=loss, val_top1=top1, val_top5=1.0)
 
     assert winner({0: score(0.5, 1.0), 1: score(0.9, 1.0), 2: score(0.8, 0.1)}) == 1
     assert winner({0: score(0.9, 1.0), 1: score(0.9, 0.5), 2: score(0.9, 0.5)}) == 1  # ties: loss, then order
