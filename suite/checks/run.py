@@ -1,35 +1,42 @@
-"""Is the folder of one run what it says it is? Every byte is hashed; nothing is executed or unpickled."""
+"""Is the folder of one run intact and free of contradiction?
 
-import hashlib
+Every byte is hashed. Nothing from a record is executed or unpickled. Nothing here imports torch.
+"""
+
 import io
-import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from suite.records.experiment import failure_reason
-from suite.records.files import DamagedRecord, digest, is_owned, read_json
-from suite.records.run import RunFolder
+from suite.records.codec import decode, encode
+from suite.records.files import DamagedRecord, digest, is_owned, read_json, without_checksum
+from suite.records.run import FILES, RunFolder, parse_epochs
+from suite.records.schema import EpochLine, Result
+from suite.records.trial import PROTOCOL, Trial
 
 SEVERITY = {
     "note": 0,
-    "missing": 1,  # planned, and not there: the sweep has not come so far
+    "missing": 1,  # planned, but not there: the sweep is not finished
     "failed": 1,
     "not replayed": 1,
-    "differs": 1,  # a replay on another machine, or with another code, gave other bits
+    "differs": 1,  # a replay on another machine, or with other code, gave other bits
     "damaged": 2,  # a file does not hold what was written to it
     "contradictory": 2,  # files that are each intact do not agree
 }
-ALWAYS = ("trial.json", "environment.json", "epochs.jsonl", "flips.npz")  # the files of every finished run
+TEST_IMAGES = "test_correct.npy"  # only in final runs
+ALWAYS = tuple(name for name in FILES if name != TEST_IMAGES)  # in every finished run
+OTHER_PROTOCOL = "of another protocol"
+
+Kind = TypeVar("Kind")
 
 
 class Finding(NamedTuple):
-    """One thing to say about the records; `file` is relative to the experiment's folder."""
+    """One remark about the records; `file` is relative to the experiment's folder."""
 
     kind: str
     file: str
@@ -38,27 +45,47 @@ class Finding(NamedTuple):
 
 @dataclass
 class Checked:
-    """What a run folder holds. `status` as in results/README.md, or `unfinished`, `missing`, `damaged`."""
+    """What a run folder holds.
+
+    status: as in results/README.md, or `unfinished`, `missing`, `damaged`, or OTHER_PROTOCOL for a run of
+    another protocol that this code cannot decode. protocol: that of the trial, decoded or not.
+    """
 
     status: str = "missing"
-    trial: dict[str, Any] | None = None
-    result: dict[str, Any] | None = None
+    protocol: int = PROTOCOL
+    trial: Trial | None = None
+    result: Result | None = None
     findings: list[Finding] = field(default_factory=list)
     files: int = 0
     bytes: int = 0
+    all_decoded: bool = True
 
     @property
     def sound(self) -> bool:
         """Whether nothing is damaged or contradictory so far."""
         return not any(SEVERITY[finding.kind] == 2 for finding in self.findings)
 
-    def say(self, kind: str, path: Path, text: str) -> None:
-        """Note something about a file of the run: runs/<run_id>/<name>."""
+    def add(self, kind: str, path: Path, text: str) -> None:
+        """Add a finding about a file of the run: runs/<run_id>/<name>."""
         self.findings.append(Finding(kind, f"runs/{path.parent.name}/{path.name}", text))
+
+    def add_undecodable(self, path: Path, problem: str) -> None:
+        """Add a file that matches its checksum and yet cannot be decoded.
+
+        That is damage, except under another protocol, whose files may have another shape.
+        """
+        self.all_decoded = False
+        if self.protocol == PROTOCOL:
+            self.add("damaged", path, problem)
+
+
+def protocol_problem(made: object) -> str:
+    """Why this code may be unable to decode or repeat a run, or nothing: another protocol made it."""
+    return "" if made == PROTOCOL else f"made under protocol {made}, this code has {PROTOCOL}"
 
 
 def check_run(folder: Path, test_images: int | None = None) -> Checked:
-    """Check all there is in the folder of one run; with the size of the test set also the test score."""
+    """Check everything in the folder of one run; with the size of the test set also the test score."""
     checked = Checked()
     if not folder.is_dir():
         return checked
@@ -68,129 +95,164 @@ def check_run(folder: Path, test_images: int | None = None) -> Checked:
     run = RunFolder(folder)
     present = {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
     checked.files, checked.bytes = len(present), sum(path.stat().st_size for path in present.values())
-    sealed = dict(_sealed(run, present, checked))
-    checked.trial, checked.result = sealed.get("trial.json"), sealed.get("result.json")
-    if checked.trial is not None and (found := digest(checked.trial)[:16]) != folder.name:
-        checked.say("contradictory", present["trial.json"], f"is the trial of run {found}, not of this one")
+    _check_trial(run, checked)
+    _decoded(checked, run.path / "environment.json", run.environment)
+    checked.result = _decoded(checked, run.path / "result.json", run.result)
+    failure = _decoded(checked, run.path / "failure.json", run.failure)
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
-        if name in present and not _whole_checkpoint(present[name]):
-            checked.say("damaged", present[name], "its content does not match its checksum")
+        if name in present:
+            try:
+                without_checksum(present[name].read_bytes(), present[name])
+            except DamagedRecord as error:
+                checked.add("damaged", present[name], error.problem)
     for name, path in present.items():
         if name.endswith(".damaged"):
-            checked.say("note", path, "was damaged and set aside")
+            checked.add("note", path, "was damaged and set aside")
     if checked.result is not None:
-        _check_finished(run, checked, present, test_images)
-    checked.status = _status(checked, sealed, folder)
+        _check_finished(run, checked, checked.result, present, test_images)
+    if failure is not None and checked.result is None and checked.sound:
+        checked.add("failed", run.path / "failure.json", failure.reason)
+    checked.status = _status(checked, failed=failure is not None)
     return checked
 
 
-def _sealed(
-    run: RunFolder, present: Mapping[str, Path], checked: Checked
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON files of the folder that are what was written."""
-    readers: dict[str, Callable[[], dict[str, Any] | None]] = {
-        "trial.json": lambda: read_json(run.path / "trial.json"),
-        "environment.json": run.environment,
-        "result.json": run.result,
-        "failure.json": run.failure,
-    }
-    for name, read in readers.items():
-        if name in present:
-            try:
-                if (value := read()) is not None:
-                    yield name, value
-            except DamagedRecord as error:
-                checked.say("damaged", present[name], error.problem)
+def _check_trial(run: RunFolder, checked: Checked) -> None:
+    """The trial must be the one that the folder is named after."""
+    path = run.path / "trial.json"
+    try:
+        value = read_json(path)
+    except FileNotFoundError:
+        return
+    except DamagedRecord as error:
+        checked.add("damaged", path, error.problem)
+        return
+    if (found := digest(value)[:16]) != run.path.name:
+        checked.add("contradictory", path, f"is the trial of run {found}, not of this one")
+    if isinstance(made := value.get("protocol"), int):
+        checked.protocol = made
+    checked.trial = _decoded(checked, path, lambda: decode(Trial, value, path))
 
 
-def _whole_checkpoint(path: Path) -> bool:
-    content = path.read_bytes()
-    return hashlib.sha256(content[32:]).digest() == content[:32]
+def _decoded(checked: Checked, path: Path, read: Callable[[], Kind]) -> Kind | None:
+    """The record that `read` decodes from a sealed file; None if it is absent or damaged."""
+    try:
+        return read()
+    except FileNotFoundError:
+        return None
+    except DamagedRecord as error:
+        if _matches_its_checksum(path):
+            checked.add_undecodable(path, error.problem)
+        else:
+            checked.add("damaged", path, error.problem)
+        return None
 
 
-def _status(checked: Checked, sealed: Mapping[str, Any], folder: Path) -> str:
+def _matches_its_checksum(path: Path) -> bool:
+    try:
+        read_json(path)
+    except DamagedRecord:
+        return False
+    return True
+
+
+def _status(checked: Checked, *, failed: bool) -> str:
     if not checked.sound:
         return "damaged"
+    if not checked.all_decoded:
+        return OTHER_PROTOCOL
     if checked.result is not None:
-        return checked.result["status"]
-    if failure := sealed.get("failure.json"):
-        checked.say("failed", folder / "failure.json", failure_reason(failure))
-        return "failed"
-    return "unfinished"
+        return checked.result.status
+    return "failed" if failed else "unfinished"
+
+
+# ---- a finished run
 
 
 def _check_finished(
-    run: RunFolder, checked: Checked, present: Mapping[str, Path], test_images: int | None
+    run: RunFolder,
+    checked: Checked,
+    result: Result,
+    present: Mapping[str, Path],
+    test_images: int | None,
 ) -> None:
     """The files against the hashes in result.json; if they match, against each other."""
-    result = checked.result
-    assert result is not None
-    vouched = result.get("files", {})
     content: dict[str, bytes] = {}
-    told = {Path(finding.file).name for finding in checked.findings if finding.kind == "damaged"}
-    for name in (*ALWAYS, *(name for name in vouched if name not in ALWAYS)):
+    known = {Path(finding.file).name for finding in checked.findings if finding.kind == "damaged"}
+    for name in dict.fromkeys((*ALWAYS, *result.files)):
         try:
-            content[name] = run.content(name, {"files": vouched})
+            content[name] = run.content(name, result)
         except DamagedRecord as error:
-            if name not in told:  # not by its own seal as well
-                checked.say("damaged", error.path, error.problem)
+            if name not in known:  # one finding for a file that has a checksum of its own as well
+                checked.add("damaged", error.path, error.problem)
     for name in present:
-        if name in RunFolder.VOUCHED and name not in vouched:
-            checked.say("contradictory", present[name], "result.json does not know this file")
+        if name in FILES and name not in result.files:
+            checked.add("contradictory", present[name], "result.json does not know this file")
     if not checked.sound or checked.trial is None:
         return
     try:
-        for name, text in _disagreements(checked.trial, result, content, test_images):
-            checked.say("contradictory", run.path / name, text)
+        lines = parse_epochs(content["epochs.jsonl"], run.path / "epochs.jsonl")
+    except DamagedRecord as error:
+        checked.add_undecodable(error.path, error.problem)
+        return
+    try:
+        for name, text in _disagreements(checked.trial, result, lines, content, test_images):
+            checked.add("contradictory", run.path / name, text)
     except (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        what = f"the files are not as results/README.md says: {type(error).__name__}: {error}"
-        checked.say("contradictory", run.path / "result.json", what)
+        problem = f"the files are not as results/README.md says: {type(error).__name__}: {error}"
+        checked.add("contradictory", run.path / "result.json", problem)
 
 
 def _disagreements(
-    trial: Mapping[str, Any],
-    result: Mapping[str, Any],
+    trial: Trial,
+    result: Result,
+    lines: Sequence[EpochLine],
     content: Mapping[str, bytes],
     test_images: int | None,
 ) -> Iterator[tuple[str, str]]:
-    """Where intact files of a finished run tell different stories: the file, and what is wrong."""
-    scores, final, done = result["scores"], trial["stage"] == "final", result["status"] == "done"
-    if result["status"] not in ("done", "diverged"):
-        yield "result.json", f"its status is {result['status']!r}"
-    lines = [json.loads(line) for line in content["epochs.jsonl"].splitlines()]
-    if [line["epoch"] for line in lines] != list(range(1, result["epochs"] + 1)):
-        yield "epochs.jsonl", f"does not hold the {result['epochs']} epochs of result.json"
-    if done and result["epochs"] != trial["train"]["epochs"]:
-        yield "result.json", f"has {result['epochs']} epochs of the trial's {trial['train']['epochs']}"
-    if done and not trial["train"]["reestimate_batch_norm"] and lines[-1]["val_top1"] != scores["val_top1"]:
-        yield "result.json", "its validation score is not that of the last epoch"
+    """Where intact files of a finished run contradict each other: the file, and what is wrong."""
+    yield from _wrong_epochs(trial, result, lines)
     yield from _wrong_flips(_array(content["flips.npz"]), result, lines)
-    if not final and (seen := [name for name in scores if name.startswith("test")]):
-        yield "result.json", f"a tuning run has seen the test set: {', '.join(seen)}"
-    if not final and "test_correct.npy" in content:
-        yield "test_correct.npy", "a tuning run has seen the test set"
-    if final and done:
-        right = np.unpackbits(_array(content["test_correct.npy"]))
-        if test_images and int(right.sum()) / test_images != scores["test_top1"]:
-            told = f"{right.sum()} of {test_images} test images are right here"
-            yield "test_correct.npy", f"{told}, but test_top1 is {scores['test_top1']}"
+    if trial.stage == "tune":
+        yield from _seen_test_set(result, content)
+    elif result.status == "done":
+        right = int(np.unpackbits(_array(content[TEST_IMAGES])).sum())
+        if test_images and right / test_images != result.scores.test_top1:
+            problem = f"{right} of {test_images} test images are right here"
+            yield TEST_IMAGES, f"{problem}, but test_top1 is {result.scores.test_top1}"
 
 
-def _wrong_flips(
-    flips: np.ndarray, result: Mapping[str, Any], lines: list[dict[str, Any]]
-) -> Iterator[tuple[str, str]]:
-    shape = (result["steps"], len(result["layers"]))
+def _wrong_epochs(trial: Trial, result: Result, lines: Sequence[EpochLine]) -> Iterator[tuple[str, str]]:
+    if [line.epoch for line in lines] != list(range(1, result.epochs + 1)):
+        yield "epochs.jsonl", f"does not hold the {result.epochs} epochs of result.json"
+    if result.status != "done":
+        return
+    if result.epochs != trial.train.epochs:
+        yield "result.json", f"has {result.epochs} epochs of the trial's {trial.train.epochs}"
+    if not trial.train.reestimate_batch_norm and lines[-1].val_top1 != result.scores.val_top1:
+        yield "result.json", "its validation score is not that of the last epoch"
+
+
+def _wrong_flips(flips: np.ndarray, result: Result, lines: Sequence[EpochLine]) -> Iterator[tuple[str, str]]:
+    shape = (result.steps, len(result.layers))
     if flips.shape != shape:
         yield "flips.npz", f"its shape is {flips.shape}, not steps and layers {shape}"
         return
     begin = 0
     for line in lines:
-        if flips[begin : line["step"]].sum(0).tolist() != line["flips"]["flips"]:
-            yield "flips.npz", f"its flips of epoch {line['epoch']} are not those of epochs.jsonl"
-        begin = line["step"]
+        if flips[begin : line.step].sum(0).tolist() != line.flips.flips:
+            yield "flips.npz", f"its flips of epoch {line.epoch} are not those of epochs.jsonl"
+        begin = line.step
+
+
+def _seen_test_set(result: Result, content: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+    """Signs that a tuning run has used the test set, which must stay out of its reach."""
+    if seen := [name for name in encode(result.scores) if name.startswith("test")]:
+        yield "result.json", f"a tuning run has seen the test set: {', '.join(seen)}"
+    if TEST_IMAGES in content:
+        yield TEST_IMAGES, "a tuning run has seen the test set"
 
 
 def _array(content: bytes) -> np.ndarray:
-    """A NumPy file without running anything: pickled objects are refused with a ValueError."""
+    """A NumPy file, without running anything: pickled objects are refused with a ValueError."""
     found = np.load(io.BytesIO(content), allow_pickle=False)
     return found["flips"] if isinstance(found, np.lib.npyio.NpzFile) else found

@@ -1,23 +1,21 @@
 """How far a sweep has come, seen from outside: its records are read and nothing is written.
 
-What a run takes comes from the seconds in the records, so no clock is compared with another machine's.
+How long a run takes is read from the seconds in the records, so no clock is compared with another machine's.
 Nothing here imports torch.
 """
 
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from suite.records.experiment import read_plan
-from suite.records.files import DamagedRecord, is_owned, read_json
-from suite.records.run import RunFolder
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import DamagedRecord, is_owned
+from suite.records.schema import EpochLine, Ledger, PlannedCell, PlanRecord
 
 
 class Finished(NamedTuple):
-    """What is kept of a result, which never changes."""
+    """The part of a result that is kept between two looks; a result never changes."""
 
     status: str
     val_top1: float
@@ -26,7 +24,7 @@ class Finished(NamedTuple):
 
 
 class Running(NamedTuple):
-    """A run that some process trains now, and the epoch that it has finished."""
+    """A run that some process trains now, and the epochs that it has finished."""
 
     cell: str
     which: str
@@ -37,7 +35,7 @@ class Running(NamedTuple):
 
 @dataclass
 class CellStatus:
-    """One cell: runs that are planned and finished, epochs likewise, and what an epoch takes."""
+    """One cell: its planned and finished runs, its planned and finished epochs, and the time per epoch."""
 
     cell: str
     tuning: int
@@ -54,7 +52,7 @@ class CellStatus:
 
 @dataclass
 class Status:
-    """An experiment at one moment. Rate and time left count the runs that are in progress as they are now."""
+    """An experiment at one moment. Rate and time left assume the runs that are in progress now."""
 
     experiment: str
     working: bool
@@ -70,82 +68,93 @@ class Status:
         return all(c.tuning + c.final + c.failed == c.tuning_planned + c.final_planned for c in self.cells)
 
 
+class LedgerRun(NamedTuple):
+    """A run that a ledger names, and how a person calls it: `trial 3` or `seed 1001`."""
+
+    which: str
+    run: str
+    tuning: bool
+
+
 class Observer:
     """Looks at one experiment, again and again: a finished run is read only once."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = ExperimentFolder(folder)
         self._finished: dict[str, Finished] = {}
 
     def look(self) -> Status:
-        """How far it is now. Damaged files are named in the result."""
-        plan = read_plan(self.folder)
-        status = Status(plan["experiment"], is_owned(self.folder))
-        runs = self.folder / "runs"
-        there = set(os.listdir(runs)) if runs.is_dir() else set()
-        for spec in plan["cells"]:
-            status.cells.append(self._cell(spec, plan, there, status))
+        """How far it is now; damaged files are named in the status.
+
+        Raises FileNotFoundError without a plan, DamagedRecord for a plan that cannot be read.
+        """
+        plan = self.folder.plan()
+        status = Status(plan.experiment, is_owned(self.folder.path))
+        begun = set(self.folder.run_names())
+        for planned in plan.cells:
+            status.cells.append(self._cell(planned, plan, begun, status))
         _estimate(status)
         return status
 
-    def _cell(
-        self, spec: Mapping[str, Any], plan: Mapping[str, Any], there: set[str], status: Status
-    ) -> CellStatus:
-        trials, seeds = plan["tuning"]["trials"], len(plan["seeds"])
-        cell = CellStatus(spec["cell"], 0, trials, 0, seeds, epochs_planned=spec["epochs"] * (trials + seeds))
-        path = self.folder / "cells" / f"{spec['cell']}.json"
+    def _cell(self, planned: PlannedCell, plan: PlanRecord, begun: set[str], status: Status) -> CellStatus:
+        trials, seeds = plan.tuning.trials, len(plan.seeds)
+        epochs_planned = planned.epochs * (trials + seeds)
+        cell = CellStatus(planned.cell, 0, trials, 0, seeds, epochs_planned=epochs_planned)
         try:
-            ledger = read_json(path)
+            ledger = self.folder.ledger(planned.cell)
         except FileNotFoundError:
             return cell
         except DamagedRecord as error:
-            status.damaged.append(f"cells/{path.name}: {error.problem}")
+            self._add_damaged(status, error)
             return cell
-        entries = [(f"trial {entry['number']}", entry["run"], True) for entry in ledger["tuning"]]
-        entries += [(f"seed {entry['seed']}", entry["run"], False) for entry in ledger["final"]]
         epochs = seconds = 0.0
-        for which, run, tuning in entries:
-            if run not in there:
+        for named in _runs_of(ledger):
+            if named.run not in begun:
                 continue
             try:
-                finished = self._result(run)
-                if finished is None:
-                    lines = self._unfinished(cell, which, run, spec["epochs"], status)
-                    epochs, seconds = epochs + len(lines), seconds + sum(line["seconds"] for line in lines)
-                    continue
+                if (finished := self._result(named.run)) is not None:
+                    _count(cell, finished, planned.epochs, tuning=named.tuning)
+                    epochs, seconds = epochs + finished.epochs, seconds + finished.seconds
+                else:
+                    lines = self._unfinished(cell, named, planned.epochs, status)
+                    epochs, seconds = epochs + len(lines), seconds + sum(line.seconds for line in lines)
             except DamagedRecord as error:
-                status.damaged.append(f"{error.path.relative_to(self.folder)}: {error.problem}")
-                continue
-            _count(cell, finished, spec["epochs"], tuning=tuning)
-            epochs, seconds = epochs + finished.epochs, seconds + finished.seconds
+                self._add_damaged(status, error)
         cell.seconds_per_epoch = seconds / epochs if epochs else None
         return cell
 
+    def _add_damaged(self, status: Status, error: DamagedRecord) -> None:
+        status.damaged.append(f"{error.path.relative_to(self.folder.path)}: {error.problem}")
+
     def _result(self, run: str) -> Finished | None:
         if run not in self._finished:
-            result = RunFolder(self.folder / "runs" / run).result()
+            result = self.folder.run(run).result()
             if result is None:
                 return None
-            scores = result["scores"]
             self._finished[run] = Finished(
-                result["status"], scores["val_top1"], result["epochs"], result["seconds"]
+                result.status, result.scores.val_top1, result.epochs, result.seconds
             )
         return self._finished[run]
 
-    def _unfinished(
-        self, cell: CellStatus, which: str, run: str, epochs: int, status: Status
-    ) -> list[dict[str, Any]]:
+    def _unfinished(self, cell: CellStatus, named: LedgerRun, epochs: int, status: Status) -> list[EpochLine]:
         """Count a run that has begun; the lines of its epochs so far."""
-        folder = RunFolder(self.folder / "runs" / run)
+        folder = self.folder.run(named.run)
         owned = is_owned(folder.path)
         if not owned and folder.failure() is not None:
             cell.failed += 1
             return []
-        lines = _whole_lines(folder.path / "epochs.jsonl")
+        lines = folder.epochs_so_far()
         cell.epochs += len(lines)
         if owned:
-            status.running.append(Running(cell.cell, which, run, len(lines), epochs))
+            status.running.append(Running(cell.cell, named.which, named.run, len(lines), epochs))
         return lines
+
+
+def _runs_of(ledger: Ledger) -> Iterator[LedgerRun]:
+    for trial in ledger.tuning:
+        yield LedgerRun(f"trial {trial.number}", trial.run, tuning=True)
+    for final in ledger.final:
+        yield LedgerRun(f"seed {final.seed}", final.run, tuning=False)
 
 
 def _count(cell: CellStatus, finished: Finished, epochs: int, *, tuning: bool) -> None:
@@ -158,20 +167,8 @@ def _count(cell: CellStatus, finished: Finished, epochs: int, *, tuning: bool) -
         cell.final += 1
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The epochs of a run in progress; its last line may be half written."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    try:
-        return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
-    except ValueError as error:
-        raise DamagedRecord(path, str(error)) from None
-
-
 def _estimate(status: Status) -> None:
-    """Rate and work left. A cell without an epoch so far is taken to be as fast as the others."""
+    """Rate and work left. A cell without an epoch so far is assumed to be as fast as the others."""
     known = {cell.cell: cell.seconds_per_epoch for cell in status.cells if cell.seconds_per_epoch}
     if not known:
         return

@@ -1,4 +1,4 @@
-"""`status` tells from the records alone how far a sweep has come, and disturbs nobody."""
+"""`status` reads from the records alone how far a sweep has come, and disturbs nobody."""
 
 import dataclasses
 import fcntl
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -20,26 +21,109 @@ from typer.testing import CliRunner
 from suite.checks.status import Observer, Running, Status
 from suite.cli.main import app
 from suite.cli.views.status import picture, watch_status
-from suite.records.files import FORMAT, DamagedRecord, is_owned, owned, read_json, write_json
+from suite.records.codec import encode
+from suite.records.files import DamagedRecord, is_owned, owned, read_json, write_json
 from suite.records.run import RunFolder
+from suite.records.schema import (
+    FORMAT,
+    BytesPerWeight,
+    DataSizes,
+    Environment,
+    EpochLine,
+    Failure,
+    FinalEntry,
+    FlipCounts,
+    GitState,
+    Layer,
+    Ledger,
+    MethodFile,
+    PlannedCell,
+    PlanRecord,
+    Result,
+    Scores,
+    Tuning,
+    TuningEntry,
+)
+from suite.records.trial import PROTOCOL, Choice, TrainSettings, Trial
 from tests.support.paths import ROOT
 
 SECONDS = {"bop": 2.0, "adam": 4.0}  # per epoch
 TRIALS, SEEDS, EPOCHS = 4, [1001, 1002], 10
 
 
+TRIAL = Trial(
+    stage="final",
+    data=Choice("d", {}),
+    model=Choice("m", {}),
+    method=Choice("bop", {"gamma": 1e-4}),
+    real_lr=0.01,
+    train=TrainSettings(
+        epochs=EPOCHS,
+        batch_size=50,
+        batch_parts=1,
+        augment="none",
+        reestimate_batch_norm=False,
+        precision="float32",
+    ),
+    seed=1001,
+)
+ENVIRONMENT = Environment(
+    git=GitState(commit=None, dirty=None),
+    versions={},
+    method_file=MethodFile(name="bop.py", sha256="0"),
+    device="cpu",
+    device_name="A CPU",
+    threads=1,
+    host="here",
+    platform="Linux",
+)
+RESULT = Result(
+    status="done",
+    epochs=EPOCHS,
+    steps=EPOCHS,
+    scores=Scores(val_loss=1.0, val_top1=0.5, val_top5=1.0),
+    layers=[Layer(name="layer", weights=2)],
+    binary_weights=2,
+    real_parameters=1,
+    bytes_per_binary_weight=BytesPerWeight(stored=4.0, optimizer=4.0),
+)
+
+
+def epoch_line(epoch: int, seconds: float) -> EpochLine:
+    none = [0]
+    flips = FlipCounts(
+        flips=none, undone_1=none, undone_2=none, undone_5=none, undone_10=none, never=none, distance=none
+    )
+    scores = {"train_loss": 1.0, "train_top1": 0.5, "val_loss": 1.0, "val_top1": 0.5, "val_top5": 1.0}
+    return EpochLine(epoch=epoch, step=epoch, flips=flips, train_seconds=seconds, seconds=seconds, **scores)
+
+
 def write_run(folder: Path, name: str, val_top1: float, seconds: float, **changes: Any) -> None:
     run = RunFolder(folder / "runs" / name)
-    run.begin({}, {})
-    scores = {"val_top1": val_top1, "val_loss": 1.0}
-    run.finish({"status": "done", "epochs": EPOCHS, "scores": scores, "seconds": seconds, **changes})
+    run.begin(TRIAL, ENVIRONMENT)
+    scores = Scores(val_loss=1.0, val_top1=val_top1, val_top5=1.0)
+    result = dataclasses.replace(RESULT, scores=scores, seconds=seconds, **changes)
+    run.finish(result, [], np.zeros((0, 1), np.int32))
 
 
 def begin_run(folder: Path, name: str, epochs: int, seconds: float) -> Path:
     run = RunFolder(folder / "runs" / name)
-    run.begin({}, {})
-    run.keep_epochs([{"epoch": n + 1, "seconds": seconds} for n in range(epochs)])
+    run.begin(TRIAL, ENVIRONMENT, [epoch_line(number, seconds) for number in range(1, epochs + 1)])
     return run.path
+
+
+def planned_cell(method: str) -> PlannedCell:
+    return PlannedCell(cell=f"d.m.{method}", data="d", model="m", method=method, epochs=EPOCHS, trial=TRIAL)
+
+
+def write_ledger(folder: Path, method: str, finals: list[int]) -> None:
+    tuning = [
+        TuningEntry(number=number, run=f"{method}-{number}", published_default=number == 0, hypers={})
+        for number in range(TRIALS)
+    ]
+    final = [FinalEntry(seed=seed, run=f"{method}-{seed}") for seed in finals]
+    ledger = Ledger(cell=f"d.m.{method}", tuning=tuning, winner=None, final=final)
+    write_json(folder / "cells" / f"d.m.{method}.json", encode(ledger))
 
 
 @pytest.fixture
@@ -49,22 +133,28 @@ def folder(tmp_path: Path) -> Path:
     bop: 4 trials done, one of them diverged after 3 epochs; seed 1001 after 5 of 10 epochs.
     adam: trial 0 done, trial 1 failed, trial 2 after 2 epochs, trial 3 not begun.
     """
-    cells = [{"cell": f"d.m.{m}", "data": "d", "model": "m", "method": m, "epochs": EPOCHS} for m in SECONDS]
-    plan = {"format": FORMAT, "experiment": "demo", "cells": cells}
-    plan |= {"tuning": {"trials": TRIALS}, "seeds": SEEDS}
     (tmp_path / "cells").mkdir()
-    write_json(tmp_path / "plan.json", plan)
-    for method in SECONDS:
-        tuning = [{"number": n, "run": f"{method}-{n}", "hypers": {}} for n in range(TRIALS)]
-        final = [{"seed": seed, "run": f"{method}-{seed}"} for seed in SEEDS] if method == "bop" else []
-        ledger = {"cell": f"d.m.{method}", "tuning": tuning, "winner": None, "final": final}
-        write_json(tmp_path / "cells" / f"d.m.{method}.json", ledger)
+    plan = PlanRecord(
+        format=FORMAT,
+        protocol=PROTOCOL,
+        experiment="demo",
+        summary="",
+        yaml="",
+        tuning=Tuning(trials=TRIALS),
+        seeds=SEEDS,
+        methods={},
+        data={"d": DataSizes(classes=10, shape=[1, 8, 8], train=100, val=10, test=10, bytes=7040)},
+        cells=[planned_cell(method) for method in SECONDS],
+    )
+    write_json(tmp_path / "plan.json", encode(plan))
+    write_ledger(tmp_path, "bop", SEEDS)
+    write_ledger(tmp_path, "adam", [])
     for number, score in enumerate((0.5, 0.75, 0.625)):
         write_run(tmp_path, f"bop-{number}", score, 10 * SECONDS["bop"])
     write_run(tmp_path, "bop-3", 0.1, 3 * SECONDS["bop"], status="diverged", epochs=3)
     begin_run(tmp_path, "bop-1001", 5, SECONDS["bop"])
     write_run(tmp_path, "adam-0", 0.375, 10 * SECONDS["adam"])
-    RunFolder(tmp_path / "runs" / "adam-1").fail("error", "ValueError: no such luck")
+    RunFolder(tmp_path / "runs" / "adam-1").fail(Failure(kind="error", error="ValueError: no such luck"))
     begin_run(tmp_path, "adam-2", 2, SECONDS["adam"])
     return tmp_path
 
@@ -94,7 +184,7 @@ def text_of(status: Status) -> str:
     return console.file.getvalue()
 
 
-# ---- what it counts
+# ---- counts
 
 
 def test_a_stopped_sweep(folder: Path) -> None:
@@ -147,9 +237,7 @@ def test_a_cell_without_an_epoch_is_as_fast_as_the_others(folder: Path) -> None:
 
 
 def test_the_end(folder: Path) -> None:
-    value = read_json(folder / "cells" / "d.m.adam.json")
-    final = [{"seed": seed, "run": f"adam-{seed}"} for seed in SEEDS]
-    write_json(folder / "cells" / "d.m.adam.json", {**value, "final": final})
+    write_ledger(folder, "adam", SEEDS)
     for name in ("bop-1001", "bop-1002", "adam-2", "adam-3", "adam-1001", "adam-1002"):
         write_run(folder, name, 0.5, 1.0)
     status = Observer(folder).look()
@@ -159,10 +247,10 @@ def test_the_end(folder: Path) -> None:
     assert isinstance(console.file, io.StringIO) and "11 of 12 runs" in console.file.getvalue()
 
 
-# ---- what it does not trust, and what it leaves alone
+# ---- damaged files, and files that it leaves alone
 
 
-def test_a_damaged_file_is_said_and_not_fatal(folder: Path) -> None:
+def test_a_damaged_file_is_named_and_not_fatal(folder: Path) -> None:
     for name in ("runs/bop-1/result.json", "cells/d.m.adam.json", "runs/bop-1001/epochs.jsonl"):
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content.replace(b"1", b"}"))
@@ -175,6 +263,14 @@ def test_a_damaged_file_is_said_and_not_fatal(folder: Path) -> None:
     assert status.cells[0].tuning == 3 and status.cells[0].best_val_top1 == 0.625
     assert status.cells[1].tuning_planned == 4 and not status.settled
     assert "damaged: runs/bop-1/result.json" in text_of(status)
+
+
+def test_a_sealed_file_of_another_shape_is_damaged(folder: Path) -> None:
+    path = folder / "runs" / "bop-1" / "result.json"
+    write_json(path, {**read_json(path), "status": "fine"})
+    status = Observer(folder).look()
+    (problem,) = status.damaged
+    assert problem.startswith("runs/bop-1/result.json: status: ") and status.cells[0].tuning == 3
 
 
 def test_an_epoch_that_is_being_written_is_no_damage(folder: Path) -> None:
@@ -203,7 +299,7 @@ def test_nothing_is_written_and_a_finished_run_is_read_once(folder: Path) -> Non
     assert Observer(folder).look().damaged
 
 
-def test_who_looks_keeps_no_owner_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looking_at_a_lock_keeps_no_owner_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".lock").touch()
     with open(tmp_path / ".lock", "rb") as look:
         fcntl.flock(look, fcntl.LOCK_SH)  # as `is_owned` holds it, for an instant
@@ -220,8 +316,8 @@ def test_who_looks_keeps_no_owner_out(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_command(folder: Path) -> None:
-    told = CliRunner().invoke(app, ["status", str(folder)])
-    assert told.exit_code == 0 and "d.m.bop" in told.output and "4/4" in told.output
+    shown = CliRunner().invoke(app, ["status", str(folder)])
+    assert shown.exit_code == 0 and "d.m.bop" in shown.output and "4/4" in shown.output
     value = json.loads(CliRunner().invoke(app, ["status", str(folder), "--json"]).stdout)
     assert value["cells"][0]["tuning"] == 4 and value["working"] is False and value["damaged"] == []
     assert CliRunner().invoke(app, ["status", str(folder), "--watch"]).exit_code != 0  # this is no terminal
@@ -234,5 +330,5 @@ def test_it_needs_no_torch(folder: Path) -> None:
         "try:\n    cli.main()\nfinally:\n    print('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", script]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.endswith("\nFalse\n")
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert shown.stdout.endswith("\nFalse\n")

@@ -1,4 +1,4 @@
-"""`verify` finds whatever is wrong with a record, runs nothing from it, and can repeat its runs."""
+"""`verify` finds every damage and contradiction in the records, executes nothing, and can repeat the runs."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,23 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import suite.machine.environment
+import suite.training.provenance
 from optimizers import METHODS, PLUGINS
 from suite.checks.ledger import not_drawn
-from suite.checks.replay import replay
+from suite.checks.replay import different_environments, replay
 from suite.checks.run import Finding
 from suite.checks.verify import Verification, Verified
 from suite.cli.main import app
 from suite.cli.views.verify import chosen_runs
-from suite.experiment.schedules import SHAPES, decayed
+from suite.data import load_splits
+from suite.experiment.plan import Plan
 from suite.experiment.spec import ExperimentFile, SpecError
 from suite.machine.errors import UserError
 from suite.records.files import DamagedRecord, digest, read_json, write_array, write_json
-from suite.records.run import RunFolder
+from suite.records.run import FILES, RunFolder
+from suite.records.schedules import SHAPES, parse_decay, parse_schedule
+from suite.records.schema import DataRecord, Failure, GitState
+from suite.records.trial import PROTOCOL, Choice
 from suite.sweep.coordinator import Sweep, prepare_folder
 from suite.sweep.pool import LocalPool, Machine
 from suite.training.checkpoint import load_checkpoint
@@ -45,16 +50,14 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep, one of its hyperparameters on a schedule."""
     folder = tmp_path_factory.mktemp("intact")
     plan = tiny_plan(folder, "methods=[{name: bop, decay: {gamma: {cosine: 0.0}}}, latent-adam]")
-    prepare_folder(plan, folder / "results", {"digits": whole_data()})
+    prepare_folder(plan, folder / "results", {"digits": digits_record(plan)})
     with LocalPool(Machine(("cpu",))) as pool:
         assert Sweep(plan, folder / "results", pool).run()
     return folder / "results"
 
 
-def whole_data() -> Json:
-    from suite.data import load_splits
-
-    return load_splits("digits", {"train_limit": 200}, with_test=False).record
+def digits_record(plan: Plan) -> DataRecord:
+    return load_splits(plan.cells[0].data, with_test=False).record
 
 
 @pytest.fixture
@@ -78,20 +81,24 @@ def run_of(folder: Path, phase: str = "final", number: int = 0, cell: str = BOP)
 
 def loser(folder: Path) -> Path:
     """A tuning run that is not the winner."""
-    said = ledger(folder)
-    return run_of(folder, "tuning", (said["winner"]["number"] + 1) % 3)
+    return run_of(folder, "tuning", loser_number(folder))
+
+
+def loser_number(folder: Path) -> int:
+    return (ledger(folder)["winner"]["number"] + 1) % 3
 
 
 def reseal(run: Path, change: Callable[[Json], object] = lambda result: None) -> None:
-    """Change a result, and vouch for the files as they are now: what an attacker would do."""
-    result = RunFolder(run).result()
-    assert result is not None
-    del result["files"]
+    """Change a result and hash the other files as they are now, as a forger would."""
+    result = read_json(run / "result.json")
     change(result)
-    RunFolder(run).finish(result)
+    files = [run / name for name in FILES if (run / name).exists()]
+    result["files"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    write_json(run / "result.json", result)
 
 
-def said(found: Verified) -> list[tuple[str, str]]:
+def found_in(found: Verified) -> list[tuple[str, str]]:
+    """Kind and file of every finding."""
     return [(finding.kind, finding.file) for finding in found.findings]
 
 
@@ -119,6 +126,7 @@ def test_what_is_planned_and_not_there_is_missing(folder: Path) -> None:
     assert found.counts["tuning", "missing"] == 3 and found.counts["tuning", "done"] == 3
     texts = {finding.file: finding.text for finding in found.findings if finding.kind == "missing"}
     assert f"1 of 2 final runs are not there: {run_of(folder, 'final', 1).name}" == texts[f"cells/{BOP}.json"]
+    assert texts["cells/digits.mlp.latent-adam.json"] == "2 of 2 final runs are not there"
     assert f"runs/{run_of(folder, 'final', 0).name}" in texts and "data/digits.json" in texts
     assert sum(finding.kind == "note" for finding in found.findings) == 5  # latent-adam's runs have no ledger
 
@@ -126,7 +134,7 @@ def test_what_is_planned_and_not_there_is_missing(folder: Path) -> None:
 def test_failed_and_diverged_runs_are_counted(folder: Path) -> None:
     failed, diverged = loser(folder), run_of(folder, "final", 0)
     (failed / "result.json").unlink()
-    RunFolder(failed).fail("error", "ValueError: no such luck", "in step 3")
+    RunFolder(failed).fail(Failure(kind="error", error="ValueError: no such luck", where="in step 3"))
     write_array(diverged / "flips.npz", np.zeros((0, 2), np.int32))
     (diverged / "epochs.jsonl").write_text("")
     (diverged / "test_correct.npy").unlink()
@@ -142,10 +150,10 @@ def test_a_run_outside_the_plan_is_no_error(folder: Path, tmp_path: Path) -> Non
     trial = tiny_trial(tmp_path)
     train(trial, RunFolder(folder / "runs" / trial.run_id), CPU)
     found = verify(folder)
-    assert found.exit_code == 0 and said(found) == [("note", f"runs/{trial.run_id}")]
+    assert found.exit_code == 0 and found_in(found) == [("note", f"runs/{trial.run_id}")]
     assert "not part of the plan" in next(iter(found.findings)).text
     (folder / "runs" / trial.run_id / "flips.npz").write_bytes(b"")
-    assert ("damaged", f"runs/{trial.run_id}/flips.npz") in said(verify(folder))
+    assert ("damaged", f"runs/{trial.run_id}/flips.npz") in found_in(verify(folder))
 
 
 def test_two_trials_can_share_a_run(folder: Path) -> None:
@@ -154,7 +162,7 @@ def test_two_trials_can_share_a_run(folder: Path) -> None:
     value["tuning"][second["number"]] = {**first, "number": second["number"]}
     write_json(folder / "cells" / f"{BOP}.json", value)
     found = verify(folder)
-    assert said(found) == [("note", f"runs/{second['run']}")]  # its trial is no more
+    assert found_in(found) == [("note", f"runs/{second['run']}")]  # its trial is no more
     assert found.counts["tuning", "done"] == 6
     assert found.folders == len(found.finished) == len(set(found.finished)) == 10
 
@@ -162,25 +170,25 @@ def test_two_trials_can_share_a_run(folder: Path) -> None:
 # ---- damage
 
 
-@pytest.mark.parametrize("name", RunFolder.VOUCHED)
+@pytest.mark.parametrize("name", FILES)
 def test_a_flipped_bit_is_found_in_every_file(folder: Path, name: str) -> None:
     run = run_of(folder)
     content = bytearray((run / name).read_bytes())
     content[len(content) // 2] ^= 1
     (run / name).write_bytes(content)
     found = verify(folder)
-    assert ("damaged", f"runs/{run.name}/{name}") in said(found) and found.exit_code == 2
+    assert ("damaged", f"runs/{run.name}/{name}") in found_in(found) and found.exit_code == 2
     assert found.counts["final", "damaged"] == 1
-    assert len(found.findings) == 1  # told once, though trial.json has a seal and a hash in result.json
+    assert len(found.findings) == 1  # one, though trial.json has a checksum of its own and one in result.json
 
 
-@pytest.mark.parametrize("file", ["result.json", "failure.json", "checkpoint.pt"])
-def test_damage_of_what_nothing_vouches_for(folder: Path, file: str) -> None:
+@pytest.mark.parametrize("file", ["result.json", "failure.json", "checkpoint.pt", "checkpoint.previous.pt"])
+def test_damage_is_found_in_files_without_a_hash_in_the_result(folder: Path, file: str) -> None:
     run = run_of(folder)
     if file != "result.json":
         (run / "result.json").unlink()
     (run / file).write_bytes(b"0" * 100)
-    assert ("damaged", f"runs/{run.name}/{file}") in said(verify(folder))
+    assert ("damaged", f"runs/{run.name}/{file}") in found_in(verify(folder))
 
 
 def test_damaged_ledgers_and_data(folder: Path) -> None:
@@ -188,22 +196,22 @@ def test_damaged_ledgers_and_data(folder: Path) -> None:
         (folder / name).write_text((folder / name).read_text().replace("1", "2", 1))
     found = verify(folder)
     assert found.exit_code == 2
-    assert {("damaged", f"cells/{BOP}.json"), ("damaged", "data/digits.json")} < set(said(found))
+    assert {("damaged", f"cells/{BOP}.json"), ("damaged", "data/digits.json")} < set(found_in(found))
     assert found.counts["tuning", "damaged"] == 3 and found.counts["final", "damaged"] == 2
 
 
-def test_a_damaged_study_is_found(folder: Path) -> None:
-    (journal, _) = sorted((folder / "studies").glob("*.log"))
-    journal.write_text(journal.read_text().replace("0.", "1.", 1))
-    assert said(verify(folder)) == [("damaged", f"studies/{journal.name}")]
+def test_the_optuna_journal_is_derived_and_not_checked(folder: Path) -> None:
+    (folder / "optuna.log").write_text("damaged")
+    assert verify(folder).findings == {}
 
 
-def test_what_was_set_aside_is_told(folder: Path) -> None:
-    names = ["cells/x.json.damaged", f"runs/{run_of(folder).name}/checkpoint.pt.damaged"]
+def test_files_that_were_set_aside_are_notes(folder: Path) -> None:
+    names = ["plan.json.damaged", "cells/x.json.damaged", "data/x.json.damaged"]
+    names += [f"runs/{run_of(folder).name}/checkpoint.pt.damaged"]
     for name in names:
         (folder / name).touch()
     found = verify(folder)
-    assert said(found) == [("note", name) for name in names] and found.exit_code == 0
+    assert found_in(found) == [("note", name) for name in names] and found.exit_code == 0
 
 
 def test_a_damaged_plan_is_an_error(folder: Path) -> None:
@@ -219,9 +227,9 @@ def test_a_run_in_progress_is_left_alone(folder: Path) -> None:
     hold = [sys.executable, "-c", HOLD, str(run)]
     with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as holder:
         assert holder.stdout and holder.stdout.readline() == "held\n"
-        assert said(verify(folder)) == [("missing", f"runs/{run.name}")]
+        assert found_in(verify(folder)) == [("missing", f"runs/{run.name}")]
         holder.communicate()
-    assert ("damaged", f"runs/{run.name}/environment.json") in said(verify(folder))
+    assert ("damaged", f"runs/{run.name}/environment.json") in found_in(verify(folder))
 
 
 HOLD = """
@@ -288,8 +296,9 @@ def no_array(folder: Path) -> str:
     return f"runs/{run_of(folder).name}/result.json"
 
 
-def no_status(folder: Path) -> str:
-    reseal(run_of(folder), lambda result: result.update(status="fine"))
+def no_test_images(folder: Path) -> str:
+    (run_of(folder) / "test_correct.npy").unlink()
+    reseal(run_of(folder))
     return f"runs/{run_of(folder).name}/result.json"
 
 
@@ -336,69 +345,85 @@ def changed_index(folder: Path) -> str:
     return "data/digits.json"
 
 
-def changed_size(folder: Path) -> str:
-    write_json(folder / "data" / "digits.json", {**read_json(folder / "data" / "digits.json"), "val": 9})
-    return "data/digits.json"
+def changed_data(**changes: Any) -> Callable[[Path], str]:
+    def spoil(folder: Path) -> str:
+        path = folder / "data" / "digits.json"
+        write_json(path, {**read_json(path), **changes})
+        return "data/digits.json"
+
+    return spoil
 
 
-def other_draw(folder: Path) -> str:
-    changed(lambda value: value["tuning"][1]["hypers"].update(gamma=0.5))(folder)
-    return f"runs/{run_of(folder, 'tuning', 1).name}/trial.json"
+def other_draw(**hypers: float) -> Callable[[Path], str]:
+    def spoil(folder: Path) -> str:
+        changed(lambda value: value["tuning"][1]["hypers"].update(hypers))(folder)
+        return f"runs/{run_of(folder, 'tuning', 1).name}/trial.json"
+
+    return spoil
 
 
 def put(folder: Path, like: Path, trial: Json) -> Path:
-    """The run of a trial as another run went."""
-    result = RunFolder(like).result()
-    assert result is not None
-    del result["files"]
+    """The run of a trial, with the result of another run."""
     run = folder / "runs" / digest(trial)[:16]
     shutil.copytree(like, run)
     write_json(run / "trial.json", trial)
-    RunFolder(run).finish(result)
+    reseal(run, lambda result: result.update(run=run.name))
     return run
 
 
 def final_of_another_trial(folder: Path) -> str:
-    """A run of the loser's setting, under the winner's name."""
+    """A run of the loser's setting, as if it were of the winner's."""
     trial = {**read_json(loser(folder) / "trial.json"), "stage": "final", "seed": 1001}
     run = put(folder, run_of(folder), trial)
     changed(lambda value: value["final"][0].update(run=run.name))(folder)
     return f"runs/{run.name}/trial.json"
 
 
+def other_tuning_run(**changes: Any) -> Callable[[Path], str]:
+    """A run of another trial, as if it were the planned one."""
+
+    def spoil(folder: Path) -> str:
+        trial = {**read_json(loser(folder) / "trial.json"), **changes}
+        run, number = put(folder, loser(folder), trial), loser_number(folder)
+        changed(lambda value: value["tuning"][number].update(run=run.name))(folder)
+        return f"runs/{run.name}/trial.json"
+
+    return spoil
+
+
 def other_training(folder: Path) -> str:
-    """A tuning run with a smaller batch, as if it were the planned one."""
-    like, number = loser(folder), (ledger(folder)["winner"]["number"] + 1) % 3
-    trial = read_json(like / "trial.json")
-    trial["train"]["batch_size"] = 25
-    run = put(folder, like, trial)
+    train = read_json(loser(folder) / "trial.json")["train"]
+    return other_tuning_run(train={**train, "batch_size": 25})(folder)
+
+
+def final_run_as_tuning(folder: Path) -> str:
+    run, number = run_of(folder), loser_number(folder)
     changed(lambda value: value["tuning"][number].update(run=run.name))(folder)
     return f"runs/{run.name}/trial.json"
 
 
 def another_winner(folder: Path) -> str:
     value = ledger(folder)
-    entry = value["tuning"][(value["winner"]["number"] + 1) % 3]
+    entry = value["tuning"][loser_number(folder)]
     score = read_json(folder / "runs" / entry["run"] / "result.json")["scores"]["val_top1"]
     value["winner"] = {"number": entry["number"], "value": score, "hypers": entry["hypers"]}
     write_json(folder / "cells" / f"{BOP}.json", value)
     return f"cells/{BOP}.json"
 
 
-# What was done, and what is said of it.
 CONTRADICTIONS: list[tuple[Callable[[Path], str], str]] = [
     (other_trial, "is the trial of run"),
     (more_files, "result.json does not know this file"),
     (scores_of_the_test_set, "a tuning run has seen the test set: test_top1"),
     (images_of_the_test_set, "a tuning run has seen the test set"),
     (better_test_score, "images are right here, but test_top1 is 0.99"),
+    (no_test_images, "the files are not as results/README.md says: KeyError: 'test_correct.npy'"),
     (better_validation_score, "its validation score is not that of the last epoch"),
     (fewer_epochs, "does not hold the 3 epochs of result.json"),
     (half_a_run, "has 2 epochs of the trial's 3"),
     (other_flips, "its flips of epoch 1 are not those of epochs.jsonl"),
     (longer_flips, "its shape is (13, 2), not steps and layers (12, 2)"),
     (no_array, "the files are not as results/README.md says"),
-    (no_status, "its status is 'fine'"),
     (another_winner, "is better on validation"),
     (changed(lambda value: value["winner"].update(value=0.99)), "not the validation score of its run"),
     (changed(lambda value: value["winner"]["hypers"].update(gamma=0.5)), "not those of its trial"),
@@ -408,13 +433,18 @@ CONTRADICTIONS: list[tuple[Callable[[Path], str], str]] = [
     (changed(lambda value: value["tuning"].append(value["tuning"][0])), "the same trial, seed or final run"),
     (changed(lambda value: value["final"][0].update(seed=3)), "that was not planned"),
     (changed(lambda value: value["final"][0].update(run=value["final"][1]["run"])), "final run twice"),
-    (changed(lambda value: value.clear()), "cell"),
-    (changed(lambda value: value.update(cell="digits.mlp.latent-adam")), "that of digits.mlp.latent-adam"),
-    (other_draw, "gamma: not as in the plan and the ledger"),
+    (other_draw(gamma=0.5), "gamma: not as in the plan and the ledger"),
+    (other_draw(threshold=0.5), "threshold: not as in the plan and the ledger"),
+    (other_draw(**{"real.lr": 0.5}), "real.lr: not as in the plan and the ledger"),
+    (other_draw(sigma=0.5), "sigma: not as in the plan and the ledger"),
     (other_training, "train: not as in the plan and the ledger"),
+    (other_tuning_run(seed=5), "seed: not as in the plan and the ledger"),
+    (final_run_as_tuning, "seed, stage"),
+    (other_tuning_run(plugin="0123"), "plugin: not as in the plan and the ledger"),
     (final_of_another_trial, "hypers, real: not as in the winner's trial"),
     (changed_index, "the validation index does not match its hash"),
-    (changed_size, "not as planned: val"),
+    (changed_data(classes=2, val=9), "not as planned: classes, val"),
+    (changed_data(shape=[3, 8, 8], train=9, test=9), "not as planned: shape, train, test"),
 ]
 
 
@@ -424,18 +454,108 @@ def test_a_contradiction_is_found_and_its_file_named(
 ) -> None:
     file = spoil(folder)
     found = verify(folder)
-    told = [finding for finding in found.findings if finding.file == file and words in finding.text]
-    assert [finding.kind for finding in told] == ["contradictory"], list(found.findings)
+    named = [finding for finding in found.findings if finding.file == file and words in finding.text]
+    assert [finding.kind for finding in named] == ["contradictory"], list(found.findings)
     assert found.exit_code == 2
+
+
+def test_the_runs_of_a_ledger_against_the_plan_count_as_damaged(folder: Path) -> None:
+    changed(lambda value: value["tuning"][2].update(number=3))(folder)
+    found = verify(folder)
+    assert found.counts["tuning", "damaged"] == 3 and found.counts["final", "damaged"] == 2
+    assert {kind for kind, _ in found_in(found)} == {"contradictory", "note"}
+
+
+def resealed(name: str, **changes: Any) -> Callable[[Path], str]:
+    """A change of a JSON file of a final run, which gets its checksum again."""
+
+    def spoil(folder: Path) -> str:
+        run = run_of(folder)
+        write_json(run / name, {**read_json(run / name), **changes})
+        return f"runs/{run.name}/{name}"
+
+    return spoil
+
+
+def other_epoch_lines(folder: Path) -> str:
+    run = run_of(folder)
+    path = run / "epochs.jsonl"
+    path.write_text(path.read_text().replace('"val_top1"', '"validation"', 1))
+    reseal(run)
+    return f"runs/{run.name}/epochs.jsonl"
+
+
+SHAPELESS: list[tuple[Callable[[Path], str], str]] = [
+    (resealed("trial.json", seed="five"), "seed: "),
+    (resealed("environment.json", threads="many"), "threads: "),
+    (resealed("result.json", status="fine"), "status: "),
+    (resealed("result.json", run="0123"), "it is that of run 0123"),
+    (other_epoch_lines, "val_top1: field required"),
+    (changed(lambda value: value.clear()), "cell: field required"),
+    (changed(lambda value: value["tuning"][0].update(number="first")), "tuning.0.number: "),
+    (changed(lambda value: value.update(cell="digits.mlp.latent-adam")), "that of digits.mlp.latent-adam"),
+    (changed_data(val="all"), "val: "),
+]
+
+
+@pytest.mark.parametrize("spoil, words", SHAPELESS)
+def test_a_sealed_file_that_cannot_be_decoded_is_damaged(
+    folder: Path, spoil: Callable[[Path], str], words: str
+) -> None:
+    file = spoil(folder)
+    found = verify(folder)
+    named = [finding for finding in found.findings if finding.file == file and words in finding.text]
+    assert [finding.kind for finding in named] == ["damaged"], list(found.findings)
+    assert found.exit_code == 2
+
+
+def test_batch_norm_that_is_estimated_again_changes_the_last_validation_score(folder: Path) -> None:
+    trial = read_json(loser(folder) / "trial.json")
+    trial["train"]["reestimate_batch_norm"] = True
+    run = put(folder, loser(folder), trial)
+    reseal(run, lambda result: result["scores"].update(val_top1=0.999))
+    assert found_in(verify(folder)) == [("note", f"runs/{run.name}")]
+
+
+def test_without_the_winners_run_nothing_can_be_compared_with_it(folder: Path) -> None:
+    value = ledger(folder)
+    shutil.rmtree(run_of(folder, "tuning", value["winner"]["number"]))
+    assert found_in(verify(folder)) == [("missing", f"cells/{BOP}.json")]
+
+
+def test_without_tuning_the_final_runs_repeat_the_trial_of_the_plan(folder: Path) -> None:
+    plan = read_json(folder / "plan.json")
+    write_json(folder / "plan.json", {**plan, "tuning": {**plan["tuning"], "trials": 0}})
+    trial, like = {**plan["cells"][0]["trial"], "real": {"lr": 0.5}}, run_of(folder)
+    run = put(folder, like, trial)
+    changed(lambda value: value.update(tuning=[], winner=None))(folder)
+    changed(lambda value: value["final"][0].update(run=run.name))(folder)
+    words = "real: not as in the winner's trial and the ledger's seed"
+    assert Finding("contradictory", f"runs/{run.name}/trial.json", words) in verify(folder).findings
+
+
+def test_of_two_equal_trials_the_winner_has_the_lower_loss(folder: Path) -> None:
+    value = ledger(folder)
+    number, other = value["winner"]["number"], loser_number(folder)
+    score = read_json(run_of(folder, "tuning", number) / "result.json")["scores"]
+    run = run_of(folder, "tuning", other)
+    lines = [json.loads(line) for line in (run / "epochs.jsonl").read_text().splitlines()]
+    lines[-1]["val_top1"] = score["val_top1"]
+    (run / "epochs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    reseal(run, lambda result: result["scores"].update(score, val_loss=score["val_loss"] + 0.1))
+    assert verify(folder).findings == {}
+    reseal(run, lambda result: result["scores"].update(val_loss=score["val_loss"] - 0.1))
+    (finding,) = verify(folder).findings
+    assert finding.text == f"the winner is trial {number}, but trial {other} is better on validation"
 
 
 def test_swapped_seeds_are_found(folder: Path) -> None:
     changed(swapped_seeds)(folder)
     runs = [entry["run"] for entry in ledger(folder)["final"]]
-    assert said(verify(folder)) == [("contradictory", f"runs/{run}/trial.json") for run in runs]
+    assert found_in(verify(folder)) == [("contradictory", f"runs/{run}/trial.json") for run in runs]
 
 
-def test_a_decayed_hyperparameter_starts_from_what_was_drawn(intact: Path) -> None:
+def test_a_decayed_hyperparameter_starts_from_the_drawn_value(intact: Path) -> None:
     trial = read_json(run_of(intact, "tuning", 1) / "trial.json")
     drawn = ledger(intact)["tuning"][1]["hypers"]
     assert trial["hypers"]["gamma"] == {"cosine": [drawn["gamma"], 0.0]}  # else the test above shows nothing
@@ -452,11 +572,74 @@ DECAYS = [
 
 
 @pytest.mark.parametrize("decay", DECAYS, ids=str)
-def test_every_decay_starts_from_what_was_drawn(decay: dict[str, Any]) -> None:
+def test_every_decay_starts_from_the_drawn_value(decay: dict[str, Any], tmp_path: Path) -> None:
     assert {next(iter(each)) for each in DECAYS} == set(SHAPES)
-    trial = {"hypers": {"lr": decayed(0.3, decay)}, "real": {"lr": 0.01}}
+    method = Choice("latent-sgd", {"lr": parse_decay(decay).scaled(0.3)})
+    trial = replace(tiny_trial(tmp_path), method=method, real_lr=0.01)
     assert not_drawn({"lr": 0.3, "real.lr": 0.01}, trial) == []
     assert not_drawn({"lr": 0.2, "real.lr": 0.01}, trial) == ["lr"]
+
+
+def test_every_hyperparameter_of_a_trial_is_a_drawn_one(tmp_path: Path) -> None:
+    schedule = parse_schedule({"cosine": [0.3, 0.0]})
+    trial = replace(
+        tiny_trial(tmp_path), method=Choice("latent-sgd", {"lr": schedule, "momentum": 0.9}), real_lr=0.01
+    )
+    drawn = {"lr": schedule, "momentum": 0.9, "real.lr": 0.01}  # a default may be a schedule itself
+    assert not_drawn(drawn, trial) == []
+    assert not_drawn({"lr": schedule, "real.lr": 0.01}, trial) == ["momentum"]
+    assert not_drawn({**drawn, "clip": 1.0}, trial) == ["clip"]
+    assert not_drawn({**drawn, "real.lr": 0.1}, trial) == ["real.lr"]
+
+
+# ---- runs of another protocol
+
+
+def of_another_protocol(folder: Path) -> Path:
+    """A finished run as protocol 2 could have written it: its trial has another shape."""
+    trial = {**read_json(run_of(folder) / "trial.json"), "protocol": 2, "real": 0.01}
+    return put(folder, run_of(folder), trial)
+
+
+def test_a_run_of_another_protocol_is_a_note(folder: Path) -> None:
+    run = of_another_protocol(folder)
+    reseal(run, lambda result: (result.pop("layers"), result.update(speed=1.0)))
+    environment = read_json(run / "environment.json")
+    del environment["threads"]
+    write_json(run / "environment.json", environment)
+    found = verify(folder)
+    assert [(finding.kind, finding.text) for finding in found.findings] == [
+        ("note", f"made under protocol 2, this code has {PROTOCOL}"),
+        ("note", "not part of the plan: no intact ledger names this run (of another protocol)"),
+    ]
+    assert found.exit_code == 0 and found_in(found)[0][1] == f"runs/{run.name}/trial.json"
+
+
+@pytest.mark.parametrize("name", [*FILES, "result.json"])
+def test_damage_is_found_under_another_protocol_too(folder: Path, name: str) -> None:
+    run = of_another_protocol(folder)
+    content = bytearray((run / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / name).write_bytes(content)
+    assert ("damaged", f"runs/{run.name}/{name}") in found_in(verify(folder))
+
+
+def test_epochs_of_another_protocol_are_not_compared(folder: Path) -> None:
+    trial = {**read_json(run_of(folder) / "trial.json"), "protocol": 2}
+    run = put(folder, run_of(folder), trial)
+    path = run / "epochs.jsonl"
+    path.write_text(path.read_text().replace('"train_seconds"', '"seconds_of_training"'))
+    reseal(run)
+    assert [kind for kind, _ in found_in(verify(folder))] == ["note", "note"]
+
+
+def test_a_planned_run_is_of_the_plans_protocol(folder: Path) -> None:
+    run = of_another_protocol(folder)
+    changed(lambda value: value["final"][0].update(run=run.name))(folder)
+    found = verify(folder)
+    contradiction = Finding("contradictory", f"runs/{run.name}/trial.json", "protocol: not as in the plan")
+    assert contradiction in found.findings
+    assert found.counts["final", "damaged"] == 1 and found.exit_code == 2
 
 
 # ---- nothing from a record is executed
@@ -473,7 +656,7 @@ class Bomb:
 
 
 def bombed(place: str, run: Path, mark: Path) -> None:
-    """Put a pickle where the suite will look, with all hashes right."""
+    """Put a pickle into a file that the suite reads, with all hashes right."""
     bomb = pickle.dumps(Bomb(mark))
     if place == "flips.npz":
         np.savez(run / place, flips=np.array([Bomb(mark)], dtype=object))
@@ -522,7 +705,7 @@ def test_yaml_runs_nothing(tmp_path: Path) -> None:
 def test_a_replay_gives_the_same_bits(intact: Path) -> None:
     for run in (run_of(intact), run_of(intact, "tuning", 1, "digits.mlp.latent-adam")):
         epochs: list[int] = []
-        assert replay(run, on_epoch=lambda line, epochs=epochs: epochs.append(line["epoch"])) is None
+        assert replay(run, on_epoch=lambda line, epochs=epochs: epochs.append(line.epoch)) is None
         assert epochs == [1, 2, 3]
 
 
@@ -538,11 +721,11 @@ def test_a_replay_uses_the_recorded_number_of_threads(folder: Path) -> None:
 @pytest.fixture
 def same_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records and replays made by one clean commit."""
-    monkeypatch.setattr(suite.machine.environment, "_git", lambda: (("commit", "abc"), ("dirty", False)))
+    monkeypatch.setattr(suite.training.provenance, "git_state", lambda: ("abc", False))
 
 
 def made_by(run: Path, **changes: Any) -> None:
-    """Say that a run was made in another environment."""
+    """Write down that a run was made in another environment."""
     before = read_json(run / "environment.json")
     write_json(run / "environment.json", {**before, "git": {"commit": "abc", "dirty": False}, **changes})
 
@@ -551,6 +734,9 @@ def forged(run: Path) -> None:
     flips = np.load(run / "flips.npz")["flips"]
     flips[2, 1] += 1
     write_array(run / "flips.npz", flips)
+    lines = [json.loads(line) for line in (run / "epochs.jsonl").read_text().splitlines()]
+    lines[1] |= {"val_top1": 0.999, "seconds": 0.0}
+    (run / "epochs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     reseal(run, lambda result: (result.update(digest="0" * 64), result["scores"].update(val_top1=0.999)))
 
 
@@ -562,11 +748,12 @@ def test_a_forged_record_does_not_repeat(folder: Path) -> None:
     found = replay(run)
     assert found is not None and (found.kind, found.file) == ("contradictory", f"runs/{run.name}")
     assert "flips differ from step 3 on (layer " in found.text
+    assert "epochs differ from epoch 2 on (val_top1)" in found.text
     assert "'val_top1': 0.999" in found.text and "the versions and the code are the same" in found.text
 
 
 @pytest.mark.usefixtures("same_code")
-def test_other_bits_from_another_machine_are_told_as_such(folder: Path) -> None:
+def test_other_bits_from_another_machine_are_no_contradiction(folder: Path) -> None:
     run = run_of(folder)
     versions = {**read_json(run / "environment.json")["versions"], "torch": "1.0"}
     made_by(run, versions=versions, device_name="Another CPU")
@@ -578,9 +765,23 @@ def test_other_bits_from_another_machine_are_told_as_such(folder: Path) -> None:
     assert "git" not in found.text and "threads" not in found.text
 
 
-def test_a_run_that_this_code_cannot_repeat_is_told(folder: Path) -> None:
+def test_every_difference_of_two_environments_is_named(intact: Path) -> None:
+    now = replace(RunFolder(run_of(intact)).environment(), git=GitState(commit="abc", dirty=False))
+    assert list(different_environments(now, replace(now, host="another"))) == []
+    changed_code = GitState(commit="abc", dirty=True)
+    before = replace(now, threads=9, git=changed_code, earlier=[now, now])
+    assert list(different_environments(before, now)) == [
+        f"threads 9 then, {now.threads} now",
+        "git.dirty True then, False now",
+        "the code had changes that no commit holds",
+        "it was interrupted and resumed in another environment, 2 times",
+    ]
+
+
+def test_a_run_that_this_code_cannot_repeat_is_not_replayed(folder: Path) -> None:
     for change, words in (
-        ({"protocol": 0}, "made under protocol 0"),
+        ({"protocol": 0}, f"made under protocol 0, this code has {PROTOCOL}: it would be another run"),
+        ({"protocol": 0, "real": 0.01}, "made under protocol 0"),
         ({"method": "mine"}, "name its file with --plugin"),
         ({"plugin": "0123"}, "was made from a plugin with hash 0123, the one here has None"),
         ({"data": {"name": "nowhere"}}, "there is no data set 'nowhere'"),
@@ -613,7 +814,7 @@ def test_a_plugins_run_needs_the_plugin_as_it_was(tmp_path: Path) -> None:
     try:
         plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mine]", "tuning.trials=0", "seeds=1")
         folder = tmp_path / "results"
-        prepare_folder(plan, folder, {"digits": whole_data()})
+        prepare_folder(plan, folder, {"digits": digits_record(plan)})
         with LocalPool(Machine(("cpu",)), plan.plugins) as pool:
             assert Sweep(plan, folder, pool).run()
         forget("mine")
@@ -656,13 +857,13 @@ def test_a_damaged_run_is_not_replayed(folder: Path) -> None:
 
 
 def test_the_command(folder: Path) -> None:
-    told = CliRunner().invoke(app, ["verify", str(folder), "--replay", "1"])
-    assert told.exit_code == 0 and "all there and intact" in told.output
-    assert "1 of 1 replayed runs gave the same bits" in told.output
+    shown = CliRunner().invoke(app, ["verify", str(folder), "--replay", "1"])
+    assert shown.exit_code == 0 and "all there and intact" in shown.output
+    assert "1 of 1 replayed runs gave the same bits" in shown.output
     (run_of(folder) / "flips.npz").write_bytes(b"")
-    told = CliRunner().invoke(app, ["verify", str(folder), "--json"])
-    value = json.loads(told.stdout)
-    assert told.exit_code == value["exit_code"] == 2 and value["runs"]["final"]["damaged"] == 1
+    shown = CliRunner().invoke(app, ["verify", str(folder), "--json"])
+    value = json.loads(shown.stdout)
+    assert shown.exit_code == value["exit_code"] == 2 and value["runs"]["final"]["damaged"] == 1
     (problem,) = value["problems"]
     assert (problem["kind"], problem["file"]) == ("damaged", f"runs/{run_of(folder).name}/flips.npz")
 
@@ -673,7 +874,7 @@ def test_without_a_replay_it_needs_no_torch(intact: Path) -> None:
         f"sys.argv = ['flipbench', 'verify', {str(intact)!r}]\n"
         "try:\n    cli.main()\nfinally:\n    print('torch' in sys.modules)"
     )
-    told = subprocess.run(
+    shown = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert told.stdout.endswith("intact\nFalse\n")
+    assert shown.stdout.endswith("intact\nFalse\n")
