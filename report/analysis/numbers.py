@@ -4,6 +4,8 @@ import math
 from typing import Any
 
 from report.analysis.comparison import Standing
+from suite.records.schedules import as_json
+from suite.records.trial import HyperSetting
 
 NONE = "—"
 
@@ -21,7 +23,7 @@ def points(fraction: float | None) -> str:
 
 
 def spread(standing: Standing) -> str:
-    """Mean and interval of a method: `92.34 ± 0.41`, or what there is instead of an interval."""
+    """Mean and interval of a method: `92.34 ± 0.41`, or the mean alone if there is one run."""
     if not standing.scores:
         return NONE
     if math.isnan(standing.half_width):
@@ -42,19 +44,20 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def hyper(value: Any) -> str:
+def hyper(setting: HyperSetting) -> str:
     """A hyperparameter: a number in its shortest form, or a schedule such as `cosine 0.001 → 0`."""
+    return words(as_json(setting))
+
+
+def words(value: Any) -> str:
+    """A JSON value in words, nested as a schedule is."""
     if isinstance(value, dict):
-        return ", ".join(
-            f"{kind} {' → '.join(map(hyper, listed(content)))}" for kind, content in value.items()
-        )
+        return ", ".join(f"{key} {words(content)}" for key, content in value.items())
+    if isinstance(value, list):
+        return " → ".join(map(words, value))
     if isinstance(value, float):
         return f"{value:.4g}"
     return "none" if value is None else str(value)
-
-
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def duration(seconds: float) -> str:
@@ -63,8 +66,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def grouped(number: float) -> str:
+    """54000 as 54 000, with a thin space; a fraction is rounded."""
+    return f"{number:,.0f}".replace(",", "\u202f")
+
+
 def megabytes(size: float) -> str:
-    return f"{size / 1e6:,.0f} MB".replace(",", "\u202f")
+    return f"{grouped(size / 1e6)} MB"
 
 
 def count(number: int, noun: str) -> str:

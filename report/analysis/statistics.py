@@ -14,7 +14,7 @@ SAME = 1e-12
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> float:
     """Half the width of Student's t-interval of the mean; NaN for fewer than two values.
 
-    It covers as promised for the few runs of a cell, where a percentile bootstrap is too narrow.
+    It covers as often as it promises for the few runs of a cell, where a percentile bootstrap is too narrow.
     """
     n = len(values)
     if n < 2:
@@ -36,9 +36,10 @@ def sampling_noise(accuracy: float, images: int) -> float:
 
 
 def smallest_difference(first: float, second: float, images: int) -> float:
-    """The difference of two accuracies that 95 % of test sets of this many images would not turn round.
+    """The difference of two accuracies that 95 % of test sets of this many images would not reverse.
 
-    Of independent models, so on the careful side: models that err on the same images differ less by chance.
+    It assumes independent models and so is conservative: models that err on the same images differ less by
+    chance.
     """
     noise = np.hypot(sampling_noise(first, images), sampling_noise(second, images))
     return float(stats.norm.ppf(0.975) * noise)
@@ -47,7 +48,8 @@ def smallest_difference(first: float, second: float, images: int) -> float:
 def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
     """Two-sided p of the paired t-test, pairs sharing a seed.
 
-    NaN where the test is undefined: fewer than two pairs, or all differences the same.
+    NaN where the test is undefined: fewer than two pairs, or all differences the same. scipy's ttest_rel only
+    warns of these cases, and gives a p for equal differences that rounding makes unequal.
     """
     differences = np.asarray(first, float) - np.asarray(second, float)
     if len(differences) < 2 or np.ptp(differences) < SAME:
@@ -58,7 +60,7 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; an undefined (NaN) p is no comparison, stays NaN and is not counted."""
+    """Holm's step-down correction; an undefined (NaN) p stays NaN and is not counted as a comparison."""
     order = sorted((p, index) for index, p in enumerate(p_values) if not np.isnan(p))
     corrected = [float("nan")] * len(p_values)
     largest = 0.0
@@ -69,12 +71,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class TuningCurve(NamedTuple):
-    """Median best score of n random trials, for n = 1 … trials or some of these, with a simultaneous band."""
+    """The best score of so many trials, for n = 1 … trials or some of these, and a band if there is one."""
 
     trials: np.ndarray
-    median: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
+    values: np.ndarray
+    lower: np.ndarray | None = None
+    upper: np.ndarray | None = None
 
 
 def evenly(count: int, most: int) -> np.ndarray:
@@ -83,13 +85,13 @@ def evenly(count: int, most: int) -> np.ndarray:
 
 
 def best_of_n(scores: Sequence[float], confidence: float = 0.8) -> TuningCurve:
-    """The tuning curve of independent draws from one fixed distribution of scores in [0, 1].
+    """The median best of n independent draws from one fixed distribution of scores in [0, 1].
 
-    The bands hold for the whole curve at once (Lourie et al. 2024, https://arxiv.org/abs/2311.09480). Of
+    The band holds for the whole curve at once (Lourie et al. 2024, https://arxiv.org/abs/2311.09480). Of
     opda's four bands this is DKW's: it allows ties, which accuracies on a finite set have, and needs no
-    simulation, so that the same scores give the same band. Of more than 200 scores the curve is worked out at
-    200 numbers of trials: at all of them it would take time with the square. Raises ValueError for fewer than
-    two scores.
+    simulation, so that the same scores give the same band. For more than 200 scores the curve is computed at
+    200 numbers of trials: the time for all of them would grow with the square. Raises ValueError for fewer
+    than two scores.
     """
     if len(scores) < 2:
         raise ValueError(f"a tuning curve needs at least two random trials, got {len(scores)}")

@@ -1,22 +1,30 @@
-"""What tuning cost and what it bought, per cell."""
+"""What tuning cost and what it gained, per cell."""
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from report.analysis.frames import best_so_far, published_default, score, tuning_curve
-from report.read.experiment import Cell, Records
+from report.analysis.statistics import TuningCurve, best_of_n
+from report.read.records import CellRecord, Records, RunRecord
+from suite.records.schema import Range
+from suite.records.trial import HyperSetting
+
+EDGE = 0.05  # share of a range, on its own scale
+NO_CURVE = TuningCurve(np.array([]), np.array([]))
 
 
 @dataclass(frozen=True)
-class Tuning:
+class TuningSummary:
     """The tuning of one cell. Scores are validation accuracies as fractions."""
 
-    method: str
-    trials: np.ndarray  # 1 … n
-    values: np.ndarray  # the curve at these trials: best-of-n (random search) or best so far
-    lower: np.ndarray | None  # band of a best-of-n curve
-    upper: np.ndarray | None
+    cell: CellRecord
+    best_of_n: (
+        TuningCurve | None
+    )  # of at least two random trials: those of another sampler are not independent
+    best_so_far: TuningCurve
+    curve: TuningCurve  # the one that is drawn; empty if there is none
     scores: tuple[tuple[int, float], ...]  # (number + 1, score) of each trial that was not the default
     default: float | None  # score of the published default
     winner: float | None
@@ -26,32 +34,56 @@ class Tuning:
     epochs: int
     seconds: float
 
+    @property
+    def method(self) -> str:
+        return self.cell.method
 
-def tune_summary(records: Records, cell: Cell) -> Tuning:
+
+def tuning_summary(records: Records, cell: CellRecord) -> TuningSummary:
+    """The published default is no part of a best-of-n curve: it was chosen, not drawn."""
     runs = records.trials(cell)
-    scored = [run for run in runs if run.scored]
-    curve = tuning_curve(records, cell)
-    if curve is None and records.plan["tuning"]["sampler"] != "random":
-        points = best_so_far(records, cell)
-        trials, values = np.array([n for n, _ in points]), np.array([value for _, value in points])
-    else:
-        trials, values = (np.array([]), np.array([])) if curve is None else (curve.trials, curve.median)
-    return Tuning(
-        method=cell.method,
-        trials=trials,
-        values=values,
-        lower=curve.lower if curve else None,
-        upper=curve.upper if curve else None,
-        scores=tuple(
-            (run.number + 1, score(run))
-            for run in scored
-            if run.number is not None and not run.published_default
-        ),
-        default=published_default(records, cell),
-        winner=cell.winner["value"] if cell.winner else None,
+    drawn = trial_scores([run for run in runs if not run.published_default])
+    random = records.plan.tuning.sampler == "random"
+    expected = best_of_n([score for _, score in drawn]) if random and len(drawn) >= 2 else None
+    reached = best_so_far(trial_scores(runs))
+    results = [run.result for run in runs if run.result is not None]
+    return TuningSummary(
+        cell=cell,
+        best_of_n=expected,
+        best_so_far=reached,
+        curve=(expected or NO_CURVE) if random else reached,
+        scores=tuple(drawn),
+        default=next((run.score for run in runs if run.published_default and run.scored), None),
+        winner=cell.winner.value if cell.winner else None,
         planned=len(runs),
-        finished=len(scored),
-        diverged=sum(run.status == "diverged" for run in runs),
-        epochs=sum(run.result["epochs"] for run in scored),
-        seconds=sum(run.result["seconds"] for run in scored),
+        finished=len(results),
+        diverged=sum(result.status == "diverged" for result in results),
+        epochs=sum(result.epochs for result in results),
+        seconds=sum(result.seconds for result in results),
     )
+
+
+def trial_scores(runs: list[RunRecord]) -> list[tuple[int, float]]:
+    """(number + 1, score) of each tuning trial with a result, in the order in which they were drawn."""
+    return [(run.number + 1, run.score) for run in runs if run.number is not None and run.score is not None]
+
+
+def best_so_far(scores: list[tuple[int, float]]) -> TuningCurve:
+    """The best validation score after each trial."""
+    values = np.maximum.accumulate(np.array([score for _, score in scores], float))
+    return TuningCurve(np.array([number for number, _ in scores], int), values)
+
+
+def near_edge(value: HyperSetting, searched: Range) -> Literal["lower", "upper"] | None:
+    """The end of a log or uniform range that a number is within 5 % of, on the scale of the range."""
+    if searched.kind == "choice" or isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    low, high = map(float, searched.values)  # pyright: ignore[reportArgumentType]
+    if searched.kind == "log":
+        if value <= 0:
+            return "lower"
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    place = (value - low) / (high - low)
+    if place <= EDGE:
+        return "lower"
+    return "upper" if place >= 1 - EDGE else None

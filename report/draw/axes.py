@@ -1,22 +1,62 @@
-"""What the figures share: sizes, axes, and labels at the ends of lines that do not run into each other."""
+"""What the figures share: sizes, axes, lines against the epoch, and labels at the ends of lines."""
 
 import math
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from report.draw.styles import Looks
+from report.analysis.statistics import evenly
+from report.draw.styles import Look, Looks
 
-WIDTH = (
-    430  # CSS pixels; two figures fit side by side on a desktop, one on a phone with its text still legible
-)
+WIDTH = 430  # CSS pixels: two figures side by side on a desktop, one on a phone with its text still legible
 LETTER = 7.2  # widest mean width of a letter at the label size
+POINTS = 300  # of one line: a panel is hardly more pixels wide
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def curve_line(
+    axes: Axes,
+    rows: pd.DataFrame,
+    column: str,
+    look: Look,
+    place: int = 0,
+    *,
+    scale: float = 1.0,
+    log: bool = False,
+) -> float:
+    """Draw a column of one method's rows against the epoch: the mean, and a band from lowest to highest.
+
+    `place` keeps the marks of different methods apart. Returns the end of the line, NaN if it is empty.
+    """
+    values = rows[column].where(rows[column] > 0) if log else rows[column]
+    by_epoch = (values * scale).groupby(rows["epoch"]).agg(["mean", "min", "max"])
+    by_epoch = by_epoch.iloc[evenly(len(by_epoch), POINTS)]
+    epochs = by_epoch.index.to_numpy()
+    axes.fill_between(epochs, by_epoch["min"], by_epoch["max"], color=look.color, alpha=0.14, linewidth=0)
+    every = max(1, len(epochs) // 6)
+    axes.plot(
+        epochs,
+        by_epoch["mean"],
+        color=look.color,
+        linestyle=look.dashes,
+        marker=look.marker,
+        markevery=(place % every, every),
+    )
+    last = by_epoch["mean"].dropna()
+    return float(last.iloc[-1]) if len(last) else math.nan
+
+
+def hide_beyond(used: int, grid: np.ndarray) -> None:
+    """Hide the panels of a grid after the first ones."""
+    for axes in list(grid.flat)[used:]:
+        axes.set_visible(False)
+
+
 def label_ends(axes: Axes, ends: list[tuple[str, float]], looks: Looks) -> None:
-    """Write each method beside the end of its line, pushed apart where the lines end close together."""
-    axes.set_ylim(axes.get_ylim())  # settles the limits, which matplotlib else works out when it draws
+    """Write each method next to the end of its line, moved apart where the lines end close together."""
+    axes.set_ylim(axes.get_ylim())  # fixes the limits, which matplotlib otherwise computes when it draws
     to_pixels = axes.transData.transform
     wanted = sorted((float(to_pixels((0, end))[1]), method) for method, end in ends)
     box = axes.get_window_extent()
@@ -39,8 +79,8 @@ def label_ends(axes: Axes, ends: list[tuple[str, float]], looks: Looks) -> None:
 
 
 def apart(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
-    """The ascending places nearest to those wanted that keep this gap and, if they can, these limits."""
-    groups: list[list[float]] = []  # [centre, members]: a group is spread evenly about its centre
+    """The ascending places nearest to the wanted ones that keep this gap and, if possible, these limits."""
+    groups: list[list[float]] = []  # [centre, members]: a group is spread evenly around its centre
     for place in wanted:
         groups.append([min(max(place, low), high), 1])
         while len(groups) > 1 and overlap(groups[-2], groups[-1], gap):

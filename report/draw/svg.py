@@ -75,8 +75,8 @@ STYLE: dict[str, Any] = {
 def draw(name: str, width: float, height: float, paint: Callable[[Figure], None]) -> str:
     """The SVG of what `paint` draws on an empty figure of this size in CSS pixels.
 
-    `name` makes every id in the drawing its own, so that many drawings share one page. The user's
-    matplotlibrc has no say.
+    `name` comes before every id in the drawing, so that many drawings can share one page. The user's
+    matplotlibrc has no influence.
     """
     buffer = io.StringIO()
     with style.context(STYLE | {"svg.hashsalt": name}, after_reset=True):
@@ -88,10 +88,10 @@ def draw(name: str, width: float, height: float, paint: Callable[[Figure], None]
 
 
 def clean(svg: str, name: str) -> str:
-    """Without prolog, fixed size and named fonts, `name` before every id; and small, as a page holds many.
+    """The SVG without prolog, fixed size and font names, with `name` before every id, and small.
 
-    Nothing refers to the ids of groups, groups without attributes do nothing, and a hundredth of a pixel is
-    precise enough.
+    A page holds many drawings. Nothing refers to the ids of groups, groups without attributes do nothing, and
+    a hundredth of a pixel is precise enough.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -109,6 +109,6 @@ def clean(svg: str, name: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """The drawing as a file of its own, with the rules that the page otherwise gives it."""
+    """The drawing as a file of its own, with the style rules that a page otherwise brings."""
     head, body = svg.split(">", 1)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{head}><style>{RULES}</style>{body}'

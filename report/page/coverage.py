@@ -1,28 +1,28 @@
-"""The tables that say what became of every planned run; of many cells and many runs they say it in sum."""
+"""The tables of all planned runs by status. They stay short: many cells are summed, long lists are cut."""
 
 from report.analysis.numbers import NONE, count
 from report.page.tables import Table
-from report.read.experiment import FAILURES, STATUSES, Cell, Records, Run
+from report.read.records import FAILURES, STATUSES, CellRecord, Records, RunRecord
 
-MANY_ROWS = 100  # of a table that grows with the experiment: further ones are summed up or left out
+MANY_ROWS = 100  # of a table that grows with the experiment: more are summed up or left out
 
 
-def groups(records: Records) -> list[tuple[str, str, list[Cell]]]:
-    """Task, method and cells of each row that counts runs: one per cell, or of many cells one per method."""
+def groups(records: Records) -> list[tuple[str, str, list[CellRecord]]]:
+    """Task, method and cells of each row: one row per cell, or one per method if cells are many."""
     if len(records.cells) <= MANY_ROWS:
         return [(cell.task.title, cell.method, [cell]) for cell in records.cells]
-    cells: dict[str, list[Cell]] = {}
+    cells: dict[str, list[CellRecord]] = {}
     for cell in records.cells:
         cells.setdefault(cell.method, []).append(cell)
     return [(f"all {count(len(of), 'task')}", method, of) for method, of in cells.items()]
 
 
 def coverage_table(records: Records, only_incomplete: bool = False) -> Table:
-    """Planned runs of every cell by what became of them, tuning and final."""
+    """Planned runs of every cell by status, tuning and final."""
     rows = []
     for task, method, cells in groups(records):
-        for phase, runs_of in (("tuning", records.trials), ("final", records.finals)):
-            runs = [run for cell in cells for run in runs_of(cell)]
+        for phase, of_phase in (("tuning", records.trials), ("final", records.finals)):
+            runs = [run for cell in cells for run in of_phase(cell)]
             counts = [sum(run.status == status for run in runs) for status in STATUSES]
             if not only_incomplete or not all(run.scored for run in runs):
                 rows.append([task, method, phase, str(len(runs)), *map(str, counts)])
@@ -36,7 +36,7 @@ def failures_table(records: Records) -> Table:
     """Failed runs by kind of failure, for every method that has any."""
     rows = []
     for task, method, cells in groups(records):
-        runs = [run for cell in cells for run in (*records.trials(cell), *records.finals(cell))]
+        runs = [run for cell in cells for run in records.runs_of(cell)]
         counts = [sum(run.failure == kind for run in runs) for kind in FAILURES]
         if any(counts):
             rows.append([task, method, str(len(runs)), *map(str, counts)])
@@ -45,7 +45,7 @@ def failures_table(records: Records) -> Table:
 
 
 def problems_table(records: Records) -> Table:
-    """Every run that failed, is damaged or was begun and not finished, with the reason; of many the first."""
+    """Every run that failed, is damaged or was not finished, with the reason; of many only the first."""
     runs = [run for run in records.runs if not run.scored and run.reason != "not started"]
     rows = [
         [run.cell.task.title, run.cell.method, which(run), run.status, run.reason, run.run_id or NONE]
@@ -59,5 +59,5 @@ def problems_table(records: Records) -> Table:
     )
 
 
-def which(run: Run) -> str:
+def which(run: RunRecord) -> str:
     return f"trial {run.number}" if run.phase == "tuning" else f"seed {run.seed}"

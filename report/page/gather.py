@@ -1,24 +1,39 @@
-"""Gathers all that the report says of an experiment, once, for the page and for the Markdown."""
+"""From records to the report: every number, table, drawing and sentence, once, for all formats."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from report.analysis.comparison import Comparison, compare
-from report.analysis.frames import curves_frame, layers_frame
-from report.analysis.tuning import tune_summary
-from report.draw import drawings
-from report.draw.drawings import Drawing
-from report.draw.figures import glyph
-from report.draw.styles import Looks, looks_of
+from report.analysis.frames import accuracy_frame, curves_frame, layers_frame, runs_frame, tuning_frame
+from report.analysis.tuning import TuningSummary, tuning_summary
+from report.draw.accuracy import accuracy_drawing
+from report.draw.curves import FLIPS, LEARNING, curve_drawing
+from report.draw.drawing import Drawing
+from report.draw.layers import layers_drawing
+from report.draw.styles import Looks, glyph, looks_of
+from report.draw.tuning import tuning_drawing
 from report.page import tables, verdict
 from report.page.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
 from report.page.tables import Table
-from report.read.experiment import Records, Task
+from report.read.records import DataFile, Records, Task
+from suite.records.codec import encode
+from suite.records.schema import Environment, PlanRecord
 
 MANY_TASKS = 6
+PRIVATE = ("host", "method_file", "earlier")  # of an environment: no report shows them
+
+
+@dataclass(frozen=True)
+class TaskTables:
+    accuracy: Table
+    flips: Table
+    tuning: Table
+    hypers: Table
+    cost: Table
 
 
 @dataclass(frozen=True)
@@ -34,34 +49,41 @@ class TaskReport:
     learning: list[Drawing]
     flips: list[Drawing]
     tuning: Drawing | None
-    tables: dict[str, Table]
+    tables: TaskTables
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        drawings = (self.accuracy, *self.learning, *self.flips, self.tuning)
+        return [drawing for drawing in drawings if drawing is not None]
 
 
 @dataclass(frozen=True)
 class Report:
-    records: Records
+    """Everything that is in the report of an experiment."""
+
+    plan: PlanRecord
+    data: dict[str, DataFile]
     tasks: list[TaskReport]
     glyphs: dict[str, str]  # the line and mark of every method, as SVG
     coverage: Table
-    incomplete: Table  # the rows of the coverage where runs are not in
+    incomplete: Table  # the rows of the coverage where runs have no result
     failures: Table  # by kind
     problems: Table
     planned: int
     scored: int
-    environments: list[tuple[int, dict[str, Any]]]  # how many runs, and where
+    environments: list[tuple[int, Environment]]  # with the number of runs in each
     timing_note: str
-    curves: pd.DataFrame
-    layers: pd.DataFrame
+    frames: dict[str, pd.DataFrame]  # by the name of its CSV file
 
     @property
     def bulky(self) -> bool:
-        """Whether drawings stay in their files and tables are folded: a browser must open the page."""
+        """Whether drawings stay in their files and tables are folded, so that a browser can open the page."""
         return len(self.tasks) > MANY_TASKS
 
     @property
     def summed(self) -> bool:
         """Whether the coverage counts methods over all tasks."""
-        return len(self.records.cells) > MANY_ROWS
+        return len(self.plan.cells) > MANY_ROWS
 
     @property
     def complete(self) -> bool:
@@ -70,21 +92,27 @@ class Report:
 
 def gather(records: Records) -> Report:
     curves, layers = curves_frame(records), layers_frame(records)
-    looks = looks_of(list(records.plan["methods"]))
-    places = environments(records)
     finished_curves, finished_layers = finished(curves), finished(layers)
+    tunings = {
+        task: [tuning_summary(records, cell) for cell in records.cells_of(task)] for task in records.tasks
+    }
+    looks = looks_of(list(records.plan.methods))
+    tasks = [
+        gather_task(
+            records,
+            task,
+            tunings[task],
+            finished_curves.get((task.data, task.model), curves[:0]),
+            finished_layers.get((task.data, task.model), layers[:0]),
+            looks,
+        )
+        for task in records.tasks
+    ]
+    places = environments(records)
     return Report(
-        records=records,
-        tasks=[
-            gather_task(
-                records,
-                task,
-                finished_curves.get((task.data, task.model), curves[:0]),
-                finished_layers.get((task.data, task.model), layers[:0]),
-                looks,
-            )
-            for task in records.tasks
-        ],
+        plan=records.plan,
+        data=records.data,
+        tasks=tasks,
         glyphs={method: glyph(look) for method, look in looks.items()},
         coverage=coverage_table(records),
         incomplete=coverage_table(records, only_incomplete=True),
@@ -94,68 +122,78 @@ def gather(records: Records) -> Report:
         scored=sum(run.scored for run in records.runs),
         environments=places,
         timing_note=timing_note(places),
-        curves=curves,
-        layers=layers,
+        frames={
+            "accuracy.csv": accuracy_frame([each.comparison for each in tasks]),
+            "runs.csv": runs_frame(records),
+            "curves.csv": curves,
+            "flips.csv": layers,
+            "tuning.csv": tuning_frame(tuning for of_task in tunings.values() for tuning in of_task),
+        },
     )
 
 
 def finished(frame: pd.DataFrame) -> dict[Any, pd.DataFrame]:
-    """The rows of finished runs, by data and model: a diverged run is in the tables, but bends a mean."""
+    """The rows of finished runs, by data and model: a diverged run would bend a mean; the tables have it."""
     return dict(iter(frame[frame["status"] == "done"].groupby(["data", "model"], sort=False)))
 
 
 def gather_task(
-    records: Records, task: Task, curves: pd.DataFrame, layers: pd.DataFrame, looks: Looks
+    records: Records,
+    task: Task,
+    tunings: list[TuningSummary],
+    curves: pd.DataFrame,
+    layers: pd.DataFrame,
+    looks: Looks,
 ) -> TaskReport:
     comparison = compare(records, task)
-    tunings = [tune_summary(records, cell) for cell in records.cells_of(task)]
     learning, flips = [], []
     if len(curves):
-        learning = [drawings.curve_drawing(curve, task, curves, looks) for curve in drawings.LEARNING]
-        flips = [drawings.curve_drawing(curve, task, curves, looks) for curve in drawings.FLIPS]
-        flips.append(drawings.layers_drawing(task, layers, looks))
-    sampler = records.plan["tuning"]["sampler"]
+        learning = [curve_drawing(curve, task, curves, looks) for curve in LEARNING]
+        flips = [curve_drawing(curve, task, curves, looks) for curve in FLIPS]
+        flips.append(layers_drawing(task, layers, looks))
     return TaskReport(
         task=task,
         comparison=comparison,
         verdict=verdict.verdict(comparison),
         basis=verdict.basis(records, comparison),
         caveats=verdict.caveats(records, comparison),
-        accuracy=drawings.accuracy_drawing(comparison, looks) if comparison.best else None,
+        accuracy=accuracy_drawing(comparison, looks) if comparison.best else None,
         learning=learning,
         flips=flips,
-        tuning=drawings.tuning_drawing(task, tunings, looks, sampler),
-        tables={
-            "accuracy": tables.accuracy_table(comparison),
-            "flips": tables.flips_table(records, task),
-            "tuning": tables.tuning_table(tunings),
-            "hypers": tables.hypers_table(records, task),
-            "cost": tables.cost_table(records, task),
-        },
+        tuning=tuning_drawing(task, tunings, looks, records.plan.tuning.sampler),
+        tables=TaskTables(
+            accuracy=tables.accuracy_table(comparison),
+            flips=tables.flips_table(records, task),
+            tuning=tables.tuning_table(tunings),
+            hypers=tables.hypers_table(records, task),
+            cost=tables.cost_table(records, task),
+        ),
     )
 
 
-def environments(records: Records) -> list[tuple[int, dict[str, Any]]]:
-    """Each distinct environment with its number of runs; the host's name is nobody's business, and what a run
-    keeps for itself (its method's file, where it began) is in its record.
+def environments(records: Records) -> list[tuple[int, Environment]]:
+    """Each distinct environment with its number of runs.
+
+    Environments that differ only in the host's name or in the details of one run (its method's file, where it
+    began) count as one.
     """
-    seen: dict[str, int] = {}
-    for run in records.runs:
-        if run.environment:
-            shown = {
-                key: value
-                for key, value in run.environment.items()
-                if key not in ("host", "method_file", "earlier")
-            }
-            text = json.dumps(shown, sort_keys=True)
-            seen[text] = seen.get(text, 0) + 1
-    return [(count, json.loads(text)) for text, count in sorted(seen.items())]
+    used = {id(run.environment): run.environment for run in records.runs if run.environment}
+    runs = Counter(id(run.environment) for run in records.runs if run.environment)
+    alike: dict[str, tuple[int, Environment]] = {}
+    for key, environment in used.items():
+        shown = {name: value for name, value in encode(environment).items() if name not in PRIVATE}
+        text = json.dumps(shown, sort_keys=True)
+        before, first = alike.get(text, (0, environment))
+        alike[text] = (before + runs[key], first)
+    return [alike[text] for text in sorted(alike)]
 
 
-def timing_note(places: list[tuple[int, dict[str, Any]]]) -> str:
+def timing_note(places: list[tuple[int, Environment]]) -> str:
     """How far the times can be trusted: nothing records what else a machine was doing."""
-    kinds = {(place["device_name"], place["threads"]) for _, place in places}
-    note = "Times include whatever else the machine was doing and are no part of the verdict."
+    kinds = {(place.device_name, place.threads) for _, place in places}
+    note = "Times include other work of the machine and are no part of the verdict."
     return (
-        note if len(kinds) < 2 else f"{note} They come from {len(kinds)} kinds of machine and do not compare."
+        note
+        if len(kinds) < 2
+        else f"{note} They come from {len(kinds)} kinds of machine and cannot be compared."
     )

@@ -1,4 +1,4 @@
-"""Writes the report as one HTML page that needs nothing but itself, and as Markdown."""
+"""Writes the report as one HTML page that needs no other file, and as Markdown."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from report.analysis.numbers import count
+from report.analysis.numbers import count, grouped
 from report.draw.svg import RULES
 from report.page.gather import Report
 from report.page.texts import markdown
@@ -17,19 +17,17 @@ ADDRESS = re.compile(r"https?://[^\s,;)]+")
 
 def page(report: Report) -> str:
     """The whole of index.html."""
-    return (
-        environment(autoescape=True)
-        .get_template("index.html.jinja")
-        .render(report=report, rules=Markup(RULES))
-    )
+    template = templates(autoescape=True).get_template("index.html.jinja")
+    return template.render(report=report, rules=Markup(RULES))
 
 
 def markdown_page(report: Report) -> str:
     """The whole of report.md: the same content without the drawings."""
-    return environment(autoescape=False).get_template("report.md.jinja").render(report=report)
+    return templates(autoescape=False).get_template("report.md.jinja").render(report=report)
 
 
-def environment(autoescape: bool) -> Environment:
+def templates(autoescape: bool) -> Environment:
+    """The templates with their filters."""
     jinja = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -71,10 +69,5 @@ def stressed(text: str, word: str | None) -> Markup:
 
 
 def breakable(name: str) -> Markup:
-    """A name that may go on in the next line after an underscore."""
+    """A name that may be broken after an underscore."""
     return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
-
-
-def grouped(number: int) -> str:
-    """54000 as 54 000, with a thin space."""
-    return f"{number:,}".replace(",", "\u202f")

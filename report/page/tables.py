@@ -1,4 +1,4 @@
-"""The tables of the report as cells of text; page.py and texts.py write them as HTML and Markdown."""
+"""The tables of the report as cells of text; html.py and texts.py write them as HTML and Markdown."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,11 @@ import numpy as np
 
 from report.analysis.comparison import BEST, Comparison
 from report.analysis.numbers import NONE, count, duration, hyper, megabytes, p_value, percent, points
-from report.analysis.ranges import at_edge
-from report.analysis.tuning import Tuning
-from report.read.curves import UNDONE, Curves
-from report.read.experiment import Cell, Records, Task
+from report.analysis.tuning import TuningSummary, near_edge
+from report.read.curves import Curves
+from report.read.records import CellRecord, Records, Task
+from suite.records.schema import WITHIN, Range, Result
+from suite.records.trial import HyperSetting
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,19 @@ def accuracy_table(comparison: Comparison) -> Table:
 
 
 def flips_table(records: Records, task: Task) -> Table:
-    """Where the weights went by the end of training: means over the finished final runs."""
+    """The flips of the whole training, pooled over the finished final runs."""
     columns = [
         "method",
         "runs",
         "flips per weight",
-        *(f"undone within {count(k, 'step')}, %" for k in UNDONE),
+        *(f"undone within {count(k, 'step')}, %" for k in WITHIN),
         "never flipped, %",
         "distance from start, %",
     ]
     rows = []
     for cell in records.cells_of(task):
         runs = [run for run in records.finals(cell) if run.status == "done"]
-        curves = [run.curves for run in runs if run.curves is not None and run.curves.epochs]
+        curves = [run.curves for run in runs if run.curves is not None and len(run.curves.epoch)]
         rows.append(
             [
                 cell.method,
@@ -93,21 +94,21 @@ def flips_table(records: Records, task: Task) -> Table:
 
 def flip_numbers(curves: list[Curves]) -> list[str]:
     """The numbers of one row; shares of the pooled flips and weights of all runs."""
-    weights = sum(int(each.weights.sum()) for each in curves)
-    flips = total(curves, "flips")
-    undone = [percent(total(curves, f"undone_{k}") / flips, 1) if flips else NONE for k in UNDONE]
-    never, distance = (
-        sum(each.columns[name][-1] * each.weights.sum() for each in curves) / weights
-        for name in ("never", "distance")
-    )
-    return [f"{flips / weights:.3f}", *undone, percent(never, 1), percent(distance, 1)]
+    weights = [each.layers.weights.sum() for each in curves]
+    flips = int(sum(each.flips.sum() for each in curves))
+    undone = [int(sum(each.undone(k).sum() for each in curves)) for k in WITHIN]
+    never = sum(each.never[-1] * count for each, count in zip(curves, weights, strict=True))
+    distance = sum(each.distance[-1] * count for each, count in zip(curves, weights, strict=True))
+    pooled = int(sum(weights))
+    return [
+        f"{flips / pooled:.3f}",
+        *(percent(each / flips, 1) if flips else NONE for each in undone),
+        percent(never / pooled, 1),
+        percent(distance / pooled, 1),
+    ]
 
 
-def total(curves: list[Curves], name: str) -> int:
-    return sum(int(each.columns[name].sum()) for each in curves)
-
-
-def tuning_table(tunings: list[Tuning]) -> Table:
+def tuning_table(tunings: list[TuningSummary]) -> Table:
     columns = [
         "method",
         "trials in",
@@ -137,22 +138,22 @@ def tuning_table(tunings: list[Tuning]) -> Table:
 
 
 def hypers_table(records: Records, task: Task) -> Table:
-    """What the final runs of every cell use, beside default and range; a warning at the edge of a range."""
+    """The values that the final runs use, with default and range, and a warning at the edge of a range."""
     rows, warn = [], set()
     for cell in records.cells_of(task):
         # With no tuning the published defaults are what the final runs use.
-        decided = cell.winner is not None or not records.plan["tuning"]["trials"]
-        for name, chosen, default, text in cell_hypers(records, cell):
-            edge = at_edge(chosen, text) if text and cell.winner else None
+        decided = cell.winner is not None or not records.plan.tuning.trials
+        for each in cell_hypers(records, cell):
+            edge = near_edge(each.chosen, each.range) if each.range and cell.winner else None
             if edge:
                 warn.add((len(rows), 5))
             rows.append(
                 [
                     cell.method,
-                    name,
-                    hyper(chosen) if decided else "not yet",
-                    hyper(default),
-                    text or "not tuned",
+                    each.name,
+                    hyper(each.chosen) if decided else "not yet",
+                    hyper(each.default),
+                    str(each.range or "not tuned"),
                     f"within 5 % of the {edge} edge" if edge else "",
                 ]
             )
@@ -160,22 +161,31 @@ def hypers_table(records: Records, task: Task) -> Table:
     return Table(columns, rows, text=(0, 1, 4, 5), warn=frozenset(warn))
 
 
-def cell_hypers(records: Records, cell: Cell) -> list[tuple[str, object, object, str | None]]:
-    """Name, value in the final runs, default and range of every hyperparameter.
+@dataclass(frozen=True)
+class ChosenHyper:
+    """A hyperparameter of a cell: its value in the final runs, its default, and its range if it was tuned."""
 
-    The value is the winner's, or what the experiment sets, else the default. What the plan does not list
-    comes last.
+    name: str
+    chosen: HyperSetting
+    default: HyperSetting
+    range: Range | None
+
+
+def cell_hypers(records: Records, cell: CellRecord) -> list[ChosenHyper]:
+    """Every hyperparameter of a cell, those that the plan does not list last.
+
+    The value is the winner's, or the one that the experiment sets, else the default.
     """
-    planned = records.plan["methods"][cell.method]["hypers"]
+    cards = records.plan.methods[cell.method].hypers
     first = next((run.hypers for run in records.trials(cell) if run.published_default), {})
-    chosen = cell.winner["hypers"] if cell.winner else {}
-    trial = next(spec.get("trial", {}) for spec in records.plan["cells"] if spec["cell"] == cell.name)
-    fixed = {**trial.get("hypers", {}), **{f"real.{name}": v for name, v in trial.get("real", {}).items()}}
+    winner = cell.winner.hypers if cell.winner else {}
+    fixed = {**cell.planned.trial.method.options, "real.lr": cell.planned.trial.real_lr}
     known = []
-    for name, spec in planned.items():
-        value = spec["default"] if spec["range"] else fixed.get(name, spec["default"])
-        known.append((name, chosen.get(name, value), spec["default"], spec["range"]))
-    return known + [(name, chosen[name], first.get(name), None) for name in chosen if name not in planned]
+    for name, card in cards.items():
+        untuned = card.default if card.range else fixed.get(name, card.default)
+        known.append(ChosenHyper(name, winner.get(name, untuned), card.default, card.range))
+    others = [name for name in winner if name not in cards]
+    return known + [ChosenHyper(name, winner[name], first.get(name), None) for name in others]
 
 
 def cost_table(records: Records, task: Task) -> Table:
@@ -190,21 +200,21 @@ def cost_table(records: Records, task: Task) -> Table:
     ]
     rows = []
     for cell in records.cells_of(task):
-        runs = [run.result for run in (*records.trials(cell), *records.finals(cell)) if run.scored]
-        rows.append([cell.method, *(cost_numbers(runs) if runs else [NONE] * 6)])
+        results = [run.result for run in records.runs_of(cell) if run.result is not None]
+        rows.append([cell.method, *(cost_numbers(results) if results else [NONE] * 6)])
     return Table(columns, rows)
 
 
-def cost_numbers(results: list[dict]) -> list[str]:
-    stored = max(each["bytes_per_binary_weight"]["stored"] for each in results)
-    optimizer = max(each["bytes_per_binary_weight"]["optimizer"] for each in results)
-    steps = [each["step_milliseconds"] for each in results if each["step_milliseconds"] is not None]
-    peaks = [each["peak_memory_bytes"] for each in results if each["peak_memory_bytes"] is not None]
+def cost_numbers(results: list[Result]) -> list[str]:
+    stored = max(each.bytes_per_binary_weight.stored for each in results)
+    optimizer = max(each.bytes_per_binary_weight.optimizer for each in results)
+    steps = [each.step_milliseconds for each in results if each.step_milliseconds is not None]
+    peaks = [each.peak_memory_bytes for each in results if each.peak_memory_bytes is not None]
     return [
         f"{stored:.4g}",
         f"{optimizer:.4g}",
         f"{stored + optimizer:.4g}",
         megabytes(max(peaks)) if peaks else NONE,
         f"{np.median(steps):.2f}" if steps else NONE,
-        duration(sum(each["seconds"] for each in results)),
+        duration(sum(each.seconds for each in results)),
     ]

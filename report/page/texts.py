@@ -100,27 +100,3 @@ def diverged_note(comparisons: list[Comparison]) -> str | None:
         if each.diverged
     ]
     return f"Diverged, counted at chance level: {', '.join(notes)}" if notes else None
-
-
-def accuracy_rows(comparison: Comparison) -> list[dict[str, object]]:
-    """The rows of accuracy.csv: fractions and unrounded, unlike everything that is for reading."""
-    return [
-        {
-            "data": comparison.task.data,
-            "model": comparison.task.model,
-            "method": each.method,
-            "test_top1": each.mean,
-            "half_width_95": each.half_width,
-            "sd": each.sd,
-            "runs": len(each.scores),
-            "planned": each.planned,
-            "diverged": each.diverged,
-            "validation_of_winner": each.validation,
-            "test_set_noise": each.noise,
-            "difference_to_best": each.difference,
-            "p_holm": each.p,
-            "comparisons": comparison.tests,
-            "reading": each.mark,
-        }
-        for each in comparison.standings
-    ]

@@ -1,4 +1,4 @@
-"""The result in sentences: what the data say about each task, and no more than that."""
+"""The result of each task in sentences, and no stronger than the data."""
 
 import math
 
@@ -8,18 +8,18 @@ from report.analysis.comparison import (
     BEST,
     CONTROL,
     MANY_METHODS,
-    UNTOLD,
-    WITHIN,
+    UNCLEAR,
+    WITHIN_NOISE,
     WORSE,
     Comparison,
     Standing,
 )
-from report.analysis.numbers import count, percent, spread_percent
-from report.read.experiment import Records, Run
+from report.analysis.numbers import count, grouped, percent, spread_percent
+from report.read.records import Records, RunRecord
 
 
 def verdict(comparison: Comparison) -> str:
-    """One or two sentences: who is best, who is within noise of it, what cannot be told."""
+    """A few sentences: the best method, those within noise of it, the worse ones, and the unclear ones."""
     if comparison.best is None:
         return "No final run has finished, so nothing can be said about the methods yet."
     top = next(each for each in comparison.standings if each.method == comparison.best)
@@ -27,23 +27,23 @@ def verdict(comparison: Comparison) -> str:
         return f"{top.method} reaches {spread_percent(top)} on test; there is no other method to compare."
     if top.mark == ALONE:
         return f"Only {top.method} has finished final runs, {spread_percent(top)}: nothing to compare yet."
-    groups = {mark: names(comparison.marked(mark)) for mark in (WITHIN, WORSE, UNTOLD, ABSENT)}
+    groups = {mark: names(comparison.marked(mark)) for mark in (WITHIN_NOISE, WORSE, UNCLEAR, ABSENT)}
     return " ".join([opening(top, groups), *rest(top, comparison, groups)])
 
 
 def opening(top: Standing, groups: dict[str, list[str]]) -> str:
-    if top.mark == UNTOLD:
+    if top.mark == UNCLEAR:
         return f"{top.method} has the highest score, {spread_percent(top)}, but one run may be luck."
-    if groups[WITHIN] and not groups[WORSE] and not groups[UNTOLD]:
+    if groups[WITHIN_NOISE] and not groups[WORSE] and not groups[UNCLEAR]:
         return (
             f"The data cannot separate the methods: {top.method} has the highest mean, "
             f"{spread_percent(top)}, "
-            f"and {listing(groups[WITHIN])} {are(groups[WITHIN])} within noise of it."
+            f"and {listing(groups[WITHIN_NOISE])} {are(groups[WITHIN_NOISE])} within noise of it."
         )
-    if groups[WITHIN]:
-        within = f"{listing(groups[WITHIN])} {are(groups[WITHIN])} within noise of it"
+    if groups[WITHIN_NOISE]:
+        within = f"{listing(groups[WITHIN_NOISE])} {are(groups[WITHIN_NOISE])} within noise of it"
         return f"{top.method} has the highest mean test accuracy, {spread_percent(top)}; {within}."
-    if groups[UNTOLD] or groups[ABSENT]:
+    if groups[UNCLEAR] or groups[ABSENT]:
         return f"{top.method} has the highest mean test accuracy, {spread_percent(top)}."
     return f"{top.method} is best on the test set, {spread_percent(top)}."
 
@@ -53,21 +53,21 @@ def rest(top: Standing, comparison: Comparison, groups: dict[str, list[str]]) ->
     if groups[WORSE]:
         sentences.append(f"{listing(groups[WORSE])} {are(groups[WORSE])} measurably worse.")
     if top.mark == BEST:
-        for reason, methods in untold(comparison).items():
+        for reason, methods in inconclusive_reasons(comparison).items():
             stand = "stands" if len(methods) == 1 else "stand"
-            sentences.append(f"Where {listing(methods)} {stand} the data cannot tell: {reason}.")
+            sentences.append(f"The data cannot tell where {listing(methods)} {stand}: {reason}.")
     if controls := comparison.marked(CONTROL):
-        told = listing([f"{each.method} {spread_percent(each)}" for each in controls])
-        sentences.append(f"To read this by: {told}.")
+        scores = listing([f"{each.method} {spread_percent(each)}" for each in controls])
+        sentences.append(f"For reference: {scores}.")
     if groups[ABSENT]:
         sentences.append(f"{listing(groups[ABSENT])} {have(groups[ABSENT])} no finished final run.")
     return sentences
 
 
-def untold(comparison: Comparison) -> dict[str, list[str]]:
-    """Why the data cannot tell -> the methods of which they cannot."""
+def inconclusive_reasons(comparison: Comparison) -> dict[str, list[str]]:
+    """The methods that cannot be placed, by the reason."""
     found: dict[str, list[str]] = {}
-    for each in comparison.marked(UNTOLD):
+    for each in comparison.marked(UNCLEAR):
         if each.diverged:
             reason = "runs diverged"
         elif math.isnan(each.p):
@@ -79,27 +79,23 @@ def untold(comparison: Comparison) -> dict[str, list[str]]:
 
 
 def basis(records: Records, comparison: Comparison) -> str:
-    """What the verdict rests on: seeds, tuning budget, tests, the noise of the test set."""
-    seeds = count(len(records.plan["seeds"]), "seed")
+    """The basis of the verdict: seeds, tuning budget, tests, the noise of the test set."""
+    seeds = count(len(records.plan.seeds), "seed")
     parts = [f"{seeds} per method; {budget(records)}"]
     if comparison.tests:
         parts.append(f"{count(comparison.tests, 'paired comparison')}, Holm-corrected")
-    images = records.plan["data"][comparison.task.data]["test"]
+    images = records.plan.data[comparison.task.data].test
     top = max(
         (each.noise for each in comparison.standings if each.method == comparison.best), default=math.nan
     )
     if not math.isnan(top):
-        parts.append(
-            f"the {images:,} test images alone blur each score by ±{percent(top)} points".replace(
-                ",", "\u202f"
-            )
-        )
+        parts.append(f"the {grouped(images)} test images alone blur each score by ±{percent(top)} points")
     return "; ".join(parts).replace(" %", "\u00a0%") + "."
 
 
 def budget(records: Records) -> str:
     """The tuning budget of every method; the first trial is always the published default."""
-    trials, sampler = records.plan["tuning"]["trials"], records.plan["tuning"]["sampler"]
+    trials, sampler = records.plan.tuning.trials, records.plan.tuning.sampler
     if trials < 2:
         return "each as the experiment sets it, else at its published default; not tuned"
     draws = count(trials - 1, "random draw")
@@ -112,12 +108,11 @@ def budget(records: Records) -> str:
 
 
 def caveats(records: Records, comparison: Comparison) -> list[str]:
-    """What weakens the verdict of a task: runs that are not in, runs that diverged."""
+    """Everything that weakens the verdict of a task: runs without a result, diverged runs, damaged images."""
     cells = records.cells_of(comparison.task)
     notes = []
-    for phase in ("final", "tuning"):
-        of_cell = records.finals if phase == "final" else records.trials
-        planned = [run for cell in cells for run in of_cell(cell)]
+    for phase, of_phase in (("final", records.finals), ("tuning", records.trials)):
+        planned = [run for cell in cells for run in of_phase(cell)]
         absent = [run for run in planned if not run.scored]
         if absent:
             start = "Provisional: " if comparison.best else ""
@@ -128,20 +123,21 @@ def caveats(records: Records, comparison: Comparison) -> list[str]:
     if diverged:
         runs_of = ", ".join(f"{each.diverged} of {each.planned} runs of {each.method}" for each in diverged)
         notes.append(f"Diverged, counted at chance level: {runs_of}.")
-    if left_out := records.data[comparison.task.data].get("stored", {}).get("damaged"):
+    data = records.data[comparison.task.data].record
+    if data is not None and (left_out := data.stored.get("damaged")):
         these = "image" if len(left_out) == 1 else "images"
         notes.append(f"Without {len(left_out)} damaged {these}, left out when the folder was prepared.")
-    runs = [run for cell in cells for run in (*records.trials(cell), *records.finals(cell))]
-    if damaged := sorted({name for run in runs for name in run.result.get("damaged_images", [])}):
+    results = [run.result for cell in cells for run in records.runs_of(cell) if run.result is not None]
+    if damaged := sorted({name for result in results for name in result.damaged_images}):
         first = f"{', '.join(damaged[:3])}{' and so on' if len(damaged) > 3 else ''}"
         were = "was" if len(damaged) == 1 else "were"
         notes.append(f"{count(len(damaged), 'image')} could not be decoded and {were} plain grey: {first}.")
     return notes
 
 
-def breakdown(runs: list[Run]) -> str:
+def breakdown(runs: list[RunRecord]) -> str:
     statuses = [run.status for run in runs]
-    return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(sorted(statuses)))
+    return ", ".join(f"{statuses.count(status)} {status}" for status in sorted(set(statuses)))
 
 
 def names(standings: list[Standing]) -> list[str]:

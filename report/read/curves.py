@@ -1,61 +1,96 @@
-"""What a final run did epoch by epoch, as arrays: a hundredth of the memory of the lines they came from."""
+"""The epochs of a final run as arrays, which take a hundredth of the memory of the lines in its record."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-UNDONE = (1, 2, 5, 10)  # steps within which a flip back counts as undone
-LEARNING = ("train_loss", "train_top1", "val_loss", "val_top1")
-FLIPS = ("flips", "flip_rate", "pi", *(f"undone_{k}" for k in UNDONE), "undone_share_10", "never", "distance")
+from suite.records.schema import EpochLine, Result
+
+
+@dataclass(frozen=True)
+class LayerFlips:
+    """The flips of each binary layer."""
+
+    names: tuple[str, ...]
+    weights: np.ndarray  # int64 (layers,)
+    flips: np.ndarray  # int64 (epochs, layers)
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The epochs of one final run; a run that diverged in its first epoch has none."""
+    """A final run epoch by epoch, each array of shape (epochs,); a run that diverged at once has no epochs.
 
-    columns: dict[str, np.ndarray]  # epoch, step, LEARNING and FLIPS, each of shape (epochs,)
-    layers: tuple[str, ...]
-    weights: np.ndarray  # int64 (layers,)
-    layer_flips: np.ndarray  # int64 (epochs, layers)
+    Losses in nats, accuracies as fractions. flips, undone_k: counts of the whole network. flip_rate: flips
+    per weight and step. pi: the paper's Eq. 7 of the last binary layer. never, distance: shares of the
+    weights (see `FlipCounts`).
+    """
 
-    @property
-    def epochs(self) -> int:
-        return len(self.layer_flips)
+    epoch: np.ndarray
+    step: np.ndarray
+    train_loss: np.ndarray
+    train_top1: np.ndarray
+    val_loss: np.ndarray
+    val_top1: np.ndarray
+    flips: np.ndarray
+    flip_rate: np.ndarray
+    pi: np.ndarray
+    undone_1: np.ndarray
+    undone_2: np.ndarray
+    undone_5: np.ndarray
+    undone_10: np.ndarray
+    undone_share_10: np.ndarray
+    never: np.ndarray
+    distance: np.ndarray
+    layers: LayerFlips
 
     @property
     def steps(self) -> np.ndarray:
         """Steps of each epoch."""
-        return np.diff(self.columns["step"], prepend=0)
+        return np.diff(self.step, prepend=0)
+
+    def undone(self, within: int) -> np.ndarray:
+        """Flips that undo one at most so many steps before, one of WITHIN."""
+        return getattr(self, f"undone_{within}")
 
 
-def curves_of(lines: list[dict[str, Any]], result: dict[str, Any], last_layer: np.ndarray) -> Curves:
-    """The lines of epochs.jsonl, summed over the layers; `last_layer` is its flips, int32 (steps,)."""
-    layers, weights = result["layers"], result["binary_weights"]
-    numbers = {name: np.array([line[name] for line in lines], float) for name in LEARNING}
-    step = np.array([line["step"] for line in lines], np.int64)
-    layer_flips = counts(lines, "flips", len(layers))
+COLUMNS = tuple(each.name for each in fields(Curves) if each.name != "layers")  # of curves.csv
+
+
+def curves_of(lines: list[EpochLine], result: Result, last_layer: np.ndarray) -> Curves:
+    """The curves of a run; `last_layer` is the flips of its last binary layer, int32 (steps,)."""
+    weights = result.binary_weights
+    step = np.array([line.step for line in lines], np.int64)
+    layer_flips = counts([line.flips.flips for line in lines], result)
     flips = layer_flips.sum(1)
-    undone = {f"undone_{k}": counts(lines, f"undone_{k}", len(layers)).sum(1) for k in UNDONE}
-    columns = {
-        "epoch": np.array([line["epoch"] for line in lines], np.int64),
-        "step": step,
-        **numbers,
-        "flips": flips,
-        "flip_rate": flips / (weights * np.diff(step, prepend=0)),
-        "pi": mean_pi(last_layer / layers[-1]["weights"], step),
-        **undone,
-        "undone_share_10": np.where(flips > 0, undone["undone_10"] / np.maximum(flips, 1), np.nan),
-        "never": counts(lines, "never", len(layers)).sum(1) / weights,
-        "distance": counts(lines, "distance", len(layers)).sum(1) / weights,
-    }
-    names = tuple(layer["name"] for layer in layers)
-    return Curves(columns, names, np.array([layer["weights"] for layer in layers], np.int64), layer_flips)
+    undone_10 = counts([line.flips.undone_10 for line in lines], result).sum(1)
+    return Curves(
+        epoch=np.array([line.epoch for line in lines], np.int64),
+        step=step,
+        train_loss=np.array([line.train_loss for line in lines], float),
+        train_top1=np.array([line.train_top1 for line in lines], float),
+        val_loss=np.array([line.val_loss for line in lines], float),
+        val_top1=np.array([line.val_top1 for line in lines], float),
+        flips=flips,
+        flip_rate=flips / (weights * np.diff(step, prepend=0)),
+        pi=mean_pi(last_layer / result.layers[-1].weights, step),
+        undone_1=counts([line.flips.undone_1 for line in lines], result).sum(1),
+        undone_2=counts([line.flips.undone_2 for line in lines], result).sum(1),
+        undone_5=counts([line.flips.undone_5 for line in lines], result).sum(1),
+        undone_10=undone_10,
+        undone_share_10=np.where(flips > 0, undone_10 / np.maximum(flips, 1), np.nan),
+        never=counts([line.flips.never for line in lines], result).sum(1) / weights,
+        distance=counts([line.flips.distance for line in lines], result).sum(1) / weights,
+        layers=LayerFlips(
+            names=tuple(layer.name for layer in result.layers),
+            weights=np.array([layer.weights for layer in result.layers], np.int64),
+            flips=layer_flips,
+        ),
+    )
 
 
-def counts(lines: list[dict[str, Any]], name: str, layers: int) -> np.ndarray:
-    """One of the flip counters, int64 (epochs, layers)."""
-    return np.array([line["flips"][name] for line in lines], np.int64).reshape(len(lines), layers)
+def counts(epochs: list[list[int]], result: Result) -> np.ndarray:
+    """One counter of every epoch and binary layer, int64 (epochs, layers)."""
+    return np.array(epochs, np.int64).reshape(len(epochs), len(result.layers))
 
 
 def mean_pi(share: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -1,32 +1,64 @@
-"""Reads the folder of one run for the report; anything that cannot be trusted raises `DamagedRecord`."""
+"""Reads the folder of one planned run; a file that cannot be trusted makes the run `damaged`."""
 
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 from report.read.curves import curves_of
-from suite.records.experiment import failure_reason
-from suite.records.files import unsealed
+from report.read.records import RunRecord
+from suite.records.codec import decode
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import DamagedRecord, unsealed
 from suite.records.run import RunFolder
+from suite.records.schema import Environment, Result
 
-UNUSED = ("files", "layers", "digest")  # of a result, once it is read: the most of its memory
+Environments = dict[bytes, Environment]  # by the content of their files: most runs share one
 
 
-def read_run_folder(folder: Path, final: bool) -> dict[str, Any]:
-    """What a `Run` says of its folder. Raises DamagedRecord; OSError for what cannot be read."""
-    run = RunFolder(folder)
-    result = run.result()
-    if result is not None:
-        content: dict[str, Any] = {"status": result["status"], "environment": read_environment(run, result)}
-        if final:
-            content["curves"] = curves_of(run.epochs(result), result, run.flips(result)[:, -1])
-        content["result"] = {name: value for name, value in result.items() if name not in UNUSED}
-        return content
-    failure = run.failure()
+def read_run(experiment: ExperimentFolder, planned: RunRecord, environments: Environments) -> RunRecord:
+    """A planned run with what its folder holds; `environments` collects each environment once."""
+    folder = experiment.run(planned.run_id)
+    try:
+        result = folder.result()
+        if result is None:
+            return without_result(folder, planned)
+        return with_result(folder, planned, result, environments)
+    except DamagedRecord as damaged:
+        file = damaged.path.relative_to(experiment.path).as_posix()
+        return replace(planned, status="damaged", reason=f"{file}: {damaged.problem}")
+    except OSError as error:  # its own message would show an absolute path
+        reason = f"runs/{planned.run_id} cannot be read: {error.strerror}"
+        return replace(planned, status="damaged", reason=reason)
+
+
+def without_result(folder: RunFolder, planned: RunRecord) -> RunRecord:
+    failure = folder.failure()
     if failure is not None:
-        return {"status": "failed", "failure": failure["kind"], "reason": failure_reason(failure)}
-    return {"status": "missing", "reason": "started, not finished" if folder.exists() else "not started"}
+        return replace(planned, status="failed", failure=failure.kind, reason=failure.reason)
+    reason = "started, not finished" if folder.path.exists() else "not started"
+    return replace(planned, status="missing", reason=reason)
 
 
-def read_environment(run: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
-    """Where the run was made, if the result vouches for it."""
-    return unsealed(run.content("environment.json", result), run.path / "environment.json")
+def with_result(
+    folder: RunFolder, planned: RunRecord, result: Result, environments: Environments
+) -> RunRecord:
+    environment = read_environment(folder, result, environments)
+    curves = None
+    if planned.phase == "final":
+        if result.scores.test_top1 is None or result.scores.test_top5 is None:
+            raise DamagedRecord(folder.path / "result.json", "a final run without a score on test")
+        curves = curves_of(folder.epochs(result), result, folder.flips(result)[:, -1])
+    return replace(
+        planned,
+        status=result.status,
+        reason="",
+        result=replace(result, layers=[], files={}, digest=""),  # the most of its memory, unused from here
+        environment=environment,
+        curves=curves,
+    )
+
+
+def read_environment(folder: RunFolder, result: Result, environments: Environments) -> Environment:
+    """Where the run was made; DamagedRecord unless the file is the one that the result was written with."""
+    content, path = folder.content("environment.json", result), folder.path / "environment.json"
+    if content not in environments:
+        environments[content] = decode(Environment, unsealed(content, path), path)
+    return environments[content]

@@ -3,14 +3,15 @@
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from report.build import build_report
-from suite.records.files import read_json, write_json
-from tests.support.fake_records import METHODS, TASKS, spoil, write_experiment
+from suite.records.experiment import ExperimentFolder
+from tests.support.fake_records import METHODS, TASKS, spoil, write_experiment, write_plan
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(
@@ -44,11 +45,10 @@ def page_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def lengthen(folder: Path) -> Path:
     """Give every method a name longer than any sensible one."""
-    plan = read_json(folder / "plan.json")
-    plan["methods"] = {long(name): method for name, method in plan["methods"].items()}
-    for cell in plan["cells"]:
-        cell["method"] = long(cell["method"])
-    write_json(folder / "plan.json", plan)
+    plan = ExperimentFolder(folder).plan()
+    methods = {long(name): card for name, card in plan.methods.items()}
+    cells = [replace(cell, method=long(cell.method)) for cell in plan.cells]
+    write_plan(folder, replace(plan, methods=methods, cells=cells))
     return folder
 
 

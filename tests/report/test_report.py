@@ -6,31 +6,45 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 from scipy import stats
 
-from report.analysis.comparison import BEST, WITHIN, compare
-from report.analysis.ranges import at_edge
+from report.analysis.comparison import BEST, WITHIN_NOISE, compare
+from report.analysis.tuning import near_edge
 from report.build import build_report
 from report.draw.axes import apart
 from report.page.verdict import verdict
-from report.read.experiment import DamagedRecord, read_records
-from suite.records.files import read_json, write_json
+from report.read.experiment import read_records
+from report.read.records import Records, RunRecord
+from suite.records.codec import encode
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import DamagedRecord, read_json, write_json
+from suite.records.run import RunFolder
+from suite.records.schedules import Cosine
+from suite.records.schema import FORMAT, WITHIN, FailureKind, PlanRecord, Range
+from suite.records.trial import Choice, HyperSetting
 from tests.support import fake_records
 from tests.support.fake_records import (
     TASKS,
     damage,
+    data_record,
     diverge,
     fail,
     final_run,
+    remove,
+    result_of,
     run_id,
     score,
     spoil,
     write_experiment,
+    write_plan,
 )
 from tests.support.paths import ROOT
 
@@ -59,6 +73,11 @@ def rows(folder: Path, name: str) -> list[dict[str, str]]:
 def accuracy(folder: Path, method: str, data: str = "digits") -> dict[str, str]:
     (row,) = [row for row in rows(folder, "accuracy.csv") if (row["data"], row["method"]) == (data, method)]
     return row
+
+
+def change_plan(folder: Path, change: Callable[[PlanRecord], PlanRecord]) -> None:
+    """Write the plan of an experiment again, with changes; the runs stay as they are."""
+    write_plan(folder, change(ExperimentFolder(folder).plan()))
 
 
 def scores(method: str, data: str = "digits") -> list[float]:
@@ -92,14 +111,15 @@ def test_readings_and_verdict(whole: Path, tmp_path: Path) -> None:
     """The same runs, on a test set that is large enough to tell bop from the best, and on one that is not."""
     methods = ("bop", "bop_second_order", "latent_adam")
     assert float(accuracy(whole, "bop")["p_holm"]) < 0.05  # seeds alone would tell
-    assert [accuracy(whole, method)["reading"] for method in methods] == [WITHIN, WITHIN, "best"]
+    assert [accuracy(whole, method)["reading"] for method in methods] == [WITHIN_NOISE, WITHIN_NOISE, "best"]
     large = tmp_path / "large"
     shutil.copytree(whole, large)
-    plan = read_json(large / "plan.json")
-    plan["data"]["digits"]["test"] = 36_000
-    write_json(large / "plan.json", plan)
+    change_plan(
+        large,
+        lambda plan: replace(plan, data={**plan.data, "digits": replace(plan.data["digits"], test=36_000)}),
+    )
     build_report(large)
-    assert [accuracy(large, method)["reading"] for method in methods] == ["worse", WITHIN, "best"]
+    assert [accuracy(large, method)["reading"] for method in methods] == ["worse", WITHIN_NOISE, "best"]
     records = read_records(large)
     text = verdict(compare(records, records.tasks[0]))
     assert "latent_adam has the highest mean test accuracy" in text
@@ -132,7 +152,7 @@ def test_missing_runs_stay_in_the_denominators(spoiled: Path) -> None:
 
 def test_failures_are_counted_by_kind(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=4, trials=2)
-    kinds = ("out of memory", "worker died", "out of memory")
+    kinds: tuple[FailureKind, ...] = ("out of memory", "worker died", "out of memory")
     for seed, kind in zip((1001, 1002, 1004), kinds, strict=True):
         fail(final_run(folder, "digits.mlp.bop", seed), kind=kind)
     build_report(folder)
@@ -175,6 +195,72 @@ def test_whatever_file_is_cut_the_run_is_damaged(tmp_path: Path, file: str) -> N
     assert statuses == {1001: "done", 1002: "damaged"}
 
 
+def test_an_environment_of_another_run_damages_the_run(tmp_path: Path) -> None:
+    """It is intact, but not the file that the result was written with."""
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=2, trials=1)
+    path = final_run(folder, "digits.mlp.bop", 1002) / "environment.json"
+    write_json(path, encode(replace(fake_records.ENVIRONMENT, threads=64)))
+    statuses = {run.seed: (run.status, run.reason) for run in read_records(folder).runs if run.seed}
+    problem = "its content does not match the checksum in result.json"
+    assert statuses == {
+        1001: ("done", ""),
+        1002: ("damaged", f"{path.relative_to(folder).as_posix()}: {problem}"),
+    }
+
+
+def test_a_final_run_without_a_test_score_is_damaged(tmp_path: Path) -> None:
+    """A ledger that names a tuning run as a final one: its validation score never becomes a test score."""
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=2, trials=2)
+    path = folder / "cells" / "digits.mlp.bop.json"
+    ledger = read_json(path)
+    ledger["final"][0]["run"] = ledger["tuning"][1]["run"]
+    write_json(path, ledger)
+    build_report(folder)
+    (row,) = [row for row in rows(folder, "runs.csv") if row["status"] == "damaged"]
+    assert (row["seed"], row["test_top1"]) == ("1001", "")
+    assert row["reason"].endswith("result.json: a final run without a score on test")
+    assert accuracy(folder, "bop")["runs"] == "1"
+
+
+def test_a_run_in_progress_is_missing_and_listed(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=2, trials=1)
+    (final_run(folder, "digits.mlp.bop", 1001) / "result.json").unlink()
+    remove(final_run(folder, "digits.mlp.bop", 1002))
+    reasons = {run.seed: (run.status, run.reason) for run in read_records(folder).runs if run.seed}
+    assert reasons == {1001: ("missing", "started, not finished"), 1002: ("missing", "not started")}
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| seed 1001 | missing | started, not finished |" in text and "| seed 1002 |" not in text
+
+
+def test_data_records_are_shown_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, methods=("bop",), seeds=1, trials=1)
+    damage(ExperimentFolder(folder).data_path("digits"))
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    fashion = data_record("fashion")
+    assert "- data digits: data/digits.json: Unterminated string" in text
+    assert (
+        f"- data fashion: content {fashion.sha256}, validation index {fashion.validation_index_sha256}"
+        in text
+    )
+
+
+def test_environments_count_as_one_unless_a_reader_sees_a_difference(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=3, trials=1)
+    for seed, change in {1001: {"host": "another-host"}, 1002: {"threads": 3}}.items():
+        run = RunFolder(final_run(folder, "digits.mlp.bop", seed))
+        result, trial = result_of(run.path), run.trial()
+        lines, flips = run.epochs(result), run.flips(result)
+        run.begin(trial, replace(fake_records.ENVIRONMENT, **change))
+        run.finish(result, lines, flips)
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "- 3 runs: commit 0123456789abcdef" in text and "- 1 run: commit 0123456789abcdef" in text
+    assert "They come from 2 kinds of machine and cannot be compared." in text
+    assert "another-host" not in text
+
+
 @pytest.mark.parametrize(
     "spoil_ledger",
     [
@@ -182,9 +268,17 @@ def test_whatever_file_is_cut_the_run_is_damaged(tmp_path: Path, file: str) -> N
         lambda ledger: ledger["final"][1].update(run=ledger["final"][0]["run"]),
         lambda ledger: ledger["final"][0].update(seed=7),
         lambda ledger: ledger["tuning"][1].update(number=0),
+        lambda ledger: ledger["winner"].update(number=7),
+        lambda ledger: ledger.update(cell="digits.mlp.latent_sgd"),
+        lambda ledger: ledger.pop("cell"),
+        lambda ledger: ledger["final"][0].pop("run"),
+        lambda ledger: ledger["tuning"][0].update(hypers=None),
+        lambda ledger: ledger.update(final=3),
     ],
 )
-def test_a_ledger_that_contradicts_the_plan_damages_its_cell_only(tmp_path: Path, spoil_ledger) -> None:
+def test_a_ledger_that_cannot_be_trusted_damages_its_cell_only(
+    tmp_path: Path, spoil_ledger: Callable[[dict[str, Any]], Any]
+) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=2, trials=2)
     path = folder / "cells" / "digits.mlp.bop.json"
     ledger = read_json(path)
@@ -193,6 +287,7 @@ def test_a_ledger_that_contradicts_the_plan_damages_its_cell_only(tmp_path: Path
     statuses = {method: set() for method in ("bop", "latent_sgd")}
     for run in read_records(folder).runs:
         statuses[run.cell.method].add(run.status)
+        assert run.reason.startswith("cells/digits.mlp.bop.json: ") == (run.cell.method == "bop")
     assert statuses == {"bop": {"damaged"}, "latent_sgd": {"done"}}
     build_report(folder)
 
@@ -204,11 +299,13 @@ def test_a_plan_that_cannot_be_used_stops_the_report(tmp_path: Path) -> None:
     plan = read_json(folder / "plan.json")
     write_json(folder / "plan.json", plan | {"format": 1})
     with pytest.raises(
-        DamagedRecord, match=r"plan\.json is damaged: its format is 1; this flipbench reads format 2"
+        DamagedRecord, match=rf"plan\.json is damaged: its format is 1; this flipbench reads format {FORMAT}"
     ):
         build_report(folder)
     damage(folder / "plan.json")
-    with pytest.raises(DamagedRecord, match=r"plan\.json is damaged: Unterminated string"):
+    with pytest.raises(
+        DamagedRecord, match=r"plan\.json is damaged: Expecting value.*; the next sweep sets it aside"
+    ):
         build_report(folder)
 
 
@@ -256,17 +353,26 @@ def test_labels_keep_their_distance_and_stay_near() -> None:
     assert apart([0.0, 1.0, 12.0], 10, 0, 100) == [0.0, 10.0, 20.0]
 
 
+def with_bop_as_the_experiment_sets_it(plan: PlanRecord) -> PlanRecord:
+    """No hyperparameter of bop is searched, and its first trial has other values than the defaults."""
+    card = plan.methods["bop"]
+    hypers = {name: replace(each, range=None) for name, each in card.hypers.items()}
+    method = Choice("bop", {"gamma": Cosine(0.05, 0.0), "threshold": 3e-10})
+    cells = [
+        replace(cell, trial=replace(cell.trial, method=method, real_lr=0.003))
+        if cell.method == "bop"
+        else cell
+        for cell in plan.cells
+    ]
+    return replace(plan, methods={**plan.methods, "bop": replace(card, hypers=hypers)}, cells=cells)
+
+
 def test_no_tuning_leaves_the_published_default(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], seeds=2, trials=0)
     build_report(folder)
     text = (folder / "report" / "report.md").read_text(encoding="utf-8")
     assert "| bop | gamma | 0.0001 | 0.0001 |" in text
-    plan = read_json(folder / "plan.json")
-    for name in plan["methods"]["bop"]["hypers"].values():
-        name["range"] = None
-    (cell,) = [cell for cell in plan["cells"] if cell["method"] == "bop"]
-    cell["trial"] = {"hypers": {"gamma": {"cosine": [0.05, 0.0]}, "threshold": 3e-10}, "real": {"lr": 0.003}}
-    write_json(folder / "plan.json", plan)
+    change_plan(folder, with_bop_as_the_experiment_sets_it)
     build_report(folder)
     text = (folder / "report" / "report.md").read_text(encoding="utf-8")
     assert "| bop | gamma | cosine 0.05 → 0 | 0.0001 | not tuned |" in text  # as the experiment sets it
@@ -274,7 +380,7 @@ def test_no_tuning_leaves_the_published_default(tmp_path: Path) -> None:
     assert "each as the experiment sets it, else at its published default; not tuned" in text
 
 
-def test_one_seed_tells_nothing(tmp_path: Path) -> None:
+def test_one_seed_decides_nothing(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], seeds=1, trials=1)
     build_report(folder)
     assert {row["reading"] for row in rows(folder, "accuracy.csv")} == {"cannot tell"}
@@ -283,20 +389,22 @@ def test_one_seed_tells_nothing(tmp_path: Path) -> None:
     assert "| n = 1 |" in text
 
 
-def test_top5_is_told_of_images_of_imagenets_kind_and_damaged_ones_are_named(tmp_path: Path) -> None:
+def test_top5_is_shown_for_images_of_imagenets_kind_and_damaged_ones_are_named(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], seeds=2, trials=1)
     build_report(folder)
     assert "top\u20115" not in (folder / "report" / "report.md").read_text(encoding="utf-8")
-    plan = read_json(folder / "plan.json")
-    plan["data"]["digits"]["shape"] = [3, 224, 224]
-    write_json(folder / "plan.json", plan)
-    data = {"sha256": "ab" * 32, "stored": {"form": "jpeg", "damaged": ["train/n2/007.JPEG"]}}
-    (folder / "data").mkdir(exist_ok=True)
-    write_json(folder / "data" / "digits.json", data)
+    change_plan(
+        folder,
+        lambda plan: replace(plan, data={"digits": replace(plan.data["digits"], shape=[3, 224, 224])}),
+    )
+    data = replace(data_record("digits"), stored={"form": "jpeg", "damaged": ["train/n2/007.JPEG"]})
+    write_json(ExperimentFolder(folder).data_path("digits"), encode(data))
     run = final_run(folder, "digits.mlp.bop", 1001)
-    result = read_json(run / "result.json")
-    result["scores"]["test_top5"] = 0.785
-    write_json(run / "result.json", {**result, "damaged_images": ["train/n1/041.JPEG"]})
+    result = result_of(run)
+    result = replace(
+        result, scores=replace(result.scores, test_top5=0.785), damaged_images=["train/n1/041.JPEG"]
+    )
+    write_json(run / "result.json", {"run": run.name, **encode(result)})
     build_report(folder)
     text = (folder / "report" / "report.md").read_text(encoding="utf-8")
     (header,) = {line for line in text.splitlines() if "test top\u20111" in line and "sd over seeds" in line}
@@ -319,15 +427,21 @@ def test_equal_scores_are_within_noise_and_have_no_p(tmp_path: Path) -> None:
     assert (other["reading"], other["p_holm"], other["half_width_95"]) == ("within noise of best", "", "0.0")
 
 
+def with_score(run: RunRecord, test_top1: float) -> RunRecord:
+    assert run.result is not None
+    scores = replace(run.result.scores, test_top1=test_top1)
+    return replace(run, result=replace(run.result, scores=scores))
+
+
 def test_methods_that_are_the_same_are_seldom_called_different(tmp_path: Path) -> None:
     """A/A: four names for one method; `worse` is a false alarm, promised in at most 5 % of experiments."""
     folder = write_experiment(tmp_path, tasks=TASKS[:1], seeds=5, trials=1)
     records, random, alarms = read_records(folder), np.random.default_rng(0), 0
     finals = [run for run in records.runs if run.phase == "final"]
     for _ in range(300):
-        for run in finals:
-            run.result["scores"]["test_top1"] = 0.9 + 0.01 * random.normal()
-        alarms += any(each.mark == "worse" for each in compare(records, records.tasks[0]).standings)
+        runs = [with_score(run, 0.9 + 0.01 * random.normal()) for run in finals]
+        again = Records(records.plan, records.tasks, records.cells, runs, records.data)
+        alarms += any(each.mark == "worse" for each in compare(again, again.tasks[0]).standings)
     assert alarms / 300 <= 0.05
 
 
@@ -363,23 +477,51 @@ def test_flip_rates_by_hand(whole: Path) -> None:
     second = flips[18:36]
     assert float(row["flip_rate"]) == pytest.approx(second.sum() / ((16384 + 2560) * 18))
     assert float(row["pi"]) == pytest.approx(np.mean(np.log(second[:, 1] / 2560 + np.exp(-9))))
+    counts = RunFolder(run).epochs(result_of(run))[1].flips
+    for within in WITHIN:
+        assert int(row[f"undone_{within}"]) == sum(counts.undone(within))
+    assert float(row["undone_share_10"]) == pytest.approx(sum(counts.undone_10) / second.sum())
+    assert float(row["never"]) == pytest.approx(sum(counts.never) / (16384 + 2560))
+    assert float(row["distance"]) == pytest.approx(sum(counts.distance) / (16384 + 2560))
+
+
+def test_the_table_of_flips_by_hand(whole: Path) -> None:
+    """Pooled over the five seeds: flips of all epochs, weights at the end."""
+    runs = [RunFolder(final_run(whole, "digits.mlp.bop", seed)) for seed in SEEDS]
+    lines = [run.epochs(result_of(run.path)) for run in runs]
+    weights = 5 * (16384 + 2560)
+    flips = sum(sum(line.flips.flips) for of_run in lines for line in of_run)
+    undone = [sum(sum(line.flips.undone(within)) for of_run in lines for line in of_run) for within in WITHIN]
+    never = sum(sum(of_run[-1].flips.never) for of_run in lines)
+    distance = sum(sum(of_run[-1].flips.distance) for of_run in lines)
+    shares = [f"{100 * part / flips:.1f}" for part in undone]
+    ends = [f"{100 * part / weights:.1f}" for part in (never, distance)]
+    expected = f"| bop | 5 | {flips / weights:.3f} | {' | '.join([*shares, *ends])} |"
+    assert expected in (whole / "report" / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("value", "text", "edge"),
+    ("value", "searched", "edge"),
     [
-        (1.1e-6, "log 1e-06 … 0.01", "lower"),
-        (0.009, "log 1e-06 … 0.01", "upper"),
-        (0.001, "log 1e-06 … 0.01", None),
-        (0.95, "uniform 0.0 … 0.99", "upper"),
-        (0.06, "uniform 0.0 … 0.99", None),
-        ("ste", "choice ste | approx", None),
-        ({"cosine": [0.1, 0.0]}, "log 0.001 … 1.0", None),
-        (1, "int 1 … 10", None),
+        (1.1e-6, Range("log", (1e-6, 0.01)), "lower"),
+        (0.009, Range("log", (1e-6, 0.01)), "upper"),
+        (0.001, Range("log", (1e-6, 0.01)), None),
+        (0.0, Range("log", (1e-6, 0.01)), "lower"),
+        (0.95, Range("uniform", (0.0, 0.99)), "upper"),
+        (0.06, Range("uniform", (0.0, 0.99)), None),
+        (0.04, Range("uniform", (0.0, 0.99)), "lower"),
+        (10, Range("uniform", (1, 10)), "upper"),
+        ("ste", Range("choice", ("ste", "approx")), None),
+        (1, Range("choice", (1, 2)), None),
+        (True, Range("uniform", (0.0, 1.0)), None),
+        (None, Range("uniform", (0.0, 1.0)), None),
+        (Cosine(0.001, 0.0), Range("log", (0.001, 1.0)), None),
     ],
 )
-def test_edges_are_measured_on_the_scale_of_the_range(value: object, text: str, edge: str | None) -> None:
-    assert at_edge(value, text) == edge
+def test_edges_are_measured_on_the_scale_of_the_range(
+    value: HyperSetting, searched: Range, edge: str | None
+) -> None:
+    assert near_edge(value, searched) == edge
 
 
 def test_the_terminal_table_fits_80_columns(spoiled: Path) -> None:
@@ -399,13 +541,16 @@ def test_the_report_never_imports_torch() -> None:
 
 def as_control(folder: Path, method: str) -> Path:
     """Make one method of a written experiment a control."""
-    plan = read_json(folder / "plan.json")
-    plan["methods"][method] |= {"control": True}
-    write_json(folder / "plan.json", plan)
+    change_plan(
+        folder,
+        lambda plan: replace(
+            plan, methods={**plan.methods, method: replace(plan.methods[method], control=True)}
+        ),
+    )
     return folder
 
 
-def test_a_control_is_shown_and_competes_with_nobody(whole: Path, tmp_path: Path) -> None:
+def test_a_control_is_shown_and_does_not_compete(whole: Path, tmp_path: Path) -> None:
     of_digits = [row for row in rows(whole, "accuracy.csv") if row["data"] == "digits"]
     (best,) = [row for row in of_digits if row["reading"] == BEST]
     folder = as_control(write_experiment(tmp_path / "control"), best["method"])
@@ -417,8 +562,8 @@ def test_a_control_is_shown_and_competes_with_nobody(whole: Path, tmp_path: Path
     assert {each["comparisons"] for each in others} == {"3"}  # all pairs of the three that compete
     assert max(others, key=lambda each: float(each["test_top1"]))["reading"] == BEST
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
-    assert f"To read this by: {best['method']}" in page
-    assert "To read this by" not in (whole / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"For reference: {best['method']}" in page
+    assert "For reference" not in (whole / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_with_many_methods_the_best_stands_first_and_each_has_a_panel(
