@@ -19,9 +19,11 @@ FLIPBENCH := $(VENV_PATH)/bin/flipbench
 TORCHRUN  := $(VENV_PATH)/bin/torchrun --standalone --nproc-per-node $(PROCESSES) --max-restarts 3
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
+DASHBOARD_READY := $(VENV)/.ready-dashboard
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sweep tune train prepare report status verify plan list publish setup test torture check lock clean bench bench-peers
+.PHONY: help demo sweep tune train prepare report status verify plan list publish dashboard setup test torture check \
+        lock clean bench bench-peers
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -58,20 +60,16 @@ plan: $(RUN_READY) ## cells, trials, epochs and disk of EXP=name, before anythin
 list: $(RUN_READY) ## methods, models, data sets and experiments
 	@$(FLIPBENCH) list $(ARGS)
 
-publish: $(RUN_READY) ## copy the report of EXP=name and its tables to results/published/
-	@$(FLIPBENCH) report $(call needs_exp) $(ARGS)
-	@mkdir -p results/published/$(EXP)
-	@cd results/$(EXP) && cp plan.json report/index.html report/report.md ../published/$(EXP)/ && \
-	  cp report/accuracy.csv report/runs.csv report/tuning.csv ../published/$(EXP)/
-	@cd results/$(EXP)/report && if grep -q 'src="[^"]*\.svg"' index.html; then cp *.svg ../../published/$(EXP)/; fi
-	@command -v chromium >/dev/null && chromium --headless --no-sandbox --disable-gpu --hide-scrollbars \
-	  --window-size=1180,1060 --screenshot=results/published/$(EXP)/report.png \
-	  file://$(CURDIR)/results/published/$(EXP)/index.html 2>/dev/null || echo "no chromium: no picture"
+publish: $(RUN_READY) ## copy the tables of EXP=name and a picture of its report to results/published/
+	@$(FLIPBENCH) publish $(call needs_exp) $(ARGS)
+
+dashboard: $(DASHBOARD_READY) ## open optuna-dashboard on EXP=name, also while its sweep runs
+	@$(FLIPBENCH) dashboard $(call needs_exp) $(ARGS)
 
 setup: $(RUN_READY) ## create the environment in .venv and nothing else
 
 test: check ## the full check: format, lint, types, import contracts, tests
-	@$(VENV)/bin/python -m pytest
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 torture: $(DEV_READY) ## kill sweeps and fail their disk hundreds of times, then compare their records
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.torture $(ARGS)
@@ -82,7 +80,7 @@ check: $(DEV_READY) ## the part of the check that runs no test
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/pyright
 
-lock: $(DEV_READY) ## resolve the pinned versions anew, for every Python and platform
+lock: $(DEV_READY) ## resolve the pinned versions again, for every Python and platform
 	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --no-header --no-annotate --upgrade --quiet --output-file constraints.txt
 
@@ -110,6 +108,10 @@ $(RUN_READY): pyproject.toml constraints.txt
 
 $(DEV_READY): pyproject.toml constraints.txt
 	@$(call install,.[dev])
+	@touch $(RUN_READY) $(DASHBOARD_READY) $@
+
+$(DASHBOARD_READY): pyproject.toml constraints.txt
+	@$(call install,.[dashboard])
 	@touch $(RUN_READY) $@
 
 # uv is quick; pip is the fallback where uv cannot reach what pip's own configuration can.

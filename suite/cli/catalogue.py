@@ -1,8 +1,8 @@
-"""The catalogue's cards: what there is, ready to print.
+"""The catalogue's cards: facts about all methods, models and data sets, as JSON values.
 
-To make them, all methods, models and data sets are imported, and torch with them. So they are kept in the
-user's cache folder, with a hash of the source they were made from: `flipbench list` starts at once, and an
-edit is always noticed.
+To make them, all of these are imported, torch with them, and each method takes a step: many seconds. So they
+are kept in the user's cache folder with a hash of the source that they were made from: `flipbench list` then
+starts at once, and every edit is noticed.
 """
 
 import contextlib
@@ -11,46 +11,58 @@ import inspect
 import json
 import os
 import platform
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.cli.plugins import load_plugins
 from suite.machine.errors import UserError
+from suite.machine.repository import ROOT
 from suite.records.files import DamagedRecord, digest, read_json, write_json
 
 if TYPE_CHECKING:
     from optimizers.core import Method, WeightRule
+    from suite.data import Dataset
+    from suite.models.model import Model
 
-ROOT = Path(__file__).resolve().parents[2]
-NO_CACHE = (OSError, DamagedRecord, RuntimeError)  # the last: nobody knows where the home is
-Cards = dict[str, Any]
+NO_CACHE = (OSError, DamagedRecord, RuntimeError)  # the last: the home folder is unknown
+Card = dict[str, Any]
+Cards = dict[str, dict[str, Card]]  # "methods", "models" and "data", each by name
 
 
-def catalogue(*, afresh: bool = False) -> Cards:
-    """Cards of all methods, models and data sets by name; `afresh` when plugins are loaded."""
-    if afresh:
-        return _made()
-    key = source_key(ROOT)
-    with contextlib.suppress(*NO_CACHE):
-        kept = read_json(cache_file())
-        if kept.get("key") == key:
-            return kept["cards"]
-    cards = _made()
-    with contextlib.suppress(*NO_CACHE):
-        cache_file().parent.mkdir(parents=True, exist_ok=True)
-        write_json(cache_file(), {"key": key, "cards": cards})
+def catalogue(plugins: Iterable[Path] | None = None) -> Cards:
+    """Cards of all methods, models and data sets by name. With plugins they are made, and not kept."""
+    if plugins:
+        load_plugins(plugins)
+        return _make_cards()
+    cards = kept_cards()
+    if cards is None:
+        cards = _make_cards()
+        with contextlib.suppress(*NO_CACHE):
+            cache_file().parent.mkdir(parents=True, exist_ok=True)
+            write_json(cache_file(), {"key": source_key(ROOT), "cards": cards})
     return cards
 
 
+def kept_cards() -> Cards | None:
+    """The cards of an earlier call, unless the source has changed since."""
+    with contextlib.suppress(*NO_CACHE):
+        kept = read_json(cache_file())
+        if kept.get("key") == source_key(ROOT):
+            return kept["cards"]
+    return None
+
+
 def cache_file() -> Path:
-    """Where the cards are kept: one file for each copy of the source, below $XDG_CACHE_HOME or ~/.cache."""
+    """One file for each copy of the source, below $XDG_CACHE_HOME or ~/.cache."""
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     folder = named if named.is_absolute() else Path.home() / ".cache"
     return folder / "flipbench" / f"catalogue-{digest(str(ROOT))[:8]}.json"
 
 
 def source_key(root: Path) -> str:
-    """A hash of every source file of optimizers/ and suite/ below `root`, and of what they run on."""
+    """A hash of every source file of optimizers/ and suite/ below `root`, and of the versions it runs on."""
     files = sorted(path for part in ("optimizers", "suite") for path in (root / part).rglob("*.py"))
     return digest(
         {
@@ -62,50 +74,80 @@ def source_key(root: Path) -> str:
     )
 
 
-def _made() -> Cards:
+def _make_cards() -> Cards:
     from optimizers import METHODS
     from suite.data import DATASETS
     from suite.models import MODELS
 
     cards = {
         "methods": {method.name: _method_card(method) for method in METHODS.values()},
-        "models": {m.name: {"summary": m.summary, "options": m.options} for m in MODELS.values()},
-        "data": {
-            d.name: {"summary": d.summary, "classes": d.classes, "shape": d.shape} for d in DATASETS.values()
-        },
+        "models": {model.name: _model_card(model) for model in MODELS.values()},
+        "data": {dataset.name: _data_card(dataset) for dataset in DATASETS.values()},
     }
-    return json.loads(json.dumps(cards))  # as they will be read: JSON knows no tuples
+    return json.loads(json.dumps(cards))  # as they will be read: JSON has no tuples
 
 
-def _method_card(method: "Method") -> dict[str, Any]:
+def _method_card(method: "Method") -> Card:
     from suite.experiment.plan import is_latent_free
+    from suite.experiment.ranges import range_of
 
-    source = Path(inspect.getfile(method.rule)).resolve()
+    source = _source(method.rule)
     try:
         measured = {"latent_free": is_latent_free(method()), "state_floats": state_floats(method())}
-    except Exception as error:  # a plugin's method is a user's code: anything may come out of it
+    except Exception as error:  # a plugin's method is a user's code: it may raise anything
         raise UserError(f"{source}: {method.name}: {type(error).__name__}: {error}") from None
     return {
         "summary": method.summary,
         "paper": method.paper,
         "control": method.control,
         "hypers": {
-            n: {"default": h.default, "range": str(h), "optional": h.optional}
-            for n, h in method.hypers.items()
+            name: {"default": hyper.default, "range": str(range_of(hyper)), "optional": hyper.optional}
+            for name, hyper in method.hypers.items()
         },
         "presets": method.presets,
         **measured,
-        "file": str(source.relative_to(ROOT) if source.is_relative_to(ROOT) else source),
-        "description": inspect.getdoc(method.rule) or "",
-        "file_description": inspect.cleandoc(method.rule.__globals__["__doc__"] or ""),
+        **_texts(method.rule),
     }
 
 
+def _model_card(model: "Model") -> Card:
+    return {"summary": model.summary, "options": model.options, **_texts(model.build)}
+
+
+def _data_card(dataset: "Dataset") -> Card:
+    return {
+        "summary": dataset.summary,
+        "classes": dataset.classes,
+        "shape": dataset.shape,
+        "train": dataset.train,
+        "test": dataset.test,
+        "augment": dataset.augment,
+        "augmentations": dataset.augmentations,
+        "required": {name: kind.__name__ for name, kind in dataset.required.items()},
+        "options": {"validation": dataset.validation, "train_limit": None, **dataset.optional},
+        "files": dataset.files,
+    }
+
+
+def _texts(function: Callable[..., Any]) -> Card:
+    """The file of a function, its docstring, and that of its file."""
+    source = _source(function)
+    return {
+        "file": str(source.relative_to(ROOT) if source.is_relative_to(ROOT) else source),
+        "description": inspect.getdoc(function) or "",
+        "file_description": inspect.cleandoc(function.__globals__["__doc__"] or ""),
+    }
+
+
+def _source(function: Callable[..., Any]) -> Path:
+    return Path(inspect.getfile(function)).resolve()
+
+
 def state_floats(rule: "WeightRule") -> float:
-    """What the optimizer keeps per binary weight beside it, in float32s: measured after one step."""
+    """The optimizer's state for each binary weight, in float32s: measured after one step."""
     import torch
 
-    from suite.training.loop import state_tensors
+    from suite.training.step import state_tensors
 
     weight = rule.start(torch.linspace(-1.0, 1.0, 4096).reshape(64, 64)).detach().requires_grad_()
     optimizer = rule.optimizer([weight])

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a bar on a terminal, dated lines elsewhere. All of it on stderr."""
+"""The screen while a sweep runs: a bar on a terminal, dated lines elsewhere. All of it on stderr."""
 
 from datetime import datetime
 from types import TracebackType
@@ -15,18 +15,18 @@ from rich.progress import (
 )
 
 from suite.experiment.plan import Plan
-from suite.experiment.trial import Trial
-from suite.sweep.worker import Report
+from suite.records.trial import Trial
+from suite.sweep.messages import Busy, DiskFull, Done, EpochDone, Failed, Kept, Lost, Message, Preempted
 
 
 class SweepProgress:
-    """Counts epochs and runs of a plan; give `on_report` to a Sweep."""
+    """Counts the epochs and runs of a plan; a Sweep calls `on_message` and `on_note`."""
 
     def __init__(self, plan: Plan, *, tuning_only: bool = False) -> None:
         finals = 0 if tuning_only else plan.experiment.seeds
         each = plan.experiment.tuning.trials + finals
         self.runs = len(plan.cells) * each
-        self.epochs = sum(cell.train["epochs"] * each for cell in plan.cells)
+        self.epochs = sum(cell.train.epochs * each for cell in plan.cells)
         self.finished = self.failed = 0
         self.epochs_of: dict[str, int] = {}
         self.console = Console(stderr=True)
@@ -53,33 +53,47 @@ class SweepProgress:
         self.bar.stop()
 
     def on_note(self, text: str) -> None:
-        """Say what a person should know of the folder as a whole."""
+        """Print a note about the folder as a whole."""
         self.console.print(escape(text), soft_wrap=True)
 
-    def on_report(self, report: Report, trial: Trial) -> None:
-        """Move the bar; say what a person should know."""
-        before = self.epochs_of.get(report.run_id, 0)
-        if report.kind == "epoch":
-            self.epochs_of[report.run_id] = int(report.text)
-            self.bar.update(self.task, advance=int(report.text) - before)
-            return
-        if report.kind in ("done", "kept", "failed"):
-            self.finished += 1
-            self.failed += report.kind == "failed"
-            self.bar.update(self.task, advance=trial.train["epochs"] - before)
+    def on_message(self, message: Message, trial: Trial) -> None:
+        """Move the bar, and print what a person should know."""
+        before = self.epochs_of.get(message.run_id, 0)
+        match message:
+            case EpochDone(run_id, epoch):
+                self.epochs_of[run_id] = epoch
+                self.bar.update(self.task, advance=epoch - before)
+                return
+            case Done() | Kept() | Failed():
+                self.finished += 1
+                self.failed += isinstance(message, Failed)
+                self.bar.update(self.task, advance=trial.train.epochs - before)
         failures = f", {self.failed} failed" if self.failed else ""
         self.bar.update(self.task, description=f"{self.finished}/{self.runs} runs{failures}")
-        if report.text:
-            self.console.print(
-                f"[bold]{report.kind}[/] {escape(_name(trial))}: {escape(report.text)}", soft_wrap=True
-            )
-        elif not self.console.is_terminal and report.kind == "done":
+        if text := _text(message):
+            word = type(message).__name__.lower()
+            self.console.print(f"[bold]{word}[/] {escape(_name(trial))}: {escape(text)}", soft_wrap=True)
+        elif not self.console.is_terminal and isinstance(message, Done):
             now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-            print(
-                f"{now}  {self.finished}/{self.runs} runs  {_name(trial)}", file=self.console.file, flush=True
-            )
+            line = f"{now}  {self.finished}/{self.runs} runs  {_name(trial)}"
+            print(line, file=self.console.file, flush=True)
+
+
+def _text(message: Message) -> str:
+    """What a person should know of a run, if anything."""
+    match message:
+        case Done(notes=text) | Kept(notes=text) | Preempted(text=text) | DiskFull(text=text):
+            return text
+        case Lost(failure=failure):
+            return f"{failure.error}; it is run again"
+        case Failed(failure=failure):
+            return failure.error if failure else ""
+        case Busy():
+            return "another process has this run; waiting for it"
+        case EpochDone():
+            return ""
 
 
 def _name(trial: Trial) -> str:
-    cell = f"{trial.data['name']}.{trial.model['name']}.{trial.method}"
+    cell = f"{trial.data.name}.{trial.model.name}.{trial.method.name}"
     return f"{cell} {trial.stage} seed {trial.seed} ({trial.run_id})"

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from suite.checks.status import Observer, Status
 
-REFRESH = 2.0  # seconds between two looks with `--watch`
+REFRESH = 2.0  # seconds between two readings with `--watch`
 
 
 def picture(status: Status) -> Group:
-    """The status as a person reads it."""
+    """A table of the cells, the runs in progress, and the totals."""
     columns = ("tuning", "final", "failed", "diverged", "best validation so far")
     table = Table(Column("cell", no_wrap=True), *columns, box=box.SIMPLE_HEAD)
     for cell in status.cells:
@@ -41,18 +41,19 @@ def _headline(status: Status) -> str:
 def _totals(status: Status) -> str:
     finished = sum(cell.tuning + cell.final for cell in status.cells)
     planned = sum(cell.tuning_planned + cell.final_planned for cell in status.cells)
-    epochs, of = (sum(getattr(c, name) for c in status.cells) for name in ("epochs", "epochs_planned"))
-    said = [f"{finished:,} of {planned:,} runs, {epochs:,} of {of:,} epochs"]
+    epochs = sum(cell.epochs for cell in status.cells)
+    epochs_planned = sum(cell.epochs_planned for cell in status.cells)
+    parts = [f"{finished:,} of {planned:,} runs, {epochs:,} of {epochs_planned:,} epochs"]
     if status.epochs_per_minute:
-        said.append(f"{status.epochs_per_minute:,.0f} epochs per minute")
+        parts.append(f"{status.epochs_per_minute:,.0f} epochs per minute")
     if left := status.work_left_seconds:
         at_once = len(status.running)
-        said.append(
+        parts.append(
             f"about {_time(left / at_once)} left with {at_once} runs at once"
             if at_once
             else f"about {_time(left)} of work left, one run at a time"
         )
-    return "; ".join(said)
+    return "; ".join(parts)
 
 
 def _time(seconds: float) -> str:
@@ -63,7 +64,7 @@ def _time(seconds: float) -> str:
 
 
 def watch_status(observer: Observer, console: Console, refresh: float = REFRESH) -> None:
-    """Show the status until every planned run has ended, or the user has seen enough."""
+    """Show the status until every planned run has ended or the user presses Ctrl-C."""
     status = observer.look()
     with Live(picture(status), console=console, auto_refresh=False) as live:
         while status.working or not status.settled:

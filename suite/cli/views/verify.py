@@ -1,4 +1,4 @@
-"""What a verification found, as a person reads it: a table of counts, then every problem with its file."""
+"""The findings of a verification as a person reads them: counts, then every problem with its file."""
 
 import random
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from suite.checks.run import SEVERITY
-from suite.checks.verify import STATUSES, Verification, Verified, run_names
+from suite.checks.verify import STATUSES, Verification, Verified
 from suite.machine.errors import UserError, one_of
+from suite.records.experiment import ExperimentFolder
 
 COLOURS = ("dim", "yellow", "red")  # by severity
-VERDICTS = ("all there and intact", "intact, but not all there", "damaged or contradictory")
+VERDICTS = ("all there and intact", "intact, but not all there", "damaged or contradictory")  # by exit code
 
 
 def verify_with_bar(folder: Path, console: Console) -> Verified:
     """Check an experiment, with a bar over its run folders on a terminal."""
-    total = sum(1 for _ in run_names(folder))
     with _bar(console) as bar:
-        task = bar.add_task("runs", total=total)
+        task = bar.add_task("runs", total=len(ExperimentFolder(folder).run_names()))
         return Verification(folder, on_run=lambda: bar.advance(task)).run()
 
 
 def replay_with_bar(folder: Path, found: Verified, runs: Sequence[str], console: Console) -> int:
-    """Train these runs again; what differs is added to what was found. How many gave the same bits."""
-    from suite.checks.replay import replay  # it imports torch, which nothing else here needs
+    """Train these runs again and add every difference to the findings; how many gave the same bits."""
+    from suite.checks.replay import replay  # it imports torch, nothing else here does
 
     same = 0
     with _bar(console) as bar:
@@ -38,7 +38,7 @@ def replay_with_bar(folder: Path, found: Verified, runs: Sequence[str], console:
         for run in runs:
             bar.update(task, description=f"replay of {run}")
             if finding := replay(folder / "runs" / run):
-                found.say(*finding)
+                found.add(*finding)
             else:
                 same += 1
             bar.advance(task)
@@ -46,7 +46,10 @@ def replay_with_bar(folder: Path, found: Verified, runs: Sequence[str], console:
 
 
 def chosen_runs(wanted: str, folder: Path, found: Verified) -> list[str]:
-    """The runs that `--replay` names: one, all, or a number of them by a draw that is always the same."""
+    """The runs that `--replay` names: one, all, or a number of them, drawn the same way every time.
+
+    Raises UserError if there is no such run, or none with an intact result.
+    """
     if wanted == "all":
         return found.finished
     if wanted.isdecimal() and wanted not in found.finished:
@@ -85,7 +88,7 @@ def verdict(found: Verified) -> str:
 
 
 def as_json(found: Verified, replayed: int, same: int) -> dict[str, Any]:
-    """The same for a program."""
+    """Counts, problems and verdict for a program."""
     phases = ("tuning", "final")
     return {
         "verdict": verdict(found),

@@ -1,0 +1,13 @@
+"""Where commands print: results on stdout, everything else on stderr."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+out, err = Console(), Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """The result for a program."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))

@@ -1,0 +1,52 @@
+"""The arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from suite.cli.complete import complete_experiment, complete_folder
+
+RESULTS = Path("results")
+
+Exp = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXP",
+        help="A name in experiments/, or the path of a YAML file.",
+        autocompletion=complete_experiment,
+    ),
+]
+Folder = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXP",
+        help="A name in results/, or the path of its folder.",
+        autocompletion=complete_folder,
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a value, for example --set train.epochs=5."),
+]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", help="A Python file with methods of your own; it is executed."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and print the plan; run and write nothing.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where trials run: this machine, or a Ray cluster (docs/clusters.md)."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes. Default: one per core, or one per GPU.")
+]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of each worker; another number gives other bits.")]
+Results = Annotated[Path, typer.Option(help="The folder that holds one folder per experiment.")]
+
+
+def results_folder(exp: str, results: Path) -> Path:
+    """The folder of an experiment's records, from its name or its path."""
+    return results / exp if (results / exp).is_dir() or not Path(exp).is_dir() else Path(exp)

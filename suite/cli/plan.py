@@ -1,0 +1,44 @@
+"""`flipbench plan`: an experiment, resolved and checked, before anything runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from suite.cli.console import out, print_json
+from suite.cli.options import RESULTS, AsJson, Exp, Plugin, Results, Set
+from suite.cli.plugins import load_plugins
+from suite.experiment.files import find_experiment
+
+if TYPE_CHECKING:
+    from suite.experiment.plan import Plan
+
+
+def plan(
+    exp: Exp,
+    set_: Set = None,
+    plugin: Plugin = None,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Check an experiment and print its cells, trials, epochs and disk, before anything runs."""
+    print_plan(read_plan(exp, set_, plugin), results, as_json)
+
+
+def read_plan(exp: str, changes: list[str] | None, plugins: list[Path] | None) -> "Plan":
+    """The plan of an experiment with `--set` changes; SpecError with a line for every problem."""
+    from suite.experiment.spec import ExperimentFile
+
+    source = ExperimentFile(find_experiment(exp), changes or [])
+    source.experiment()  # finds most mistakes before torch is imported, which takes seconds
+    from suite.experiment.plan import make_plan
+
+    return make_plan(source, load_plugins(plugins))
+
+
+def print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
+    """Print a plan and its costs; nothing is written."""
+    from suite.cli.views.plan import plan_as_json, plan_view
+
+    if as_json:
+        print_json(plan_as_json(planned))
+    else:
+        out.print(plan_view(planned, results), highlight=False)

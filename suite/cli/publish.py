@@ -1,0 +1,43 @@
+"""`flipbench publish`: the small record set of an experiment that a repository can hold."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from suite.cli.console import err, out
+from suite.cli.options import RESULTS, Folder, Results, results_folder
+
+TABLES = ("report/report.md", "report/accuracy.csv", "report/runs.csv", "report/tuning.csv")
+BROWSER = "chromium"
+
+
+def publish(exp: Folder, results: Results = RESULTS) -> None:
+    """Write the report of an experiment and copy its tables to RESULTS/published/EXP.
+
+    Copies plan.json, report.md, accuracy.csv, runs.csv and tuning.csv, the .svg files if the page refers to
+    them, and report.png, a picture of the page, if chromium is installed. The page itself stays where it is.
+    """
+    from report.build import build_report
+
+    folder = results_folder(exp, results)
+    page = build_report(folder, out.print)
+    target = results / "published" / folder.name
+    target.mkdir(parents=True, exist_ok=True)
+    drawings = sorted(page.parent.glob("*.svg")) if re.search(r'src="[^"]*\.svg"', page.read_text()) else []
+    for file in (folder / "plan.json", *(folder / table for table in TABLES), *drawings):
+        shutil.copy2(file, target)
+    _take_picture(page, target / "report.png")
+    out.print(f"published: {target}", highlight=False)
+
+
+def _take_picture(page: Path, picture: Path) -> None:
+    """The top of the page as a picture, where there is a browser to take it."""
+    browser = shutil.which(BROWSER)
+    if browser is None:
+        err.print(f"{BROWSER} is not installed: no picture of the page")
+        return
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1180,1060"]
+    command = [browser, *options, f"--screenshot={picture}", page.resolve().as_uri()]
+    if subprocess.run(command, capture_output=True, timeout=120).returncode != 0:
+        err.print(f"{BROWSER} took no picture of the page")

@@ -1,0 +1,31 @@
+"""`flipbench status`: how far a sweep is."""
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from suite.cli.console import out, print_json
+from suite.cli.options import RESULTS, AsJson, Folder, Results, results_folder
+from suite.machine.errors import UserError
+
+
+def status(
+    exp: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a sweep is, from any terminal, and whether one works there now."""
+    from suite.checks.status import Observer
+    from suite.cli.views.status import picture, watch_status
+
+    if watch and (as_json or not out.is_terminal):
+        raise UserError("--watch needs a terminal, and does not go with --json")
+    observer = Observer(results_folder(exp, results))
+    if watch:
+        watch_status(observer, out)
+    elif as_json:
+        print_json(dataclasses.asdict(observer.look()))
+    else:
+        out.print(picture(observer.look()), highlight=False)

@@ -1,0 +1,161 @@
+"""`flipbench sweep` and `flipbench tune`: a plan, carried out over a pool of workers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+from rich.markup import escape
+
+from suite.cli.console import err, out, print_json
+from suite.cli.options import (
+    RESULTS,
+    AsJson,
+    Device,
+    DryRun,
+    Engine,
+    Exp,
+    Plugin,
+    Results,
+    Set,
+    Threads,
+    Workers,
+)
+from suite.cli.plan import print_plan, read_plan
+from suite.machine import preemption
+
+if TYPE_CHECKING:
+    from suite.experiment.plan import Plan
+    from suite.records.schema import DataRecord
+    from suite.sweep.pool import LocalPool, Pool
+    from suite.sweep.ray_pool import RayPool
+
+
+def _command(*, tuning_only: bool) -> Callable[..., None]:
+    """The body of `sweep`, and of `tune`, which stops before the final runs."""
+
+    def command(
+        exp: Exp,
+        set_: Set = None,
+        plugin: Plugin = None,
+        device: Device = "auto",
+        engine: Engine = "local",
+        workers: Workers = None,
+        threads: Threads = 1,
+        results: Results = RESULTS,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        planned = read_plan(exp, set_, plugin)
+        if dry_run:
+            print_plan(planned, results, as_json)
+            return
+        folder = results / planned.name
+        complete = _run(planned, folder, Place(engine, device, workers, threads), tuning_only=tuning_only)
+        _conclude(planned, folder, complete, as_json, tuning_only=tuning_only)
+
+    return command
+
+
+sweep, tune = _command(tuning_only=False), _command(tuning_only=True)
+sweep.__name__, tune.__name__ = "sweep", "tune"
+sweep.__doc__ = (
+    "Tune every cell, run the winners on fresh seeds, write the report. Run it again after a stop."
+)
+tune.__doc__ = "Run only the tuning trials of every cell, without the test set. `sweep` resumes from there."
+
+
+class Place(NamedTuple):
+    """Where trials run."""
+
+    engine: Engine
+    device: str
+    workers: int | None
+    threads: int
+
+
+def _run(planned: "Plan", folder: Path, place: Place, *, tuning_only: bool) -> bool:
+    """Run everything that is not finished; True if every planned run then has a result."""
+    from suite.experiment.cost import require_space
+
+    pool, workers = _pool(planned, folder, place)
+    with pool:
+        require_space(planned, folder, workers)
+        return _sweep(planned, folder, pool, tuning_only=tuning_only)
+
+
+def _pool(planned: "Plan", folder: Path, place: Place) -> "tuple[LocalPool | RayPool, int]":
+    """A pool and its number of workers. UserError if the device or the cluster is unavailable."""
+    from suite.data.stored.batches import share_decoders
+    from suite.machine.environment import choose_device
+    from suite.sweep.pool import LocalPool, Machine, default_devices
+    from suite.sweep.ray_pool import RayPool
+
+    if place.engine == "ray":
+        pool = RayPool(folder, place.device, place.workers, place.threads, planned.plugins)
+        return pool, pool.workers
+    chosen = choose_device(place.device)
+    if ":" in place.device:  # this GPU alone
+        devices = (str(chosen),) * (place.workers or 1)
+    else:
+        devices = default_devices(chosen.type, place.workers)
+    share_decoders(len(devices))
+    return LocalPool(Machine(devices, place.threads), planned.plugins), len(devices)
+
+
+def _sweep(planned: "Plan", folder: Path, pool: "Pool", *, tuning_only: bool) -> bool:
+    from suite.cli.views.progress import SweepProgress
+    from suite.records.files import owned
+    from suite.sweep.coordinator import DiskFailed, FolderBusy, Sweep, prepare_folder
+
+    records = _lend_images(planned, pool)
+    preemption.heed_sigterm()
+    with owned(folder) as mine:
+        if not mine:
+            raise FolderBusy(f"{folder}: another sweep works in this folder")
+        notes = prepare_folder(planned, folder, records)
+        progress = SweepProgress(planned, tuning_only=tuning_only)
+        for note in notes:
+            progress.on_note(note)
+        err.print(f"{progress.runs} runs, {progress.epochs} epochs, {pool} -> {folder}")
+        try:
+            with progress:
+                return Sweep(planned, folder, pool, tuning_only, progress.on_message, progress.on_note).run()
+        except KeyboardInterrupt:
+            err.print("interrupted; the same command resumes the sweep")
+            raise typer.Exit(130) from None
+        except preemption.StopRequested:
+            err.print("stopped by SIGTERM; the same command resumes the sweep")
+            raise typer.Exit(preemption.EXIT_CODE) from None
+        except DiskFailed as error:
+            err.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+            raise typer.Exit(1) from None
+
+
+def _lend_images(planned: "Plan", pool: "Pool") -> "dict[str, DataRecord]":
+    """Read each data set once, without its test part, and offer its images to the workers."""
+    from suite.data import load_splits
+
+    records = {}
+    for label, data in {cell.data_label: cell.data for cell in planned.cells}.items():
+        splits = load_splits(data, with_test=False)
+        records[label] = splits.record
+        if problem := pool.lend(data, splits):
+            err.print(f"{label}: every worker holds its own images, because they cannot be shared: {problem}")
+    return records
+
+
+def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, tuning_only: bool) -> None:
+    """Write the report, print the outcome; exit code 1 if a planned run has no result."""
+    from report.build import build_report
+    from suite.records.codec import encode
+    from suite.records.experiment import ExperimentFolder
+
+    page = build_report(folder) if as_json or tuning_only else build_report(folder, out.print)
+    if as_json:
+        cells = [encode(ExperimentFolder(folder).ledger(cell.name)) for cell in planned.cells]
+        print_json({"complete": complete, "report": str(page), "cells": cells})
+    err.print(f"report: {page}", highlight=False)
+    if not complete:
+        err.print("[bold red]some planned runs have no result:[/] the report says which and why")
+        raise typer.Exit(1)

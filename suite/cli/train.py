@@ -1,0 +1,101 @@
+"""`flipbench train`: one run of one cell, in this process or in several that torchrun starts."""
+
+import contextlib
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from suite.cli.console import err, out, print_json
+from suite.cli.options import RESULTS, AsJson, Device, Exp, Plugin, Results, Set, Threads
+from suite.cli.plan import read_plan
+from suite.machine import preemption
+from suite.machine.errors import UserError, one_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from suite.experiment.plan import Plan
+    from suite.records.run import RunFolder
+    from suite.records.schema import EpochLine, Result
+    from suite.records.trial import Trial
+
+
+def train(
+    exp: Exp,
+    cell: Annotated[str, typer.Argument(help="data.model.method, as `plan` prints it.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the start, the order and the augmentation.")] = 0,
+    final: Annotated[bool, typer.Option("--final", help="Score once on the test set.")] = False,
+    set_: Set = None,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Train one run of one cell at its published (or set) hyperparameters, epoch by epoch."""
+    from suite.data.held import splits_on
+    from suite.machine.environment import choose_device, use_device
+    from suite.records.codec import encode
+    from suite.records.run import RunFolder
+    from suite.training.ranks import device_of_rank
+
+    planned = read_plan(exp, set_, plugin)
+    trial = _trial(planned, exp, cell, seed, final)
+    where = choose_device(device_of_rank(device))
+    use_device(where, threads)
+    run = RunFolder(results / planned.name / "runs" / trial.run_id)
+    preemption.heed_sigterm()
+    if not (run.path / "result.json").exists():
+        splits_on(where, trial.data, final)  # absent data raise an error before anything is written
+    result = _train(trial, run, where)
+    if result is None:
+        return
+    if as_json:
+        print_json({"run": str(run.path), **encode(result)})
+        return
+    scores = "  ".join(f"{name} {value:.4f}" for name, value in encode(result.scores).items())
+    out.print(f"{result.status}: {scores}\nrecord: {run.path}", highlight=False)
+
+
+def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Trial":
+    cells = {entry.name: entry for entry in planned.cells}
+    if cell not in cells:
+        raise UserError(f"{exp} has no cell {cell!r}{one_of(cell, cells)}")
+    return cells[cell].trial(cells[cell].published, seed, "final" if final else "tune")
+
+
+def _train(trial: "Trial", run: "RunFolder", device: "torch.device") -> "Result | None":
+    """Train the run unless it is finished. The result goes to the first of several processes only."""
+    from suite.records.files import owned
+    from suite.training.loop import train as train_trial
+    from suite.training.progress import Progress
+    from suite.training.ranks import joined
+
+    progress = Progress()
+    with joined(device) as ranks, owned(run.path) if ranks.first else contextlib.nullcontext(True) as mine:
+        if not all(ranks.gather(mine)):
+            raise UserError(f"{run.path}: another process trains this run")
+        show = _print_epoch if ranks.first else lambda line: None
+        try:
+            finished = ranks.gather(run.result() if ranks.first else None)[0]
+            result = finished or train_trial(
+                trial, run, device, progress=progress, on_epoch=show, ranks=ranks
+            )
+        except preemption.StopRequested as stopped:
+            if ranks.first:
+                err.print(f"{stopped}; the same command resumes the run")
+            raise typer.Exit(preemption.EXIT_CODE) from None
+    if not ranks.first:
+        return None
+    for note in progress.notes:
+        err.print(escape(note), soft_wrap=True, highlight=False)
+    return result
+
+
+def _print_epoch(line: "EpochLine") -> None:
+    err.print(
+        f"epoch {line.epoch:>4}  train loss {line.train_loss:.4f}  validation top-1 {line.val_top1:.4f}"
+        f"  flips {sum(line.flips.flips):>9}  {line.seconds:.1f} s",
+        highlight=False,
+    )

@@ -1,0 +1,38 @@
+"""`flipbench verify`: whether all records are there, intact and consistent."""
+
+from typing import Annotated
+
+import typer
+
+from suite.cli.console import err, out, print_json
+from suite.cli.options import RESULTS, AsJson, Folder, Plugin, Results, results_folder
+from suite.cli.plugins import load_plugins
+
+
+def verify(
+    exp: Folder,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="RUN|N|all", help="Train this run, so many or all again and compare the bits."),
+    ] = None,
+    plugin: Plugin = None,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Check that all records are there (else exit code 1), intact and free of contradiction (else 2)."""
+    from suite.cli.views import verify as view
+
+    folder = results_folder(exp, results)
+    found = view.verify_with_bar(folder, err)
+    runs = view.chosen_runs(replay, folder, found) if replay else []
+    if runs and plugin:
+        load_plugins(plugin)
+    same = view.replay_with_bar(folder, found, runs, err) if runs else 0
+    if as_json:
+        print_json(view.as_json(found, len(runs), same))
+    else:
+        out.print(view.picture(found), soft_wrap=True, highlight=False)
+        if replay:
+            out.print(f"{same} of {len(runs)} replayed runs gave the same bits", highlight=False)
+        out.print(view.verdict(found), highlight=False)
+    raise typer.Exit(found.exit_code)

@@ -1,0 +1,62 @@
+"""The catalogue as tables, one for each kind of thing."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from suite.cli.views.hypers import default_cell, range_cell, yes_or_no
+
+Card = Mapping[str, Any]
+
+
+def tables(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
+    """The tables of these kinds: methods, models, data, experiments."""
+    if methods := found.get("methods"):
+        yield _methods(methods)
+        yield _hypers(methods)
+    if models := found.get("models"):
+        yield _pairs("Models", {name: f"{card['summary']} {_options(card)}" for name, card in models.items()})
+    if data := found.get("data"):
+        yield _pairs("Data sets", {name: card["summary"] for name, card in data.items()})
+    if "experiments" in found:
+        yield _pairs("Experiments", found["experiments"])
+
+
+def _pairs(title: str, rows: Mapping[str, str]) -> Table:
+    table = Table("name", "", title=title, title_justify="left", show_header=False)
+    for name, text in rows.items():
+        table.add_row(name, escape(text))
+    return table
+
+
+def _methods(methods: Mapping[str, Card]) -> Table:
+    table = Table("method", "latent-free", "state", "", title="Methods", title_justify="left")
+    table.caption = (
+        "latent-free: the layers hold signs and nothing else; "
+        "state: floats that the optimizer keeps for each binary weight; both measured"
+    )
+    for name, card in methods.items():
+        text = f"{escape(card['summary'])}\n[dim]{escape(card['paper'])}[/]"
+        table.add_row(name, yes_or_no(card["latent_free"]), f"{card['state_floats']:g}", text)
+    return table
+
+
+def _hypers(methods: Mapping[str, Card]) -> Table:
+    columns = ("method", "hyperparameter", "default", "range")
+    table = Table(*columns, title="Hyperparameters", title_justify="left")
+    for name, card in methods.items():
+        table.add_section()
+        searched = {hyper: values for hyper, values in card["hypers"].items() if not values["optional"]}
+        for row, (hyper, values) in enumerate(searched.items()):
+            table.add_row(name if row == 0 else "", hyper, default_cell(values), range_cell(values))
+        if optional := [hyper for hyper in card["hypers"] if hyper not in searched]:
+            table.add_row(
+                "", f"{len(optional)} optional", "off", f"flipbench show {name}: {', '.join(optional)}"
+            )
+    return table
+
+
+def _options(card: Card) -> str:
+    return "(" + ", ".join(f"{name}: {value}" for name, value in card["options"].items()) + ")"

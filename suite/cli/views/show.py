@@ -1,0 +1,141 @@
+"""All about one method, model, data set or experiment, as a person reads it."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from suite.cli.views.hypers import default_cell, range_cell, yes_or_no
+
+Card = Mapping[str, Any]
+
+
+def method_view(name: str, card: Card) -> Group:
+    """A method: its texts, its facts, every hyperparameter, its published settings."""
+    facts = _facts(
+        {
+            "paper": card["paper"],
+            "latent-free": yes_or_no(card["latent_free"]),
+            "floats of state": f"{card['state_floats']:g} for each binary weight, without the weight itself",
+            "file": card["file"],
+        }
+    )
+    hypers = Table("hyperparameter", "default", "range", box=box.SIMPLE_HEAD)
+    for hyper, values in card["hypers"].items():
+        hypers.add_row(hyper, default_cell(values), range_cell(values))
+    presets = [_presets(card["presets"])] if card["presets"] else []
+    return Group(*_texts(name, card), facts, hypers, *presets)
+
+
+def model_view(name: str, card: Card) -> Group:
+    """An architecture: its texts, its file, its options."""
+    return Group(*_texts(name, card), _facts({"file": card["file"]}), _options(card["options"]))
+
+
+def data_view(name: str, card: Card) -> Group:
+    """A data set: its sizes, its augmentations, its options, and the place of its files."""
+    depends = "depends on the files"
+    shape = f"{'x'.join(map(str, card['shape']))} (channels, height, width)" if card["shape"] else depends
+    facts = {
+        "classes": card["classes"] or depends,
+        "shape": shape,
+        "training images": f"{card['train']:,}, validation included" if card["train"] else depends,
+        "test images": f"{card['test']:,}" if card["test"] else depends,
+        "augmentations": ", ".join(
+            f"{each} (the default)" if each == card["augment"] else each for each in card["augmentations"]
+        ),
+        "files": _place(card),
+    }
+    options = {option: f"needed: {kind}" for option, kind in card["required"].items()} | card["options"]
+    files = Table("file", "", box=box.SIMPLE_HEAD)
+    for file, present in zip(card["files"], card["present"], strict=True):
+        files.add_row(escape(file), "present" if present else "absent")
+    tables = [_options(options), *([files] if card["files"] else [])]
+    return Group(f"[bold]{name}[/]", escape(card["summary"]), "", _facts(facts), *tables)
+
+
+def experiment_view(name: str, card: Card) -> Group:
+    """An experiment: its summary, the comment at the top of its file, its tasks and its budget."""
+    tuning = f"{card['trials']} trials for each cell, sampler {card['sampler']}" if card["trials"] else "none"
+    facts = {
+        "file": card["file"],
+        **{
+            f"task {number}": f"{', '.join(task['data'])} with {', '.join(task['model'])}"
+            for number, task in enumerate(card["tasks"], 1)
+        },
+        "methods": ", ".join(card["methods"]),
+        "tuning": tuning,
+        "final runs": f"{card['seeds']} seeds for each cell",
+        "epochs": f"{card['epochs']}, where a task does not say otherwise",
+        **({"plugins": ", ".join(card["plugins"])} if card["plugins"] else {}),
+    }
+    comments = [escape(card["comments"]), ""] if card["comments"] else []
+    return Group(f"[bold]{name}[/]", escape(card["summary"]), "", *comments, _facts(facts))
+
+
+VIEWS: dict[str, Callable[[str, Card], Group]] = {
+    "method": method_view,
+    "model": model_view,
+    "data": data_view,
+    "experiment": experiment_view,
+}
+
+
+def reflowed(text: str) -> str:
+    """A docstring without its line breaks, which the terminal makes again; lists and indents keep them."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        begins = not lines or not lines[-1] or not line or line.startswith(("* ", "    "))
+        if begins:
+            lines.append(line)
+        else:
+            lines[-1] += f" {line.strip()}"
+    return "\n".join(lines)
+
+
+def _texts(name: str, card: Card) -> list[str]:
+    """The name, the docstring of the function, and that of its file."""
+    texts = [escape(reflowed(card[part])) for part in ("description", "file_description")]
+    return [f"[bold]{name}[/]", *(line for text in texts for line in (text, ""))]
+
+
+def _facts(facts: Mapping[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in facts.items():
+        table.add_row(name, escape(str(value)))
+    return table
+
+
+def _options(options: Mapping[str, Any]) -> Table:
+    table = Table("option", "default", box=box.SIMPLE_HEAD)
+    for name, value in options.items():
+        table.add_row(name, escape(_as_yaml(value)))
+    return table
+
+
+def _place(card: Card) -> str:
+    """Where the files of a data set are looked for."""
+    folder = f"{card['folder']} (FLIPBENCH_DATA, by default ./data)"
+    if card["files"]:
+        return f"in {folder}"
+    if "folder" in card["required"]:
+        return f"in the option folder, absolute or below {folder}"
+    return "none: they are part of an installed package"
+
+
+def _presets(presets: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Published settings, which an experiment names as `preset` or writes out."""
+    table = Table("preset", "hyperparameter", "value", box=box.SIMPLE_HEAD)
+    for name, values in presets.items():
+        for row, (hyper, value) in enumerate(values.items()):
+            table.add_row(name if row == 0 else "", hyper, escape(_as_yaml(value)))
+    return table
+
+
+def _as_yaml(value: Any) -> str:
+    """A value as an experiment would set it."""
+    return value if isinstance(value, str) else json.dumps(value).replace('"', "")

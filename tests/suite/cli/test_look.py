@@ -1,0 +1,333 @@
+"""`list`, `show` and `plan`: what can be looked at before anything runs; and what a shell completes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from optimizers import METHODS, PLUGINS
+from suite.cli import catalogue
+from suite.cli.views.show import reflowed
+from suite.data import DATASETS
+from suite.experiment.files import SHIPPED, experiments, find_experiment
+from suite.experiment.ranges import range_of
+from suite.models import MODELS
+from suite.records.files import read_json, write_json
+from tests.suite.cli.conftest import TINY, Flipbench
+from tests.support.paths import ROOT
+
+# ---- list
+
+
+def test_list_names_all_there_is(flipbench: Flipbench):
+    ended = flipbench("list")
+    names = [*METHODS, *MODELS, *DATASETS, "tiny", "Tiny.", "paper/section52"]
+    assert ended.code == 0 and all(name in ended.out for name in names)
+
+
+def test_list_as_json(flipbench: Flipbench):
+    ended = flipbench("list", "--json")
+    assert list(ended.json) == ["methods", "models", "data", "experiments"] and ended.err == ""
+    assert ended.json["methods"]["bop"]["hypers"]["gamma"] == {
+        "default": 1e-4,
+        "range": "log 1e-06 … 0.1",
+        "optional": False,
+    }
+    assert set(ended.json["models"]["mlp"]) == {"summary", "options"}
+    assert set(ended.json["data"]["digits"]) == {"summary", "classes", "shape"}
+    assert ended.json["experiments"]["tiny"] == "Tiny."
+
+
+@pytest.mark.parametrize("kind", ["methods", "models", "data", "experiments"])
+def test_list_of_one_kind_is_that_part_of_all(flipbench: Flipbench, kind: str):
+    parts = {"methods": METHODS, "models": MODELS, "data": DATASETS, "experiments": experiments()}
+    ended, everything = flipbench("list", kind), flipbench("list", "--json").json
+    assert ended.code == 0 and all(name in ended.out for name in parts[kind])
+    others = {name for other in parts if other != kind for name in parts[other]} - {*parts[kind]}
+    first_words = {line.strip(" │").split(" ")[0] for line in ended.out.splitlines()}
+    assert not first_words & others
+    assert flipbench("list", kind, "--json").json == {kind: everything[kind]}
+
+
+def test_the_state_of_a_method_is_measured(flipbench: Flipbench):
+    cards = flipbench("list", "--json").json["methods"]
+    found = {name: (card["latent_free"], card["state_floats"]) for name, card in cards.items()}
+    assert found["bop"] == (True, 1)  # an average
+    assert found["latent-sgd"] == (False, 0) and found["latent-momentum"] == (False, 1)
+    assert found["latent-adam"] == (False, 2)  # two moments
+
+
+# ---- experiments, here and shipped
+
+
+def test_an_experiment_of_the_current_folder_hides_a_shipped_one(flipbench: Flipbench):
+    assert experiments()["demo"] == SHIPPED / "demo.yaml" == find_experiment("demo")
+    Path("experiments/demo.yaml").write_text(TINY.replace("Tiny.", "Mine."))
+    assert experiments()["demo"] == Path("experiments/demo.yaml") == find_experiment("demo")
+    assert flipbench("list", "experiments", "--json").json["experiments"]["demo"] == "Mine."
+    assert flipbench("plan", "demo", "--json").json["summary"] == "Mine."
+
+
+def test_shipped_experiments_run_from_any_folder(flipbench: Flipbench, tmp_path: Path):
+    shutil.rmtree("experiments")
+    assert flipbench("list", "experiments", "--json").json["experiments"].keys() == {
+        str(path.relative_to(ROOT / "experiments").with_suffix(""))
+        for path in (ROOT / "experiments").rglob("*.yaml")
+    }
+    ended = flipbench("plan", "demo")
+    assert ended.code == 0 and "results/demo" in ended.out
+
+
+def test_an_editors_copy_is_no_experiment(flipbench: Flipbench):
+    copies = Path("experiments/.ipynb_checkpoints")
+    copies.mkdir()
+    (copies / "tiny-copy.yaml").write_text(TINY)
+    Path("experiments/.tiny.yaml").write_text(TINY)
+    assert [name for name in experiments() if "tiny" in name] == ["tiny"]
+
+
+def test_a_broken_experiment_does_not_hide_the_others(flipbench: Flipbench):
+    Path("experiments/broken.yaml").write_text("summary: [")
+    found = flipbench("list", "experiments", "--json").json["experiments"]
+    assert "broken.yaml:1:" in found["broken"] and found["tiny"] == "Tiny."
+
+
+# ---- show
+
+
+def test_show_a_method(flipbench: Flipbench):
+    ended, card = flipbench("show", "latent-adam"), flipbench("show", "latent-adam", "--json").json
+    method = METHODS["latent-adam"]
+    words = [method.summary, method.paper, "optimizers/latent.py", "BinaryConnect"]
+    words += [*method.hypers, *(str(range_of(hyper)) for hyper in method.hypers.values())]
+    assert ended.code == 0 and all(word in ended.out for word in words)
+    assert card["name"] == "latent-adam" and set(card["hypers"]) == set(method.hypers)
+    assert "straight through" in card["file_description"] and card["description"] == method.summary
+
+
+def test_show_has_the_presets(flipbench: Flipbench):
+    ended = flipbench("show", "bop")
+    for name, values in METHODS["bop"].presets.items():
+        assert name in ended.out and values.keys() <= set(ended.out.split())
+    assert "{linear: [0.0005, 5e-07]}" in ended.out
+    assert "preset" not in flipbench("show", "boat").out
+
+
+def test_an_optional_hyperparameter_is_off_in_the_card_and_one_row_in_the_list(flipbench: Flipbench):
+    card = [line.split() for line in flipbench("show", "latent-sgd").out.splitlines()]
+    (row,) = [words for words in card if words[:1] == ["ags"]]
+    assert row == ["ags", "off", "log", "0.001", "…", "0.1,", "published", "0.01"]
+    assert "7 optional" in flipbench("list").out
+
+
+def test_a_docstring_is_reflowed_but_for_its_lists_and_formulas():
+    text = "One\ntwo.\n\n* three\n  four\n* five\n\n    six = 7\n    eight\n\nnine\nten"
+    assert reflowed(text) == "One two.\n\n* three four\n* five\n\n    six = 7\n    eight\n\nnine ten"
+
+
+def test_show_a_model(flipbench: Flipbench):
+    ended, card = flipbench("show", "mlp"), flipbench("show", "mlp", "--json").json
+    rows = [line.split() for line in ended.out.splitlines()]
+    assert MODELS["mlp"].summary in ended.out and "suite/models/mlp.py" in ended.out
+    assert ["hidden", "[512,", "512]"] in rows and ["activation", "clipped"] in rows
+    assert card["name"] == "mlp" and card["options"]["hidden"] == [512, 512]
+    assert card["file"] == "suite/models/mlp.py" and card["description"].startswith(card["summary"])
+
+
+def test_show_a_data_set_and_where_its_files_are_looked_for(flipbench: Flipbench):
+    (first, *others) = DATASETS["mnist"].files
+    there = flipbench.folder / "no-data" / first
+    there.parent.mkdir(parents=True)
+    there.touch()
+    ended = flipbench("show", "mnist", "--kind", "data")
+    for words in (
+        DATASETS["mnist"].summary,
+        "1x28x28",
+        "60,000",
+        "10,000",
+        str(flipbench.folder / "no-data"),
+    ):
+        assert words in ended.out
+    rows = [line.split() for line in ended.out.splitlines()]
+    presence = {row[0]: row[1] for row in rows if row[-1:] in (["present"], ["absent"])}
+    assert presence == {first: "present", **dict.fromkeys(others, "absent")}
+    card = flipbench("show", "mnist", "--kind", "data", "--json").json
+    assert card["classes"] == 10 and card["options"]["validation"] == 0.1
+    assert card["folder"] == str(flipbench.folder / "no-data") and card["present"] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_show_a_data_set_without_files_of_its_own(flipbench: Flipbench):
+    assert "they are part of an installed package" in flipbench("show", "digits").out
+    ended = flipbench("show", "imagenet")
+    assert ended.code == 0 and "depends on the files" in ended.out
+    assert f"in the option folder, absolute or below {flipbench.folder / 'no-data'}" in ended.out
+    rows = [line.split() for line in ended.out.splitlines()]
+    assert ["folder", "needed:", "str"] in rows and ["size", "needed:", "int"] in rows
+
+
+def test_show_an_experiment(flipbench: Flipbench):
+    Path("experiments/tiny.yaml").write_text(f"# Why it is there.\n#\n# Cost  none\n{TINY}# the end\n")
+    ended, card = flipbench("show", "tiny"), flipbench("show", "tiny", "--json").json
+    for words in ("Tiny.", "Why it is there.", "digits with mlp", "bop, latent-adam", "2 trials", "2 seeds"):
+        assert words in ended.out
+    assert card["comments"] == "Why it is there.\n\nCost  none" and card["methods"] == ["bop", "latent-adam"]
+    assert (card["trials"], card["seeds"], card["epochs"]) == (2, 2, 1)
+    assert card["tasks"] == [{"data": ["digits"], "model": ["mlp"]}]
+    by_path = flipbench("show", "experiments/tiny.yaml", "--json").json
+    assert {**by_path, "name": "tiny"} == card
+
+
+def test_every_shipped_experiment_can_be_shown(flipbench: Flipbench):
+    for name in experiments():
+        ended = flipbench("show", name, "--kind", "experiment")
+        assert ended.code == 0 and ("Command" in ended.out or name == "tiny")
+
+
+# ---- the kept cards
+
+
+def test_the_second_list_prints_the_same_from_the_kept_cards(
+    flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.with_name(f"{tmp_path.name}-cache")))
+    first = flipbench("list")
+    kept = catalogue.cache_file()
+    assert kept.exists() and catalogue.kept_cards() is not None
+    kept.write_text(kept.read_text().replace("bop", "bob"))  # damaged: made again, and mended
+    assert catalogue.kept_cards() is None
+    assert flipbench("list") == first and catalogue.kept_cards() is not None
+    write_json(kept, {**read_json(kept), "cards": {"methods": {}, "models": {}, "data": {}}})
+    assert not flipbench("list", "--json").json["methods"]  # the kept cards are the printed ones
+
+
+def test_an_edit_is_noticed(tmp_path: Path):
+    for part in ("optimizers", "suite"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    keys = [catalogue.source_key(tmp_path)]
+    for file in (
+        "optimizers/bop.py",
+        "optimizers/core/hyper.py",
+        "suite/models/mlp.py",
+        "suite/data/splits.py",
+    ):
+        with open(tmp_path / file, "a") as edited:
+            edited.write("\n")
+        keys.append(catalogue.source_key(tmp_path))
+    (tmp_path / "optimizers" / "new.py").touch()
+    assert len({*keys, catalogue.source_key(tmp_path)}) == 6
+
+
+def test_cards_of_other_source_are_made_again(flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(flipbench.folder / "cache"))
+    keep({"methods": {}}, key="of other source")
+    assert catalogue.kept_cards() is None
+    keep({"methods": {}})
+    assert catalogue.kept_cards() == {"methods": {}}
+
+
+def keep(cards: catalogue.Cards, key: str = "") -> None:
+    """Keep these cards, by default as made from today's source."""
+    catalogue.cache_file().parent.mkdir(parents=True, exist_ok=True)
+    write_json(catalogue.cache_file(), {"key": key or catalogue.source_key(ROOT), "cards": cards})
+
+
+def test_without_a_place_to_keep_them_the_cards_are_made_again(
+    flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch
+):
+    (flipbench.folder / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(flipbench.folder / "file"))
+    assert "bop" in flipbench("list", "--json").json["methods"]
+    assert flipbench.files() == ["file"]
+
+
+PLUGIN = """
+import torch
+from optimizers.core import WeightRule, method, sign
+
+@method(paper="https://example.org")
+def mine() -> WeightRule:
+    \"\"\"Never flips.\"\"\"
+    return WeightRule(sign, lambda weight: weight, lambda params: torch.optim.SGD(params, lr=0.0))
+"""
+
+
+def test_a_plugins_methods_are_listed_and_never_kept(flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(flipbench.folder.with_name("none-kept")))
+    Path("mine.py").write_text(PLUGIN)
+    try:
+        ended = flipbench("list", "--plugin", "mine.py")
+        assert ended.code == 0 and "Never flips." in ended.out and not catalogue.cache_file().exists()
+        card = flipbench("show", "mine", "--plugin", "mine.py", "--json").json
+        assert card["latent_free"] and card["file"] == str(flipbench.folder / "mine.py")
+    finally:
+        METHODS.pop("mine", None)
+        PLUGINS.pop("mine", None)
+    assert "mine" not in flipbench("list", "--json").json["methods"]
+
+
+def test_a_plugin_that_cannot_take_a_step_is_named(flipbench: Flipbench):
+    Path("mine.py").write_text(PLUGIN.replace("lr=0.0", "lr=-1.0"))
+    try:
+        ended = flipbench("list", "--plugin", "mine.py")
+        assert ended.code == 2 and "Traceback" not in ended.err
+        assert "mine.py: mine: ValueError: Invalid learning rate" in ended.err
+    finally:
+        METHODS.pop("mine", None)
+        PLUGINS.pop("mine", None)
+
+
+# ---- plan
+
+
+def test_plan_shows_cells_and_costs_and_writes_nothing(flipbench: Flipbench):
+    ended = flipbench("plan", "tiny")
+    assert ended.code == 0 and flipbench.files() == []
+    for words in ("digits.mlp.bop", "digits.mlp.latent-adam", "2 cells, 8 runs, 8 epochs", "results/tiny"):
+        assert words in ended.out
+
+
+def test_plan_as_json_is_the_plan_that_the_sweep_will_write(flipbench: Flipbench):
+    ended = flipbench("plan", "experiments/tiny.yaml", "--json", "--set", "seeds=3")
+    assert (ended.json["runs"], ended.json["epochs"], ended.json["seeds"]) == (10, 10, [1001, 1002, 1003])
+    assert [cell["cell"] for cell in ended.json["cells"]] == ["digits.mlp.bop", "digits.mlp.latent-adam"]
+    assert ended.json["disk_bytes"] > 10_000 and ended.json["experiment"].startswith("tiny-")
+
+
+@pytest.mark.parametrize("command", ["sweep", "tune"])
+def test_a_dry_run_writes_nothing(flipbench: Flipbench, command: str):
+    ended = flipbench(command, "tiny", "--dry-run")
+    assert ended.code == 0 and "2 cells, 8 runs" in ended.out and flipbench.files() == []
+    assert flipbench(command, "tiny", "--dry-run", "--json").json["runs"] == 8
+
+
+# ---- completion
+
+
+def test_a_shell_completes_the_names_that_are_known_at_once(
+    flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(flipbench.folder / "cache"))
+    keep({"methods": {"latent-adam": {}, "latent-momentum": {}}, "data": {"digits": {}}})
+    assert flipbench.completions("pla") == ["plan"]
+    assert flipbench.completions("plan", "ti") == ["tiny"] == flipbench.completions("sweep", "ti")
+    assert flipbench.completions("show", "latent-mo") == ["latent-momentum"]
+    assert flipbench.completions("show", "di") == ["digits"]
+    assert flipbench.completions("show", "t") == ["tiny"]
+    assert flipbench.completions("list", "mod") == ["models"]
+    assert flipbench.completions("status", "") == []
+    for name in ("one/plan.json", "two/plan.json", "tables/report.md"):
+        Path("results", name).parent.mkdir(parents=True)
+        Path("results", name).touch()
+    for command in ("status", "verify", "report", "publish", "dashboard"):
+        assert flipbench.completions(command, "t") == ["two"]
+
+
+def test_completion_never_makes_the_cards(flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(flipbench.folder / "cache"))
+    assert flipbench.completions("show", "latent") == [] and flipbench.completions("show", "ti") == ["tiny"]
+    assert flipbench.files() == []

@@ -1,0 +1,149 @@
+"""`train` and `prepare`: one record for each run, and images that are converted once."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from suite.cli import train as train_command
+from suite.machine import preemption
+from suite.records.files import owned, read_json
+from suite.records.schema import EpochLine
+from tests.suite.cli.conftest import TINY, Flipbench
+from tests.support.paths import ROOT
+from tests.support.photographs import write_tree
+
+# ---- train
+
+
+def test_train_leaves_one_record_and_repeats_it_for_free(flipbench: Flipbench):
+    command = ("train", "tiny", "digits.mlp.bop", "--seed", "3", "--final", "--device", "cpu", "--json")
+    first = flipbench(*command)
+    run = Path(first.json["run"])
+    assert first.code == 0 and "epoch" in first.err and run.parent == Path("results/tiny/runs")
+    trial, result = (read_json(run / f"{name}.json") for name in ("trial", "result"))
+    assert (trial["seed"], trial["stage"], trial["method"]) == (3, "final", "bop")
+    assert {**result, "run": str(run)} == {**first.json, "run": str(run)}
+    assert "test_top1" in result["scores"]
+    before = (run / "result.json").stat().st_mtime_ns
+    again = flipbench(*command)
+    assert again.json == first.json and again.err == ""
+    assert (run / "result.json").stat().st_mtime_ns == before
+
+
+def test_train_without_final_never_sees_the_test_set(flipbench: Flipbench):
+    ended = flipbench("train", "tiny", "digits.mlp.bop", "--device", "cpu", "--results", "elsewhere")
+    assert ended.code == 0 and "val_top1" in ended.out and "test_top1" not in ended.out
+    assert "record: elsewhere/tiny/runs/" in ended.out and not Path("results").exists()
+
+
+def test_a_damaged_result_is_an_error_and_no_number(flipbench: Flipbench):
+    command = ("train", "tiny", "digits.mlp.bop", "--device", "cpu", "--json")
+    result = Path(flipbench(*command).json["run"]) / "result.json"
+    result.write_text(result.read_text()[:-20])
+    ended = flipbench(*command)
+    assert ended.code == 2 and ended.out == ""
+    assert f"{result} is damaged" in " ".join(ended.err.split("\n"))
+
+
+def test_two_processes_never_train_the_same_run(flipbench: Flipbench):
+    command = ("train", "tiny", "digits.mlp.bop", "--device", "cpu")
+    run = Path(flipbench(*command, "--json").json["run"])
+    before = sorted(path.name for path in run.iterdir())
+    with owned(run) as mine:
+        assert mine
+        ended = flipbench(*command)
+    assert ended.code == 2 and f"{run}: another process trains this run" in ended.err
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
+@pytest.fixture
+def signals_of_its_own() -> Iterator[None]:
+    """What this process does at SIGTERM is as before when the test is over."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+    preemption._stop.clear()
+
+
+LONG = ("train", "long.yaml", "digits.mlp.bop", "--device", "cpu")
+STOPPED = re.compile(r"^stopped after step (\d+) of 8000, and saved; the same command resumes the run$", re.M)
+
+
+@pytest.mark.usefixtures("signals_of_its_own")
+def test_sigterm_saves_a_training_and_the_same_command_resumes_it(
+    flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch
+):
+    Path("long.yaml").write_text(TINY.replace("epochs: 1", "epochs: 4000"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "suite.cli", *LONG]
+    training = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert training.stderr is not None
+    training.stderr.readline()
+    training.send_signal(signal.SIGTERM)
+    rest = training.communicate(timeout=60)[1]
+    assert training.returncode == 75, rest
+    check_stop(rest)
+
+    shown: list[EpochLine] = []
+
+    def show_and_stop(line: EpochLine) -> None:
+        shown.append(line)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(train_command, "_print_epoch", show_and_stop)
+    ended = flipbench(*LONG)
+    assert ended.code == 75 and shown[0].epoch > 1, ended.err  # it began where the first had stopped
+    check_stop(ended.err)
+
+
+def check_stop(err: str) -> None:
+    """The message has the step of the record: two steps an epoch; the last may not be evaluated yet."""
+    stopped = STOPPED.search(err)
+    assert stopped, err
+    epochs = next(Path("results").glob("long/runs/*/epochs.jsonl")).read_text().splitlines()
+    assert len(epochs) == (int(stopped[1]) - 1) // 2
+
+
+# ---- prepare
+
+
+def test_prepare_makes_what_imagenet_reads(flipbench: Flipbench):
+    write_tree(Path("tree"))
+    ended = flipbench(
+        "prepare", "imagenet", "tree", "packed", "--encoding", "pixels", "--workers", "1", "--check"
+    )
+    assert ended.code == 0 and "every byte matches its checksum" in ended.out
+    assert (
+        "packed: 12 images of train and 6 of val in 2 shards" in ended.out
+        and "2 of the shards made now" in ended.out
+    )
+    again = flipbench("prepare", "imagenet", "tree", "packed", "--encoding", "pixels", "--json")
+    assert again.json["made"] == 0 and again.json["damaged"] == [] and not again.json["checked"]
+    data = "{name: imagenet, folder: packed, size: 32, validation: 0.3}"
+    change = ("--set", f"tasks.0.data={data}", "--set", "train.batch_size=4", "--device", "cpu")
+    flipbench.monkeypatch.setenv("FLIPBENCH_DATA", str(flipbench.folder))
+    flipbench.monkeypatch.setenv("FLIPBENCH_DECODERS", "0")
+    trained = flipbench("train", "tiny", "imagenet.mlp.bop", "--final", "--json", *change)
+    assert trained.code == 0 and trained.json["steps"] == 2 and "test_top5" in trained.json["scores"]
+
+
+def test_prepare_names_damaged_images_or_stops(flipbench: Flipbench):
+    write_tree(Path("tree"))
+    damaged = Path("tree/train/n01440764/n01440764_1.JPEG")
+    damaged.write_bytes(damaged.read_bytes()[:400])
+    ended = flipbench("prepare", "imagenet", "tree", "packed", "--workers", "1")
+    assert ended.code == 2 and f"the image {damaged} is damaged" in ended.err
+    assert "--damaged leave-out" in ended.err
+    left = flipbench("prepare", "imagenet", "tree", "packed", "--workers", "1", "--damaged", "leave-out")
+    assert left.code == 0 and "11 images of train" in left.out
+    assert "1 damaged images are left out" in left.out and "  train/n01440764/n01440764_1.JPEG" in left.out
+    shard = Path("packed/val-00000.bin")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"!")
+    again = flipbench("prepare", "imagenet", "tree", "packed", "--damaged", "leave-out", "--check")
+    assert again.code == 2 and f"{shard} is damaged" in again.out
