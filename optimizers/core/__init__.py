@@ -1,6 +1,6 @@
 """The parts of a method: the rule's type, hyperparameters with their ranges, and pseudo-gradients."""
 
-from optimizers.core.checks import BadHyper
+from optimizers.core.checks import BadHyper, BadValue
 from optimizers.core.flipper import Flipper, scalar_zero
 from optimizers.core.hyper import Hyper, HyperValue, choice, log, optional, uniform
 from optimizers.core.method import Method, Timed, WeightRule, method
@@ -16,6 +16,7 @@ from optimizers.core.pseudo_gradients import (
 __all__ = [
     "PSEUDO_GRADIENTS",
     "BadHyper",
+    "BadValue",
     "Flipper",
     "Hyper",
     "HyperValue",

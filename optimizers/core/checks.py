@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from optimizers.core.hyper import HyperValue
 
 
-class BadHyper(ValueError):
-    """A hyperparameter has an impossible value. `name`: which one; the message gives its range and value."""
+class BadValue(ValueError):
+    """A named value is impossible. `name`: whose; the message gives its range or choices."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(name, message)  # both, as pickle passes them to this constructor again
@@ -18,6 +18,10 @@ class BadHyper(ValueError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class BadHyper(BadValue):
+    """A hyperparameter has an impossible value."""
 
 
 def check_positive(**values: float) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from suite.records.codec import decode, encode
 from suite.records.files import DamagedRecord, digest, is_owned, read_json, without_checksum
-from suite.records.run import FILES, RunFolder, parse_epochs
+from suite.records.run import CHECKPOINTS, FILES, RunFolder, parse_epochs
 from suite.records.schema import EpochLine, Result
 from suite.records.trial import PROTOCOL, Trial
 
@@ -99,7 +99,7 @@ def check_run(folder: Path, test_images: int | None = None) -> Checked:
     _decoded(checked, run.path / "environment.json", run.environment)
     checked.result = _decoded(checked, run.path / "result.json", run.result)
     failure = _decoded(checked, run.path / "failure.json", run.failure)
-    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+    for name in CHECKPOINTS:
         if name in present:
             try:
                 without_checksum(present[name].read_bytes(), present[name])

@@ -23,6 +23,7 @@ from suite.cli.options import (
 )
 from suite.cli.plan import print_plan, read_plan
 from suite.machine import preemption
+from suite.machine.errors import UserError
 
 if TYPE_CHECKING:
     from suite.experiment.plan import Plan
@@ -106,13 +107,13 @@ def _pool(planned: "Plan", folder: Path, place: Place) -> "tuple[LocalPool | Ray
 def _sweep(planned: "Plan", folder: Path, pool: "Pool", *, tuning_only: bool) -> bool:
     from suite.cli.views.progress import SweepProgress
     from suite.records.files import owned
-    from suite.sweep.coordinator import DiskFailed, FolderBusy, Sweep, prepare_folder
+    from suite.sweep.coordinator import DiskFailed, Sweep, prepare_folder
 
     records = _lend_images(planned, pool)
     preemption.heed_sigterm()
     with owned(folder) as mine:
         if not mine:
-            raise FolderBusy(f"{folder}: another sweep works in this folder")
+            raise UserError(f"{folder}: another sweep works in this folder")
         notes = prepare_folder(planned, folder, records)
         progress = SweepProgress(planned, tuning_only=tuning_only)
         for note in notes:

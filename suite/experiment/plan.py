@@ -133,9 +133,7 @@ def _cells(experiment: Experiment) -> tuple[list[Cell], list[Problem]]:
     problems: dict[str, Problem] = {}
     for number, task in enumerate(experiment.tasks):
         for at, named in enumerate(task.data):
-            data = resolve_data(
-                named, ("tasks", number, "data", at)
-            )  # once: an image folder is listed for it
+            data = resolve_data(named, ("tasks", number, "data", at))  # once: it may list images
             for model in task.model:
                 for entry in experiment.methods:
                     try:

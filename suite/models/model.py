@@ -8,21 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from optimizers.core import WeightRule
+from optimizers.core import BadValue, WeightRule
 from suite.machine.random_keys import random_key
 
 Shape = tuple[int, int, int]  # channels, height, width
 
 
-class BadOption(ValueError):
-    """An option of a model has an impossible value. `name`: which one; the message gives its choices."""
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(name, message)  # both, as pickle passes them to this constructor again
-        self.name, self.message = name, message
-
-    def __str__(self) -> str:
-        return self.message
+class BadOption(BadValue):
+    """An option of a model has an impossible value."""
 
 
 @dataclass(frozen=True)

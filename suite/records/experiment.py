@@ -5,6 +5,7 @@ The layout is described in results/README.md. Nothing here imports torch.
 
 from pathlib import Path
 
+from suite.machine.errors import UserError
 from suite.records.codec import decode
 from suite.records.files import DamagedRecord, read_json
 from suite.records.run import RunFolder
@@ -12,7 +13,7 @@ from suite.records.schema import FORMAT, DataRecord, Ledger, PlanRecord
 
 
 class OtherFormat(DamagedRecord):
-    """The folder was written by another version of flipbench."""
+    """The folder was written by an older flipbench."""
 
 
 class ExperimentFolder:
@@ -46,7 +47,8 @@ class ExperimentFolder:
         return sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
 
     def plan(self) -> PlanRecord:
-        """FileNotFoundError if no sweep was started here, DamagedRecord also for a plan of another format."""
+        """FileNotFoundError if no sweep was started here, DamagedRecord also for a plan of an older
+        format; UserError for one of a newer flipbench."""
         path = self.plan_path
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist: no sweep was started there")
@@ -55,7 +57,12 @@ class ExperimentFolder:
         except DamagedRecord as error:
             problem = f"{error.problem}; the next sweep sets it aside and writes it again"
             raise DamagedRecord(path, problem) from None
-        if (found := value.get("format")) != FORMAT:
+        found = value.get("format")
+        if isinstance(found, int) and found > FORMAT:
+            raise UserError(
+                f"{path}: written by a newer flipbench (format {found}); this one reads format {FORMAT}"
+            )
+        if found != FORMAT:
             raise OtherFormat(
                 path,
                 f"its format is {found!r}; this flipbench reads format {FORMAT}. The same sweep brings the "

@@ -26,6 +26,7 @@ from suite.records.schema import Environment, EpochLine, Failure, Result
 from suite.records.trial import Trial
 
 Kind = TypeVar("Kind")
+CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")  # the newest, and the one before
 FILES = (
     "trial.json",
     "environment.json",
@@ -155,7 +156,7 @@ class RunFolder:
     def clear_leftovers(self) -> None:
         """Remove the files that a finished run no longer needs, also if a kill prevented that before."""
         clear_torn(self.path)
-        for leftover in (*self.path.glob("checkpoint*.pt"), self.path / "failure.json"):
+        for leftover in map(self.path.joinpath, (*CHECKPOINTS, "failure.json")):
             with writing(leftover):
                 leftover.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ runs are skipped, unfinished ones resume from their checkpoints, and no draw is 
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +18,7 @@ from suite.machine.preemption import StopRequested, requested
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import DamagedRecord, clear_torn, make_folder, set_aside, write_json
-from suite.records.schema import DataRecord, Failure, MethodFile, Result
+from suite.records.schema import DataRecord, MethodFile, Result
 from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
 from suite.sweep.messages import Busy, DiskFull, Done, EpochDone, Failed, Kept, Lost, Message, Preempted
@@ -30,10 +30,6 @@ from suite.training.provenance import method_file
 ATTEMPTS = 3  # of a run that the machine fails, before it counts as failed
 POLL = 0.5  # seconds between looks at a run that another process has, and at a request to stop
 GRACE = 20.0  # seconds for the workers to save: schedulers kill after 30 or more, and the end takes a few
-
-
-class FolderBusy(UserError):
-    """Another sweep works in this folder."""
 
 
 class DiskFailed(UserError):
@@ -203,7 +199,7 @@ class Sweep:
             self._queue.appendleft(job)
             return
         error = f"{message.failure.error}, {ATTEMPTS} times"
-        failure = Failure(**{**vars(message.failure), "error": error})
+        failure = replace(message.failure, error=error)
         self.records.run(job.trial.run_id).fail(failure)
         self._settle(job, Failed(job.trial.run_id, failure))
 

@@ -73,7 +73,7 @@ class OptunaLog:
         place = (cell.key, entry.phase, entry.number)
         trial_id, state = self._trials.get(place, (None, TrialState.WAITING))
         ended = TrialState.FAIL if result is None else TrialState.COMPLETE
-        if state == TrialState.COMPLETE:
+        if state in (TrialState.COMPLETE, ended):
             return
         if trial_id is None or state == TrialState.FAIL:
             self._add(cell, entry, run_id, ended, result)

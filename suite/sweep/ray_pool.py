@@ -46,16 +46,12 @@ class Seat:
 
     def run(self, folder: Path, trial: Trial) -> Iterator[Message]:
         """The messages about the trial, as they come."""
-        messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-
-        def train() -> None:
-            messages.put(run_once(folder, trial, self.device, self.checkpoint_every, messages.put))
-
-        self.thread.submit(train)
-        message: Message = EpochDone(trial.run_id, 0)
-        while isinstance(message, EpochDone):
-            message = messages.get()
+        messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        last = self.thread.submit(run_once, folder, trial, self.device, self.checkpoint_every, messages.put)
+        last.add_done_callback(lambda ended: messages.put(None))
+        while (message := messages.get()) is not None:
             yield message
+        yield last.result()  # or what a plugin raised that is no Exception: then the actor has failed
 
 
 def sight(probe: Path, plugins: Sequence[str]) -> dict[str, str]:

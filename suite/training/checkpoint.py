@@ -19,9 +19,9 @@ from suite.records.files import (
     write_atomically,
     writing,
 )
+from suite.records.run import CHECKPOINTS
 from suite.training.ranks import Ranks
 
-NAMES = ("checkpoint.pt", "checkpoint.previous.pt")
 FORMAT = 3  # of the state that training keeps
 
 
@@ -84,7 +84,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write the checkpoint of the run in this folder; the last one becomes the previous one."""
     buffer = io.BytesIO()
     torch.save({**state, "run": folder.name, "format": FORMAT}, buffer)
-    current, previous = (folder / name for name in NAMES)
+    current, previous = (folder / name for name in CHECKPOINTS)
     with writing(previous), contextlib.suppress(FileNotFoundError):
         os.replace(current, previous)
     write_atomically(current, with_checksum(buffer.getvalue()))
@@ -96,7 +96,7 @@ def load_checkpoint(folder: Path, note: Callable[[str], None] = lambda text: Non
     Damaged ones are set aside as `<name>.damaged`; `note` gets a message about them and the consequence.
     """
     state, damaged = None, []
-    for name in NAMES:
+    for name in CHECKPOINTS:
         try:
             state = _read(folder / name)
             break

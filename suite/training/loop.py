@@ -49,6 +49,7 @@ def train(
     Raises StopRequested, once the state is saved, if the process was asked to stop.
     """
     progress = Progress() if progress is None else progress
+    progress.start()
     reset_peak_memory(device)
 
     # Data, network, and the two optimizers that share it
@@ -96,6 +97,7 @@ def train(
     for epoch in range(len(progress.lines) + 1, settings.epochs + 1):
         # One epoch of training
         model.train()
+        progress.start_epoch()
         for batch in batches.steps(epoch, progress.step - (epoch - 1) * steps_per_epoch):
             loss, hits = training_step(
                 learner,

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from suite.records.codec import decode, encode
+from suite.records.run import CHECKPOINTS
 from suite.records.schema import EpochLine
-
-CHECKPOINT = Path("checkpoint.pt")  # named if it holds an epoch that cannot be decoded
 
 
 @dataclass
@@ -30,7 +29,7 @@ class Progress:
     hits: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))  # of this epoch
     damaged: set[str] = field(default_factory=set)  # images that cannot be decoded
     notes: list[str] = field(default_factory=list)
-    _seconds: float = 0.0  # of the run, and of this epoch, before the clocks below were started
+    _seconds: float = 0.0  # of the run, and of this epoch, before the stop from which it resumes
     _seconds_in_epoch: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
     _epoch_started: float = field(default_factory=time.perf_counter)
@@ -45,6 +44,14 @@ class Progress:
         """Since this epoch began, likewise."""
         return self._seconds_in_epoch + time.perf_counter() - self._epoch_started
 
+    def start(self) -> None:
+        """The run begins, or resumes."""
+        self._started = time.perf_counter()
+
+    def start_epoch(self) -> None:
+        """The first step of an epoch, or the step from which it resumes, comes next."""
+        self._epoch_started = time.perf_counter()
+
     def add(self, loss: Tensor, hits: Tensor) -> None:
         """Count one step."""
         self.losses.append(loss)
@@ -57,10 +64,7 @@ class Progress:
         self.flips_per_step.append(flips)
         self.losses.clear()
         self.hits = torch.zeros_like(self.hits)
-        self.start_epoch_clock()
-
-    def start_epoch_clock(self) -> None:
-        self._seconds_in_epoch, self._epoch_started = 0.0, time.perf_counter()
+        self._seconds_in_epoch = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -76,10 +80,9 @@ class Progress:
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         self.step = state["step"]
-        self.lines = [decode(EpochLine, line, CHECKPOINT) for line in json.loads(state["lines"])]
+        self.lines = [decode(EpochLine, line, Path(CHECKPOINTS[0])) for line in json.loads(state["lines"])]
         self.flips_per_step = state["flips_per_step"]
         self.losses = list(state["losses"].to(device))
         self.hits = state["hits"].to(device)
         self.damaged.update(state["damaged"])
         self._seconds, self._seconds_in_epoch = state["seconds"], state["seconds_in_epoch"]
-        self._started = self._epoch_started = time.perf_counter()

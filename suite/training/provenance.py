@@ -15,6 +15,7 @@ from optimizers.core import Method
 from suite.machine.environment import device_name
 from suite.machine.repository import git_state
 from suite.records.codec import decode, encode
+from suite.records.run import CHECKPOINTS
 from suite.records.schema import Environment, GitState, MethodFile
 
 PACKAGES = ("torch", "torchvision", "numpy", "optuna")
@@ -58,4 +59,4 @@ def pack(environment: Environment) -> str:
 
 def unpack(text: str) -> Environment:
     """The environment in a checkpoint; DamagedRecord if it is none."""
-    return decode(Environment, json.loads(text), Path("checkpoint.pt"))
+    return decode(Environment, json.loads(text), Path(CHECKPOINTS[0]))

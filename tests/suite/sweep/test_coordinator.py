@@ -22,7 +22,7 @@ from suite.machine.errors import UserError
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import digest, read_json, write_json
 from suite.records.run import RunFolder
-from suite.records.schema import BytesPerWeight, Result, Scores
+from suite.records.schema import FORMAT, BytesPerWeight, Result, Scores
 from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
 from suite.sweep.coordinator import POLL, DiskFailed, Sweep, prepare_folder
@@ -82,6 +82,17 @@ def test_a_folder_of_an_older_flipbench_is_brought_up_to_date(tmp_path: Path, un
     assert kinds == [Kept] * 10
     assert read_json(folder / "plan.json") == read_json(unbroken / "plan.json")
     assert not list(folder.glob("*.damaged"))
+
+
+def test_a_folder_of_a_newer_flipbench_is_left_alone(tmp_path: Path) -> None:
+    plan, folder = tiny_plan(tmp_path), tmp_path / "results"
+    prepare_folder(plan, folder, {})
+    newer = {**read_json(folder / "plan.json"), "format": FORMAT + 1}
+    write_json(folder / "plan.json", newer)
+    for _ in range(2):
+        with pytest.raises(UserError, match=rf"newer flipbench \(format {FORMAT + 1}\); this one reads"):
+            prepare_folder(plan, folder, {})
+    assert read_json(folder / "plan.json") == newer
 
 
 def test_another_version_of_a_methods_file_is_noticed(

@@ -28,13 +28,6 @@ CHANGES = (*TPE, "methods=[bop, latent-sgd]", "train.epochs=3")
 
 
 @pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory):
-    process = Warm(tmp_path_factory.mktemp("warm"))
-    yield process
-    process.close()
-
-
-@pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep of two cells in `results`."""
     return tmp_path_factory.mktemp("damage")

@@ -21,24 +21,10 @@ from tests.support.attempts import (
     half_files,
     problems,
     records_of,
-    unbroken,
 )
 from tests.support.warm import Warm
 
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory):
-    process = Warm(tmp_path_factory.mktemp("warm"))
-    yield process
-    process.close()
-
-
-@pytest.fixture(scope="module")
-def rights(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Unbroken]:
-    changes = {"random": RANDOM, "tpe": TPE}
-    return {name: unbroken(warm, tmp_path_factory.mktemp(name), changes[name]) for name in changes}
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.attempts import (
-    RANDOM,
     TPE,
     Trouble,
     Unbroken,
@@ -18,22 +17,8 @@ from tests.support.attempts import (
     leftovers,
     problems,
     records_of,
-    unbroken,
 )
 from tests.support.warm import Warm
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory):
-    process = Warm(tmp_path_factory.mktemp("warm"))
-    yield process
-    process.close()
-
-
-@pytest.fixture(scope="module")
-def rights(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Unbroken]:
-    changes = {"random": RANDOM, "tpe": TPE}
-    return {name: unbroken(warm, tmp_path_factory.mktemp(name), changes[name]) for name in changes}
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

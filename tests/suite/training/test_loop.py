@@ -3,6 +3,8 @@
 import itertools
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from optimizers import METHODS
 from optimizers.bop import Bop
 from optimizers.core import Method, Timed, WeightRule, sign
 from suite.data import TestSetGuard, load_splits
+from suite.data.held import splits_on
 from suite.machine import preemption
 from suite.machine.preemption import StopRequested
 from suite.machine.random_keys import seed_draws
@@ -113,6 +116,27 @@ def test_a_run_killed_while_it_looks_at_an_epoch_ends_like_an_unbroken_one(tmp_p
     seen: list[int] = []
     resumed = train(trial, broken, CPU, on_epoch=lambda line: seen.append(line.epoch))
     assert seen == [3] and resumed.digest == unbroken.digest
+
+
+def test_an_epoch_is_timed_from_its_first_step_to_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = itertools.count()  # one second between two looks at the clock
+    clock = SimpleNamespace(perf_counter=lambda: float(next(now)))
+    monkeypatch.setattr("suite.training.progress.time", clock)
+
+    def takes_long(seconds: int, value: Any = None) -> Any:
+        for _ in range(seconds):
+            next(now)
+        return value
+
+    progress, splits = Progress(), splits_on
+    monkeypatch.setattr("suite.training.loop.splits_on", lambda *args: takes_long(100, splits(*args)))
+    run = RunFolder(tmp_path / "run")
+    takes_long(1000)  # until it is this run's turn
+    result = train(tiny_trial(tmp_path), run, CPU, progress=progress, on_epoch=lambda _: takes_long(100))
+    assert all(line.train_seconds < line.seconds < 100 for line in lines_of(run))
+    assert 400 <= result.seconds < 500  # the images, and three looks at an epoch
 
 
 def test_the_checkpoint_of_another_version_is_not_read(tmp_path: Path) -> None:
