@@ -18,6 +18,7 @@ from bench.parts.step import Step, step_of
 from bench.race import Bench, Row
 from optimizers import METHODS
 from optimizers.core import WeightRule
+from suite.data.image_set import WHOLE
 from suite.data.stored.open import open_stored
 from suite.data.stored.prepare import prepare
 from suite.models import MODELS
@@ -81,7 +82,7 @@ def measure(bench: Bench) -> list[Row]:
                 seed=0,
                 augment="resized-crop-flip",
                 device=bench.device,
-                slices=(slice(None),),
+                slices=WHOLE,
                 damaged=set(),
             ).epoch(1)
 

@@ -125,8 +125,9 @@ def caveats(records: Records, comparison: Comparison) -> list[str]:
         notes.append(f"Diverged, counted at chance level: {runs_of}.")
     data = records.data[comparison.task.data].record
     if data is not None and (left_out := data.stored.get("damaged")):
-        these = "image" if len(left_out) == 1 else "images"
-        notes.append(f"Without {len(left_out)} damaged {these}, left out when the folder was prepared.")
+        notes.append(
+            f"Without {count(len(left_out), 'damaged image')}, left out when the folder was prepared."
+        )
     results = [run.result for cell in cells for run in records.runs_of(cell) if run.result is not None]
     if damaged := sorted({name for result in results for name in result.damaged_images}):
         first = f"{', '.join(damaged[:3])}{' and so on' if len(damaged) > 3 else ''}"

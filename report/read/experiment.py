@@ -1,4 +1,4 @@
-"""Reads the records of one experiment folder; the format is described in results/README.md.
+"""Reads the records of one experiment folder; the format is described in docs/records.md.
 
 A damaged plan stops the report; any other damaged file makes its runs `damaged`, never numbers.
 """

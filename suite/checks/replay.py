@@ -1,7 +1,7 @@
 """Train a recorded trial again and compare bit for bit. Nothing from a record is executed."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,15 @@ from suite.machine.environment import choose_device, use_device
 from suite.records.codec import encode
 from suite.records.files import read_json
 from suite.records.run import RunFolder
-from suite.records.schema import Environment, EpochLine, Result
+from suite.records.schema import Environment, Result
 from suite.records.trial import Trial
 from suite.training.loop import train
 
-OnEpoch = Callable[[EpochLine], None]
 # The parts of an environment that may change bits.
 MADE_WITH = ("versions", "device", "device_name", "threads", "platform", "method_file", "git")
 
 
-def replay(folder: Path, on_epoch: OnEpoch = lambda line: None) -> Finding | None:
+def replay(folder: Path) -> Finding | None:
     """Repeat the finished run in `folder`: None if every bit is the same, else the difference.
 
     It trains on the recorded type of device with the recorded number of threads, in a temporary folder.
@@ -40,7 +39,7 @@ def replay(folder: Path, on_epoch: OnEpoch = lambda line: None) -> Finding | Non
         use_device(device, made_in.threads)
         with tempfile.TemporaryDirectory(prefix="flipbench-replay-") as temporary:
             again = RunFolder(Path(temporary) / folder.name)
-            train(trial, again, device, on_epoch=on_epoch)
+            train(trial, again, device)
             return _verdict(file, recorded, again)
     except Exception as error:  # a method is a user's code: one bad run never stops the others
         return Finding("not replayed", file, f"{type(error).__name__}: {error}")

@@ -47,7 +47,7 @@ class Finding(NamedTuple):
 class Checked:
     """What a run folder holds.
 
-    status: as in results/README.md, or `unfinished`, `missing`, `damaged`, or OTHER_PROTOCOL for a run of
+    status: as in docs/records.md, or `unfinished`, `missing`, `damaged`, or OTHER_PROTOCOL for a run of
     another protocol that this code cannot decode. protocol: that of the trial, decoded or not.
     """
 
@@ -198,7 +198,7 @@ def _check_finished(
         for name, text in _disagreements(checked.trial, result, lines, content, test_images):
             checked.add("contradictory", run.path / name, text)
     except (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        problem = f"the files are not as results/README.md says: {type(error).__name__}: {error}"
+        problem = f"the files are not as docs/records.md says: {type(error).__name__}: {error}"
         checked.add("contradictory", run.path / "result.json", problem)
 
 

@@ -49,6 +49,13 @@ class CellStatus:
     epochs_planned: int = 0
     seconds_per_epoch: float | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to run. Without a tuning trial that worked there are no final runs."""
+        nothing_to_train = self.failed == self.tuning_planned > 0 == self.tuning
+        ended = self.tuning + self.final + self.failed
+        return nothing_to_train or ended == self.tuning_planned + self.final_planned
+
 
 @dataclass
 class Status:
@@ -64,8 +71,8 @@ class Status:
 
     @property
     def settled(self) -> bool:
-        """Whether every planned run has a result or has failed."""
-        return all(c.tuning + c.final + c.failed == c.tuning_planned + c.final_planned for c in self.cells)
+        """Whether every run that can be made has a result or has failed."""
+        return all(cell.ended for cell in self.cells)
 
 
 class LedgerRun(NamedTuple):
@@ -176,6 +183,8 @@ def _estimate(status: Status) -> None:
     status.epochs_per_minute = sum(60 / known.get(run.cell, usual) for run in status.running)
     status.work_left_seconds = 0.0
     for cell in status.cells:
+        if cell.ended:
+            continue
         each = cell.epochs_planned / (cell.tuning_planned + cell.final_planned)
         left = max(0.0, cell.epochs_planned - cell.epochs - cell.failed * each)
         status.work_left_seconds += left * known.get(cell.cell, usual)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from suite.cli.console import err
+from suite.cli.console import err, say
 from suite.cli.options import RESULTS, Folder, Results, results_folder
 from suite.machine.errors import UserError
 from suite.records.experiment import ExperimentFolder
@@ -22,7 +22,7 @@ def dashboard(
     log = ExperimentFolder(results_folder(exp, results)).optuna_log_path
     if not log.is_file():
         raise UserError(f"{log} does not exist: `flipbench sweep` and `flipbench tune` write it")
-    err.print(f"http://{HOST}:{port} shows {log}; Ctrl-C ends it", soft_wrap=True, highlight=False)
+    say(err, f"http://{HOST}:{port} shows {log}; Ctrl-C ends it")
     serve(log, port)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
-from suite.cli.console import err, out, print_json
+from suite.cli.console import err, out, print_json, say
 from suite.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _print(summary: "Summary", target: Path, problems: list[str] | None) -> None
     """The content of the folder, and the problems that a check has found; None without a check."""
     from suite.cli.views.prepare import summary_text
 
-    out.print(summary_text(summary, target), soft_wrap=True, highlight=False)
+    say(out, summary_text(summary, target))
     for problem in problems or ():
         out.print(f"[red]{escape(problem)}[/]", soft_wrap=True, highlight=False)
     if problems == []:

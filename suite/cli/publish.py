@@ -5,11 +5,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from suite.cli.console import err, out
+from suite.cli.console import err, out, say
 from suite.cli.options import RESULTS, Folder, Results, results_folder
 
 TABLES = ("report/report.md", "report/accuracy.csv", "report/runs.csv", "report/tuning.csv")
 BROWSER = "chromium"
+SECONDS = 120  # that it may take
 
 
 def publish(exp: Folder, results: Results = RESULTS) -> None:
@@ -28,16 +29,18 @@ def publish(exp: Folder, results: Results = RESULTS) -> None:
     for file in (folder / "plan.json", *(folder / table for table in TABLES), *drawings):
         shutil.copy2(file, target)
     _take_picture(page, target / "report.png")
-    out.print(f"published: {target}", highlight=False)
+    say(out, f"published: {target}")
 
 
 def _take_picture(page: Path, picture: Path) -> None:
     """The top of the page as a picture, where there is a browser to take it."""
     browser = shutil.which(BROWSER)
     if browser is None:
-        err.print(f"{BROWSER} is not installed: no picture of the page")
+        say(err, f"{BROWSER} is not installed: no picture of the page")
         return
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1180,1060"]
     command = [browser, *options, f"--screenshot={picture}", page.resolve().as_uri()]
-    if subprocess.run(command, capture_output=True, timeout=120).returncode != 0:
-        err.print(f"{BROWSER} took no picture of the page")
+    try:
+        subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)
+    except subprocess.SubprocessError:
+        say(err, f"{BROWSER} took no picture of the page within {SECONDS} s")

@@ -1,6 +1,6 @@
 """`flipbench report`: the report of an experiment, from its records alone."""
 
-from suite.cli.console import out
+from suite.cli.console import out, say
 from suite.cli.options import RESULTS, Folder, Results, results_folder
 
 
@@ -9,4 +9,4 @@ def report(exp: Folder, results: Results = RESULTS) -> None:
     from report.build import build_report
 
     page = build_report(results_folder(exp, results), out.print)
-    out.print(f"report: {page}", highlight=False)
+    say(out, f"report: {page}")

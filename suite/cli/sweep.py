@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 from rich.markup import escape
 
-from suite.cli.console import err, out, print_json
+from suite.cli.console import err, out, print_json, say
 from suite.cli.options import (
     RESULTS,
     AsJson,
@@ -118,7 +118,7 @@ def _sweep(planned: "Plan", folder: Path, pool: "Pool", *, tuning_only: bool) ->
         progress = SweepProgress(planned, tuning_only=tuning_only)
         for note in notes:
             progress.on_note(note)
-        err.print(f"{progress.runs} runs, {progress.epochs} epochs, {pool} -> {folder}")
+        say(err, f"{progress.runs} runs, {progress.epochs} epochs, {pool} -> {folder}")
         try:
             with progress:
                 return Sweep(planned, folder, pool, tuning_only, progress.on_message, progress.on_note).run()
@@ -142,7 +142,7 @@ def _lend_images(planned: "Plan", pool: "Pool") -> "dict[str, DataRecord]":
         splits = load_splits(data, with_test=False)
         records[label] = splits.record
         if problem := pool.lend(data, splits):
-            err.print(f"{label}: every worker holds its own images, because they cannot be shared: {problem}")
+            say(err, f"{label}: every worker holds its own images, because they cannot be shared: {problem}")
     return records
 
 
@@ -156,7 +156,7 @@ def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, t
     if as_json:
         cells = [encode(ExperimentFolder(folder).ledger(cell.name)) for cell in planned.cells]
         print_json({"complete": complete, "report": str(page), "cells": cells})
-    err.print(f"report: {page}", highlight=False)
+    say(err, f"report: {page}")
     if not complete:
         err.print("[bold red]some planned runs have no result:[/] the report says which and why")
         raise typer.Exit(1)

@@ -4,9 +4,8 @@ import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from suite.cli.console import err, out, print_json
+from suite.cli.console import err, out, print_json, say
 from suite.cli.options import RESULTS, AsJson, Device, Exp, Plugin, Results, Set, Threads
 from suite.cli.plan import read_plan
 from suite.machine import preemption
@@ -55,7 +54,7 @@ def train(
         print_json({"run": str(run.path), **encode(result)})
         return
     scores = "  ".join(f"{name} {value:.4f}" for name, value in encode(result.scores).items())
-    out.print(f"{result.status}: {scores}\nrecord: {run.path}", highlight=False)
+    say(out, f"{result.status}: {scores}\nrecord: {run.path}")
 
 
 def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Trial":
@@ -84,18 +83,18 @@ def _train(trial: "Trial", run: "RunFolder", device: "torch.device") -> "Result 
             )
         except preemption.StopRequested as stopped:
             if ranks.first:
-                err.print(f"{stopped}; the same command resumes the run")
+                say(err, f"{stopped}; the same command resumes the run")
             raise typer.Exit(preemption.EXIT_CODE) from None
     if not ranks.first:
         return None
     for note in progress.notes:
-        err.print(escape(note), soft_wrap=True, highlight=False)
+        say(err, note)
     return result
 
 
 def _print_epoch(line: "EpochLine") -> None:
-    err.print(
+    say(
+        err,
         f"epoch {line.epoch:>4}  train loss {line.train_loss:.4f}  validation top-1 {line.val_top1:.4f}"
         f"  flips {sum(line.flips.flips):>9}  {line.seconds:.1f} s",
-        highlight=False,
     )

@@ -1,6 +1,6 @@
 """The folder of one experiment: its plan, its data records and the ledgers of its cells.
 
-The layout is described in results/README.md. Nothing here imports torch.
+The layout is described in docs/records.md. Nothing here imports torch.
 """
 
 from pathlib import Path

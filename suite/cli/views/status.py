@@ -1,5 +1,6 @@
 """The status of a sweep as a person reads it: once, or kept up to date on a terminal."""
 
+import contextlib
 import time
 
 from rich import box
@@ -66,11 +67,9 @@ def _time(seconds: float) -> str:
 def watch_status(observer: Observer, console: Console, refresh: float = REFRESH) -> None:
     """Show the status until every planned run has ended or the user presses Ctrl-C."""
     status = observer.look()
-    with Live(picture(status), console=console, auto_refresh=False) as live:
+    live = Live(picture(status), console=console, auto_refresh=False)
+    with contextlib.suppress(KeyboardInterrupt), live:
         while status.working or not status.settled:
-            try:
-                time.sleep(refresh)
-            except KeyboardInterrupt:
-                return
+            time.sleep(refresh)
             status = observer.look()
             live.update(picture(status), refresh=True)

@@ -247,6 +247,21 @@ def test_the_end(folder: Path) -> None:
     assert isinstance(console.file, io.StringIO) and "11 of 12 runs" in console.file.getvalue()
 
 
+def test_a_cell_whose_trials_have_all_failed_has_ended(folder: Path) -> None:
+    for name in ("bop-1001", "bop-1002"):
+        write_run(folder, name, 0.5, 1.0)
+    assert not Observer(folder).look().settled
+    for number in range(TRIALS):
+        shutil.rmtree(folder / "runs" / f"adam-{number}", ignore_errors=True)
+        run = RunFolder(folder / "runs" / f"adam-{number}")
+        run.fail(Failure(kind="error", error="ValueError: no such luck"))
+    status = Observer(folder).look()
+    adam = status.cells[1]
+    assert (adam.failed, adam.final, adam.final_planned) == (TRIALS, 0, len(SEEDS))
+    assert status.settled and status.work_left_seconds == 0.0
+    watch_status(Observer(folder), Console(file=io.StringIO()))  # it ends by itself
+
+
 # ---- damaged files, and files that it leaves alone
 
 

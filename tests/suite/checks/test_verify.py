@@ -417,13 +417,13 @@ CONTRADICTIONS: list[tuple[Callable[[Path], str], str]] = [
     (scores_of_the_test_set, "a tuning run has seen the test set: test_top1"),
     (images_of_the_test_set, "a tuning run has seen the test set"),
     (better_test_score, "images are right here, but test_top1 is 0.99"),
-    (no_test_images, "the files are not as results/README.md says: KeyError: 'test_correct.npy'"),
+    (no_test_images, "the files are not as docs/records.md says: KeyError: 'test_correct.npy'"),
     (better_validation_score, "its validation score is not that of the last epoch"),
     (fewer_epochs, "does not hold the 3 epochs of result.json"),
     (half_a_run, "has 2 epochs of the trial's 3"),
     (other_flips, "its flips of epoch 1 are not those of epochs.jsonl"),
     (longer_flips, "its shape is (13, 2), not steps and layers (12, 2)"),
-    (no_array, "the files are not as results/README.md says"),
+    (no_array, "the files are not as docs/records.md says"),
     (another_winner, "is better on validation"),
     (changed(lambda value: value["winner"].update(value=0.99)), "not the validation score of its run"),
     (changed(lambda value: value["winner"]["hypers"].update(gamma=0.5)), "not those of its trial"),
@@ -704,9 +704,7 @@ def test_yaml_runs_nothing(tmp_path: Path) -> None:
 
 def test_a_replay_gives_the_same_bits(intact: Path) -> None:
     for run in (run_of(intact), run_of(intact, "tuning", 1, "digits.mlp.latent-adam")):
-        epochs: list[int] = []
-        assert replay(run, on_epoch=lambda line, epochs=epochs: epochs.append(line.epoch)) is None
-        assert epochs == [1, 2, 3]
+        assert replay(run) is None
 
 
 def test_a_replay_uses_the_recorded_number_of_threads(folder: Path) -> None:

@@ -50,19 +50,20 @@ def test_publish_copies_the_drawings_that_the_page_refers_to(flipbench: Flipbenc
     assert sorted(path.name for path in target.iterdir()) == sorted([*TABLES, "one.svg"])
 
 
-@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize(("end", "failed"), [("exit 0", False), ("exit 1", True), ("exec sleep 60", True)])
 def test_publish_takes_a_picture_where_there_is_a_browser(
-    flipbench: Flipbench, reported: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    flipbench: Flipbench, reported: Path, monkeypatch: pytest.MonkeyPatch, end: str, failed: bool
 ):
     browser = Path("browser")
-    browser.write_text(f'#!/bin/sh\necho "$@" > arguments\nexit {code}\n')
+    browser.write_text(f'#!/bin/sh\necho "$@" > arguments\n{end}\n')
     browser.chmod(0o755)
     monkeypatch.setattr(publish_command, "BROWSER", str(browser.resolve()))
+    monkeypatch.setattr(publish_command, "SECONDS", 2)
     ended = flipbench("publish", "tiny")
     arguments = Path("arguments").read_text().split()
     assert "--screenshot=results/published/tiny/report.png" in arguments
     assert arguments[-1] == reported.resolve().as_uri()
-    assert ended.code == 0 and ("took no picture" in ended.err) == bool(code)
+    assert ended.code == 0 and ("took no picture" in ended.err) == failed
 
 
 # ---- dashboard
