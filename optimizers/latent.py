@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optimizers.core import Flipper, WeightRule, choice, log, method, uniform
+from optimizers.core import Flipper, WeightRule, bare_step, choice, log, method, uniform
 from optimizers.core.checks import BadHyper, check_below_one
 from optimizers.core.latent.rule import LATENT, LatentStep, latent_rule
 
@@ -49,21 +49,31 @@ def lion_update(
 class LatentSGD(LatentStep, torch.optim.SGD):
     """torch.optim.SGD on latent weights."""
 
+    move = bare_step(torch.optim.SGD)
+
 
 class LatentAdam(LatentStep, torch.optim.Adam):
     """torch.optim.Adam on latent weights."""
+
+    move = bare_step(torch.optim.Adam)
 
 
 class LatentAdamW(LatentStep, torch.optim.AdamW):
     """torch.optim.AdamW on latent weights."""
 
+    move = bare_step(torch.optim.AdamW)
+
 
 class LatentAdamax(LatentStep, torch.optim.Adamax):
     """torch.optim.Adamax on latent weights."""
 
+    move = bare_step(torch.optim.Adamax)
+
 
 class LatentLion(LatentStep, Flipper):
     """Lion on latent weights."""
+
+    move = Flipper.step
 
     def __init__(
         self, params: Iterable[Any], lr: float, beta1: float, beta2: float, weight_decay: float

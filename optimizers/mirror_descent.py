@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from optimizers.core import Timed, WeightRule, choice, log, method, sign
+from optimizers.core import Timed, WeightRule, bare_step, choice, log, method, sign
 from optimizers.core.checks import BadHyper, check_not_negative, check_positive
 
 MIRROR_DESCENT = "Ajanthan, Gupta et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021, "
@@ -68,7 +68,7 @@ class MirrorAdam(Adam):
         rates = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
             group["lr"] *= sharpness(group["progress"], group["beta_end"])
-        super().step()
+        bare_step(Adam)(self)
         for group, rate in zip(self.param_groups, rates, strict=True):
             group["lr"] = rate
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from optimizers.core import WeightRule, log, method, sign, uniform
+from optimizers.core import WeightRule, bare_step, log, method, sign, uniform
 from optimizers.core.checks import check_not_negative, check_positive, check_rates
 
 
@@ -47,7 +47,7 @@ class ProxAdam(Adam):
                 for weight in group["params"]:
                     weight.copy_(sign(weight))
                     weight.grad = None  # so Adam and the proximal step skip it
-        super().step()
+        bare_step(Adam)(self)
         for group in self.param_groups:
             strength = group["lr"] * group["reg_rate"] * (group["epoch"] - 1)
             for weight in group["params"]:

@@ -3,6 +3,7 @@
 from optimizers.core.checks import BadHyper, BadValue
 from optimizers.core.flipper import Flipper, scalar_zero
 from optimizers.core.hyper import Hyper, HyperValue, choice, log, optional, uniform
+from optimizers.core.lean import bare_step, run_step
 from optimizers.core.method import Method, Timed, WeightRule, method
 from optimizers.core.pseudo_gradients import (
     PSEUDO_GRADIENTS,
@@ -24,12 +25,14 @@ __all__ = [
     "Timed",
     "WeightRule",
     "always_signs",
+    "bare_step",
     "choice",
     "log",
     "method",
     "optional",
     "pseudo_gradient",
     "reads_the_sign",
+    "run_step",
     "scalar_zero",
     "sign",
     "stored_signs",

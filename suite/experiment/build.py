@@ -57,8 +57,9 @@ class NetworkSize(NamedTuple):
 
 def network_size(trial: Trial, sizes: DataSizes) -> NetworkSize:
     """The size of the trial's network on images of these sizes; nothing is allocated."""
-    # Sizes are the same for every method; a start that looks at its values could not run on the meta device.
-    rule = METHODS["bop"]()
+    # Sizes are the same for every method; this one's start computes nothing, which the meta device cannot do
+    # without torch's compiler.
+    rule = METHODS["real"]()
     with torch.device("meta"):
         network = build_network(trial, sizes.shape, sizes.classes, rule)
     binary = [layer.weight.numel() for _, layer in binary_layers(network)]

@@ -79,12 +79,12 @@ class FlipCounter:
             before = signs[first : first + BLOCK]
             now = scratch[: len(before)]
             self._read_block(values, first, now)
-            flipped = first + _update(before, now)
-            gap = self._step - last_flip[flipped]
-            last_flip[flipped] = self._step
-            counts[0] += self._per_layer(flipped)
-            for row, k in enumerate(WITHIN, 1):
-                counts[row] += self._per_layer(flipped[gap <= k])
+            flipped = _update(before, now)
+            if len(flipped):
+                flipped += first
+                gap = self._step - last_flip[flipped]
+                last_flip[flipped] = self._step
+                counts += self._per_layer(flipped, gap)
         return torch.from_numpy(counts[0]), torch.from_numpy(counts[1:])
 
     def _read_block(self, values: list[np.ndarray], first: int, signs: np.ndarray) -> None:
@@ -97,9 +97,17 @@ class FlipCounter:
                     of_layer[begin - start : end - start], 0, out=signs[begin - first : end - first]
                 )
 
-    def _per_layer(self, positions: np.ndarray) -> np.ndarray:
-        """How many of these ascending flat positions lie in each layer."""
-        return np.diff(np.searchsorted(positions, [*self._first, len(self._signs)]))
+    def _per_layer(self, flipped: np.ndarray, gap: np.ndarray) -> np.ndarray:
+        """Flips, and those that undo one within each of WITHIN, (1 + 4, layers).
+
+        flipped: flat positions, (n,). gap: steps since the flip before, (n,).
+        """
+        layer = np.searchsorted(self._first, flipped, side="right") - 1
+        shortest = np.searchsorted(WITHIN, gap)  # the first of WITHIN that the gap does not exceed, or none
+        kinds = 1 + len(WITHIN)
+        table = np.bincount(kinds * layer + shortest, minlength=kinds * len(self.layers))
+        up_to = table.reshape(-1, kinds).T.cumsum(0)
+        return np.concatenate([up_to[-1:], up_to[:-1]])
 
     @torch.no_grad()
     def _read_signs(self, signs: Tensor) -> None:

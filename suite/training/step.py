@@ -1,5 +1,6 @@
 """One training step: the same for training, for the benchmarks and for the tests."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from optimizers.core import Timed, WeightRule
+from optimizers.core import Timed, WeightRule, run_step
 from suite.data import Batch
 from suite.experiment.build import apply_schedules
 from suite.machine.random_keys import seed_draws
@@ -32,6 +33,7 @@ class Learner:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)  # of the method's hyperparameters
     real_schedules: Mapping[str, Schedule] = field(default_factory=dict)
     timed: Sequence[Timed] = ()  # modules that depend on the progress of the training
+    parameters: Sequence[nn.Parameter] = ()  # all that are trained
 
     def state_dict(self) -> dict[str, Any]:
         """All tensors that a resumed training needs."""
@@ -70,6 +72,7 @@ def make_learner(
         schedules or {},
         {"lr": real_lr} if isinstance(real_lr, SCHEDULES) else {},
         [module for module in model.modules() if isinstance(module, Timed)],
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
     )
 
 
@@ -94,24 +97,25 @@ def training_step(
     apply_schedules(learner.weights, learner.schedules, progress)
     apply_schedules(learner.real, learner.real_schedules, progress)
     set_progress(learner.weights, learner.timed, epoch, progress)
-    learner.weights.zero_grad()
-    learner.real.zero_grad()
-    loss = torch.zeros((), device=device)
-    hits = torch.zeros((), dtype=torch.int64, device=device)
+    for parameter in learner.parameters:
+        parameter.grad = None
+    losses, hits = [], []
     for part, (x, labels) in enumerate(batch):
         seed_draws(device, seed, "step", step)  # the same in each part of a batch
         is_last = part == len(batch) - 1
         with only_the_first_part_counts(learner.model, part), keep_gradients_local(learner.network, is_last):
             with autocast(device, precision):
                 logits = learner.network(x)
-                loss_of_part = F.cross_entropy(logits, labels) / len(batch)
-            loss_of_part.backward()
-        loss += loss_of_part.detach()
-        hits += (logits.detach().argmax(1) == labels).sum()
-    learner.weights.step()
-    learner.real.step()
+                loss = F.cross_entropy(logits, labels)
+                if len(batch) > 1:
+                    loss = loss / len(batch)
+            loss.backward()
+        losses.append(loss.detach())
+        hits.append((logits.detach().argmax(1) == labels).sum())
+    run_step(learner.weights)
+    run_step(learner.real)
     learner.flips.count()
-    return ranks.mean(loss), ranks.sum(hits)
+    return ranks.mean(functools.reduce(torch.add, losses)), ranks.sum(functools.reduce(torch.add, hits))
 
 
 def set_progress(optimizer: Optimizer, modules: Sequence[Timed], epoch: int, progress: float) -> None:

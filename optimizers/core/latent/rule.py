@@ -62,9 +62,10 @@ class LatentStep(Optimizer):
 
     Every parameter group has the entries `bound` (the clip: the largest latent magnitude, or None),
     `lr_scale`, and the flip controls that are on. `deployed`: latent weight -> deployed weight, whose changes
-    of sign are the flips.
+    of sign are the flips. `move`: the step of the optimizer itself.
     """
 
+    move: Callable[[Any], object]
     deployed: Callable[[Tensor], Tensor] = staticmethod(sign)
 
     @torch.no_grad()
@@ -80,7 +81,7 @@ class LatentStep(Optimizer):
                     _align_gradient(weight)
                     if flip_control.watches_flips(group):
                         before[weight] = weight.clone()
-        super().step()
+        type(self).move(self)
         for group, rate in zip(self.param_groups, rates, strict=True):
             group["lr"] = rate
             for weight in group["params"]:
