@@ -298,13 +298,24 @@ def test_the_test_set_cannot_be_reached_while_tuning(monkeypatch: pytest.MonkeyP
         load_splits(Choice("digits", {}), with_test=True)
 
 
-def test_digits_start_without_torchvision():
+def test_digits_start_without_torchvision_and_scikit_learn():
     code = (
         "import sys; from suite.data import load_splits; from suite.records.trial import Choice\n"
         "load_splits(Choice('digits', {}), with_test=True)\n"
-        "sys.exit('torchvision' in sys.modules)"
+        "sys.exit(bool({'torchvision', 'sklearn', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_digits_that_are_absent_from_scikit_learn(installed: bool, monkeypatch: pytest.MonkeyPatch):
+    if installed:
+        monkeypatch.setattr("suite.data.sets.digits.FILE", "datasets/data/none.csv.gz")
+    else:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    name = "none" if installed else "digits"
+    with pytest.raises(DataError, match=rf"sklearn/datasets/data/{name}\.csv\.gz is absent.*scikit-learn"):
+        load_splits(Choice("digits", {}), with_test=False)
 
 
 # --- what goes wrong, and what the message says ------------------------------------------------------------
