@@ -59,7 +59,7 @@ def growth(costs: list[int]) -> float:
     return (third - second) / (second - first)
 
 
-SIZES = (3, 6, 12)
+SIZES = (2, 4, 8)
 LINEAR = 2.1  # 2 for a linear cost, 4 for a quadratic one
 
 

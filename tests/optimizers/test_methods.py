@@ -79,7 +79,7 @@ def test_the_binary_weights_alone_learn(method: Method, model: str) -> None:
     before, start = loss_on_unseen_batches(), training.signs()
     after = before
     while after >= 0.9 * before and training.steps < 60:
-        for _ in range(20):
+        for _ in range(10):
             training.step()
         after = loss_on_unseen_batches()
     if method.name == "frozen":

@@ -1,5 +1,6 @@
 """A small network in training on a task that can be learned."""
 
+import functools
 from typing import Any
 
 import torch
@@ -32,8 +33,12 @@ SMALL: dict[str, tuple[Shape, dict[str, Any]]] = {
 }
 
 
+@functools.cache
 def noisy_prototypes(shape: Shape, number: int) -> tuple[Tensor, Tensor]:
-    """Batch `number` of a task that can be learned: one fixed image per class, half hidden in noise."""
+    """Batch `number` of a task that can be learned: one fixed image per class, half hidden in noise.
+
+    All trainings share it: nothing may write into it.
+    """
     prototypes = torch.randn(CLASSES, *shape, generator=generator("prototypes"))
     random = generator("batch", number)
     labels = torch.randint(CLASSES, (32,), generator=random)
