@@ -3,46 +3,82 @@
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from bench.parts.data import synthetic
-from bench.parts.step import CLASSES, REAL_RATE, SHAPE, network, random_batch
-from bench.parts.step import Size as StepSize
 from bench.race import Bench, Race, Row
 from optimizers import METHODS
-from suite.data import Splits
+from optimizers.core import run_step
+from suite.data import Images, Splits
 from suite.data.held import Loan, borrow
+from suite.experiment.build import build_network, rule_at
 from suite.experiment.plan import make_plan
 from suite.experiment.spec import ExperimentFile
 from suite.records.run import RunFolder
+from suite.records.schedules import start_of
 from suite.records.schema import DataRecord, EpochLine
 from suite.records.trial import Trial
 from suite.training.loop import train
 from suite.training.step import optimizers_of
 
 VALIDATION = 10  # images
+CLASSES = 10
+
+
+class Case(NamedTuple):
+    """A network on images of the size of a data set's; batches, and steps of an epoch."""
+
+    data: str
+    shape: tuple[int, int, int]
+    model: str
+    batch: int
+    steps: int
+
+    @property
+    def images(self) -> int:
+        return self.steps * self.batch
+
+
+GREY, COLOURS = (1, 28, 28), (3, 32, 32)
+CASES = {
+    "mlp 2x128, batch 100": Case("mnist", GREY, "{name: mlp, hidden: [128, 128]}", 100, 100),
+    "mlp 2x256, batch 100": Case("mnist", GREY, "{name: mlp, hidden: [256, 256]}", 100, 100),
+    "convnet, 16 channels, batch 100": Case("mnist", GREY, "{name: convnet, channels: 16}", 100, 20),
+    "binarynet 1/8, batch 128": Case("cifar10", COLOURS, "{name: binarynet, width: 0.125}", 128, 20),
+}
+QUICK = {"mlp 1x8, batch 4": Case("mnist", GREY, "{name: mlp, hidden: [8]}", 4, 2)}
+METHODS_MEASURED = ("bop", "latent-adam", "bop-second-order", "bayes-binn")
 
 SPEC = """
 version: 1
 summary: An epoch of the loop next to its bare steps.
-tasks: [{{data: cifar10, model: {{name: binarynet, width: {width}}}}}]
-methods: [{{name: bop, decay: {{gamma: {{cosine: 0.0}}}}}}]
+tasks: [{{data: {{name: {data}, train_limit: {images}}}, model: {model}}}]
+methods: [{{name: {method}, decay: {{{decayed}: {{cosine: 0.0}}}}}}]
 real: {{decay: {{lr: {{cosine: 0.0}}}}}}
-train: {{epochs: {epochs}, batch_size: {batch}}}
+train: {{epochs: {epochs}, batch_size: {batch}, augment: none}}
 tuning: {{trials: 0}}
 seeds: 1
 """
 
 
-def trial_on_synthetic_images(size: StepSize, steps: int, epochs: int, folder: Path) -> Trial:
-    """A tuning trial on CIFAR-10. This process is given random images instead of it."""
+def trial_on_synthetic_images(case: Case, method: str, epochs: int, folder: Path) -> Trial:
+    """A tuning trial on a data set. This process is given random images instead of it."""
     path = folder / "overhead.yaml"
-    path.write_text(SPEC.format(width=size.width, batch=size.batch, epochs=epochs))
+    decayed = "lr" if "lr" in METHODS[method].hypers else "gamma"
+    settings = {
+        **case._asdict(),
+        "images": case.images,
+        "method": method,
+        "decayed": decayed,
+        "epochs": epochs,
+    }
+    path.write_text(SPEC.format(**settings))
     cell = make_plan(ExperimentFile(path)).cells[0]
     trial = cell.trial(cell.published, 1, "tune")
-    train, val = synthetic(steps * size.batch), synthetic(VALIDATION)
+    train, val = (_random_images(count, case.shape) for count in (case.images, VALIDATION))
     record = DataRecord(
         name=trial.data.name,
         options={},
@@ -50,7 +86,7 @@ def trial_on_synthetic_images(size: StepSize, steps: int, epochs: int, folder: P
         train=len(train),
         val=len(val),
         test=0,
-        shape=list(SHAPE),
+        shape=list(case.shape),
         sha256="",
         validation_index=[],
         validation_index_sha256="",
@@ -59,58 +95,79 @@ def trial_on_synthetic_images(size: StepSize, steps: int, epochs: int, folder: P
     return trial
 
 
-def bare_steps(size: StepSize, steps: int, device: torch.device) -> Callable[[], object]:
+def _random_images(count: int, shape: tuple[int, int, int]) -> Images:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
+    return Images(pixels, torch.randint(CLASSES, (count,), generator=generator)).channels_last()
+
+
+def bare_steps(trial: Trial, case: Case, device: torch.device) -> Callable[[], object]:
     """Forward, backward and both optimizers on one batch, as often as the epoch has batches.
 
     This is the yardstick of the suite's own step, so it is written out and does not call it.
     """
-    rule = METHODS["bop"]()
-    model = network(size, rule).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights, real = optimizers_of(model, rule, REAL_RATE)
-    x, labels = random_batch(size, device)
+    rule = rule_at(trial, progress=0.0)
+    model = build_network(trial, case.shape, CLASSES, rule).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizers = optimizers_of(model, rule, start_of(trial.real_lr))
+    parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand(case.batch, *case.shape, generator=random).to(device) * 2 - 1
     x = x.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(CLASSES, (case.batch,), generator=random).to(device)
 
     def run() -> None:
-        for _ in range(steps):
-            loss = F.cross_entropy(model(x), labels)
-            weights.zero_grad()
-            real.zero_grad()
-            loss.backward()
-            weights.step()
-            real.step()
+        for _ in range(case.steps):
+            for parameter in parameters:
+                parameter.grad = None
+            F.cross_entropy(model(x), labels).backward()
+            for optimizer in optimizers:
+                run_step(optimizer)
 
     return run
 
 
 def measure(bench: Bench) -> list[Row]:
+    """Every network with every method."""
+    cases = QUICK if bench.quick else CASES
+    return [
+        row
+        for name, case in cases.items()
+        for method in METHODS_MEASURED
+        for row in _race(bench, name, case, method)
+    ]
+
+
+def _race(bench: Bench, name: str, case: Case, method: str) -> list[Row]:
     """An epoch of the training loop, with its record and a small evaluation, against its bare steps.
 
     The bare steps run between two epochs, so that the two take turns.
     """
-    size, steps = (StepSize(1 / 32, 4), 2) if bench.quick else (StepSize(1 / 8, 128), 20)
-    bare = bare_steps(size, steps, bench.device)
-    seconds: dict[str, list[float]] = {"bare steps": [], "epoch": []}
-    task = bench.progress.add_task("overhead", total=bench.rounds + 1)
+    seconds: dict[str, list[float]] = {"bare step": [], "in the loop": []}
+    task = bench.progress.add_task(f"overhead: {method}, {name}", total=bench.rounds + 1)
     epoch_began: list[float] = []
 
-    def after_epoch(_: EpochLine) -> None:
-        now = bench.clock()
-        bare()
-        if epoch_began:  # the first epoch warms up
-            seconds["epoch"].append(now - epoch_began[-1])
-            seconds["bare steps"].append(bench.clock() - now)
-        bench.progress.advance(task)
-        epoch_began.append(bench.clock())
+    with tempfile.TemporaryDirectory() as folder:
+        trial = trial_on_synthetic_images(case, method, bench.rounds + 1, Path(folder))
+        bare = bare_steps(trial, case, bench.device)
 
-    with tempfile.TemporaryDirectory() as name:
-        trial = trial_on_synthetic_images(size, steps, bench.rounds + 1, Path(name))
-        train(trial, RunFolder(Path(name) / "run"), bench.device, on_epoch=after_epoch)
+        def after_epoch(_: EpochLine) -> None:
+            now = bench.clock()
+            bare()
+            if epoch_began:  # the first epoch warms up
+                seconds["in the loop"].append(now - epoch_began[-1])
+                seconds["bare step"].append(bench.clock() - now)
+            bench.progress.advance(task)
+            epoch_began.append(bench.clock())
+
+        train(trial, RunFolder(Path(folder) / "run"), bench.device, on_epoch=after_epoch)
     bench.progress.remove_task(task)
-    race = Race(seconds)
-    case = f"binarynet, width {size.width:g}, batch {size.batch}"
-    rows = [
-        Row("overhead", case, name, 1000 * race.median(name) / steps, "ms/step", race.rounds)
-        for name in race.seconds
+    race, title = Race(seconds), f"{method}, {name}"
+    added = 100 * (race.faster("bare step", "in the loop") - 1)
+    return [
+        *(
+            Row("overhead", title, one, 1000 * race.median(one) / case.steps, "ms", race.rounds)
+            for one in seconds
+        ),
+        Row("overhead", title, "added by the suite", added, "%", race.rounds),
     ]
-    percent = 100 * (race.faster("bare steps", "epoch") - 1)
-    return [*rows, Row("overhead", case, "added by the suite", percent, "%", race.rounds)]

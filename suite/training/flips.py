@@ -14,6 +14,7 @@ from suite.records.schema import WITHIN, FlipCounts
 
 NEVER = -(1 << 30)
 ROW = 1024  # each layer begins a new row of so many weights: sums of rows are sums of parts of one layer
+LIMITS = np.array(WITHIN, dtype=np.int32)
 BLOCK = 512 * ROW  # weights that a CPU looks at together, so that their signs stay in its cache
 
 
@@ -35,6 +36,7 @@ class FlipCounter:
         rows = torch.tensor([-(-count // ROW) for count in self.weights])
         self._ends = rows.cumsum(0).to(device)  # the row after the last of each layer
         self._first = [ROW * row for row in (rows.cumsum(0) - rows).tolist()]
+        self._starts = np.array(self._first)
         # One entry per weight, layer after layer, each padded to a whole row; the padding never changes.
         self._signs = torch.zeros(int(rows.sum()) * ROW, dtype=torch.bool, device=device)
         self._read_signs(self._signs)
@@ -44,20 +46,20 @@ class FlipCounter:
         self._flips: list[Tensor] = []  # one count per layer for each step of the epoch
         self._undone = torch.zeros(len(WITHIN), len(self.layers), dtype=torch.int64, device=device)
         self._dense = torch.device(device).type != "cpu" if dense is None else dense
+        self._values = [] if self._dense else [FlatValues(layer) for layer in self.layers]
+        self._block = np.zeros(0 if self._dense else min(BLOCK, len(self._signs)), dtype=bool)
 
     @torch.no_grad()
     def count(self) -> None:
         """Compare with the signs of the last call."""
         self._step += 1
-        flips, undone = self._count_all() if self._dense else self._count_flipped()
-        self._flips.append(flips)
-        self._undone += undone
+        if self._dense:
+            self._count_all()
+        else:
+            self._count_flipped()
 
-    def _count_all(self) -> tuple[Tensor, Tensor]:
-        """The flips of this step, (layers,), and those that undo one within each of WITHIN, (4, layers).
-
-        No operation here depends on a value, so none waits for the device.
-        """
+    def _count_all(self) -> None:
+        """Examine all weights. No operation here depends on a value, so none waits for the device."""
         signs = torch.zeros_like(self._signs)
         self._read_signs(signs)
         flipped = signs ^ self._signs
@@ -67,29 +69,32 @@ class FlipCounter:
         counts = up_to_layer.diff(dim=1, prepend=torch.zeros_like(up_to_layer[:, :1]))
         self._last_flip.masked_fill_(flipped, self._step)
         self._signs = signs
-        return counts[0], counts[1:]
+        self._flips.append(counts[0])
+        self._undone += counts[1:]
 
-    def _count_flipped(self) -> tuple[Tensor, Tensor]:
+    def _count_flipped(self) -> None:
         """The same, from the positions of the weights that flipped."""
-        signs, last_flip = self._signs.numpy(), self._last_flip.numpy()
-        values = [_values(layer).numpy() for layer in self.layers]
-        counts = np.zeros((1 + len(WITHIN), len(self.layers)), dtype=np.int64)
-        scratch = np.empty(min(BLOCK, len(signs)), dtype=bool)
+        signs, last_flip, undone = self._signs.numpy(), self._last_flip.numpy(), self._undone.numpy()
+        values = [of_layer.read() for of_layer in self._values]
+        flips = np.zeros(len(self.layers), dtype=np.int64)
         for first in range(0, len(signs), BLOCK):
             before = signs[first : first + BLOCK]
-            now = scratch[: len(before)]
+            now = self._block[: len(before)]
             self._read_block(values, first, now)
             flipped = _update(before, now)
             if len(flipped):
                 flipped += first
                 gap = self._step - last_flip[flipped]
                 last_flip[flipped] = self._step
-                counts += self._per_layer(flipped, gap)
-        return torch.from_numpy(counts[0]), torch.from_numpy(counts[1:])
+                up_to = self._per_layer(flipped, gap)
+                flips += up_to[-1]
+                undone += up_to[:-1]
+        self._flips.append(torch.from_numpy(flips))
 
     def _read_block(self, values: list[np.ndarray], first: int, signs: np.ndarray) -> None:
         """Write those signs of the layers' values that belong into a flat block from `first` on."""
-        signs.fill(False)  # the padding
+        if len(self._signs) > BLOCK:
+            signs.fill(False)  # the padding, whose place is another one in each block
         for start, of_layer in zip(self._first, values, strict=True):
             begin, end = max(first, start), min(first + len(signs), start + len(of_layer))
             if begin < end:
@@ -98,22 +103,21 @@ class FlipCounter:
                 )
 
     def _per_layer(self, flipped: np.ndarray, gap: np.ndarray) -> np.ndarray:
-        """Flips, and those that undo one within each of WITHIN, (1 + 4, layers).
+        """The flips that undo one within each of WITHIN, and all, (4 + 1, layers).
 
         flipped: flat positions, (n,). gap: steps since the flip before, (n,).
         """
-        layer = np.searchsorted(self._first, flipped, side="right") - 1
-        shortest = np.searchsorted(WITHIN, gap)  # the first of WITHIN that the gap does not exceed, or none
+        layer = self._starts.searchsorted(flipped, side="right") - 1
+        shortest = LIMITS.searchsorted(gap)  # the first of WITHIN that the gap does not exceed, or none
         kinds = 1 + len(WITHIN)
         table = np.bincount(kinds * layer + shortest, minlength=kinds * len(self.layers))
-        up_to = table.reshape(-1, kinds).T.cumsum(0)
-        return np.concatenate([up_to[-1:], up_to[:-1]])
+        return table.reshape(-1, kinds).T.cumsum(0)
 
     @torch.no_grad()
     def _read_signs(self, signs: Tensor) -> None:
         """Write all effective binary weights into a flat tensor, True for +1."""
         for layer, first, count in zip(self.layers, self._first, self.weights, strict=True):
-            torch.ge(_values(layer), 0, out=signs[first : first + count])
+            torch.ge(flat_values(layer), 0, out=signs[first : first + count])
 
     def end_epoch(self) -> tuple[FlipCounts, Tensor]:
         """The epoch's counts, and the flips of each step, int32 of shape (steps, layers)."""
@@ -153,12 +157,26 @@ class FlipCounter:
         self._undone.copy_(state["undone"])
 
 
-def _values(layer: BinaryLayer) -> Tensor:
+def flat_values(layer: BinaryLayer) -> Tensor:
     """One number per weight, flat, whose sign is the effective weight; without a copy if possible."""
     stored = layer.weight.detach()
     values = stored if reads_the_sign(layer.deploy) else layer.deploy(stored)
     # Training holds convolutions channels-last: in this order their numbers lie side by side.
     return (values.permute(0, 2, 3, 1) if values.dim() == 4 else values).reshape(-1)
+
+
+class FlatValues:
+    """The same for numpy. A view of the stored tensor stays right as long as its numbers stay in place."""
+
+    def __init__(self, layer: BinaryLayer) -> None:
+        self.layer, self.weight, self.stored = layer, layer.weight, reads_the_sign(layer.deploy)
+        self._view, self._address = np.empty(0), 0
+
+    def read(self) -> np.ndarray:
+        address = self.weight.data_ptr()
+        if not self.stored or address != self._address:
+            self._view, self._address = flat_values(self.layer).numpy(), address
+        return self._view
 
 
 def _update(signs: np.ndarray, now: np.ndarray) -> np.ndarray:

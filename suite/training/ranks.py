@@ -77,6 +77,8 @@ class Ranks:
 
     def exchange(self, stop: bool, due: bool, names: set[str]) -> tuple[bool, bool, set[str]]:
         """Whether any process must stop or has a checkpoint due, and all names; all wait for all."""
+        if self.count == 1:
+            return stop, due, names
         stops, dues, sets = zip(*self.gather((stop, due, names)), strict=True)
         return any(stops), any(dues), set().union(*sets)
 

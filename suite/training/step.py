@@ -13,12 +13,13 @@ from torch.optim import Adam, Optimizer
 from optimizers.core import Timed, WeightRule, run_step
 from suite.data import Batch
 from suite.experiment.build import apply_schedules
-from suite.machine.random_keys import seed_draws
+from suite.machine.random_keys import numbered_keys, seed_draws
 from suite.models.blocks.layers import binary_layers
 from suite.records.schedules import SCHEDULES, Schedule, start_of
 from suite.training.flips import FlipCounter
 from suite.training.precision import autocast
 from suite.training.ranks import ALONE, Ranks, keep_gradients_local, only_the_first_part_counts
+from suite.training.real_adam import RealAdam
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def training_step(
         parameter.grad = None
     losses, hits = [], []
     for part, (x, labels) in enumerate(batch):
-        seed_draws(device, seed, "step", step)  # the same in each part of a batch
+        seed_draws(device, numbered_keys(seed, "step")(step))  # the same in each part of a batch
         is_last = part == len(batch) - 1
         with only_the_first_part_counts(learner.model, part), keep_gradients_local(learner.network, is_last):
             with autocast(device, precision):
@@ -137,9 +138,7 @@ def optimizers_of(model: nn.Module, rule: WeightRule, real_lr: float) -> tuple[O
     owned = {id(weight) for weight in binary}
     real = [p for p in model.parameters() if p.requires_grad and id(p) not in owned]
     weights = rule.optimizer(binary)
-    adam = Adam(
-        [{"params": real}], lr=real_lr, eps=1e-7, foreach=True
-    )  # betas 0.9 and 0.999; eps as in Keras
+    adam = RealAdam(real, real_lr, eps=1e-7)  # betas 0.9 and 0.999; eps as in Keras
     claimed = [
         id(p) for optimizer in (weights, adam) for group in optimizer.param_groups for p in group["params"]
     ]

@@ -19,7 +19,7 @@ from optimizers import METHODS, collect, load_plugin
 from optimizers.core import BadHyper, Hyper, Method, WeightRule, log, method, sign, uniform
 from suite.experiment.build import apply_schedules
 from suite.experiment.plan import is_latent_free
-from suite.machine.random_keys import seed_draws
+from suite.machine.random_keys import random_key, seed_draws
 from suite.models import MODELS
 from suite.models.blocks.layers import BinaryLinear, binary_layers
 from suite.records.schedules import Linear
@@ -147,7 +147,7 @@ def advance(optimizers: list[torch.optim.Optimizer], tensors: list[Tensor], step
             tensor.grad = 1e-2 * torch.randn(tensor.shape, generator=random)
         for optimizer in optimizers:
             set_progress(optimizer, [], 1 + step // 10, step / 40)
-        seed_draws(torch.device("cpu"), step)
+        seed_draws(torch.device("cpu"), random_key(step))
         for optimizer in optimizers:
             optimizer.step()
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from optimizers.core import WeightRule
-from suite.machine.random_keys import generator, seed_draws
+from suite.machine.random_keys import generator, random_key, seed_draws
 from suite.models import MODELS
 from suite.models.blocks.layers import binary_layers
 from suite.models.model import Shape
@@ -75,7 +75,7 @@ class Training:
         progress = min(1.0, self.steps / PLANNED)
         set_progress(self.weights, self.learner.timed, epoch=1 + self.steps // EPOCH, progress=progress)
         self.model.zero_grad()
-        seed_draws(torch.device("cpu"), 0, "step", self.steps)
+        seed_draws(torch.device("cpu"), random_key(0, "step", self.steps))
         (loss_scale * self.loss(self.steps)).backward()
         self.weights.step()
         self.real.step()

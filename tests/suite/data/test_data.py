@@ -31,7 +31,7 @@ from suite.data.image_set import WHOLE, epoch_order
 from suite.data.memory import augmentation_draws
 from suite.data.sets.torchvision_sets import cifar_images, mnist_images, svhn_images, torchvision_set
 from suite.data.splits import stratified_index
-from suite.machine.random_keys import generator, random_key
+from suite.machine.random_keys import generator, numbered_keys, random_key
 from suite.records.codec import decode, encode
 from suite.records.schema import DataRecord
 from suite.records.trial import Augmentation, Choice
@@ -664,3 +664,9 @@ def test_random_keys_depend_on_every_part_and_never_change():
     with pytest.raises(TypeError):
         random_key(np.int64(1))
     assert torch.rand(3, generator=generator("x")).equal(torch.rand(3, generator=generator("x")))
+
+
+@pytest.mark.parametrize("parts", [(7, "step"), (7.0, "step"), (True, "step"), ("a, b]",), (1,), (1.0, None)])
+def test_numbered_keys_are_random_keys(parts: tuple[object, ...]):
+    key = numbered_keys(*parts)
+    assert [key(number) for number in (0, 1, 10**6)] == [random_key(*parts, n) for n in (0, 1, 10**6)]

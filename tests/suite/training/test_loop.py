@@ -18,7 +18,7 @@ from suite.data import TestSetGuard, load_splits
 from suite.data.held import splits_on
 from suite.machine import preemption
 from suite.machine.preemption import StopRequested
-from suite.machine.random_keys import seed_draws
+from suite.machine.random_keys import random_key, seed_draws
 from suite.models.blocks.layers import BinaryLinear
 from suite.records.run import RunFolder
 from suite.records.schema import EpochLine
@@ -343,7 +343,7 @@ def test_what_is_drawn_in_a_step_is_a_matter_of_seed_and_step_alone(
 
     rule = WeightRule(sign, lambda weight: weight, lambda params: Draws(params, 0.1))
     train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
-    seed_draws(CPU, 7, "step", 11)
+    seed_draws(CPU, random_key(7, "step", 11))
     assert len(set(draws)) == 12 and draws[11] == torch.rand(1).item()
 
 
