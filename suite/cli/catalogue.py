@@ -147,10 +147,11 @@ def state_floats(rule: "WeightRule") -> float:
     """The optimizer's state for each binary weight, in float32s: measured after one step."""
     import torch
 
+    from optimizers.core import run_step
     from suite.training.step import state_tensors
 
     weight = rule.start(torch.linspace(-1.0, 1.0, 4096).reshape(64, 64)).detach().requires_grad_()
     optimizer = rule.optimizer([weight])
     weight.grad = torch.full_like(weight, 1e-3)
-    optimizer.step()
+    run_step(optimizer)
     return round(sum(tensor.nbytes for tensor in state_tensors(optimizer)) / 4 / weight.numel(), 2)

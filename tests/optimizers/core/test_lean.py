@@ -17,6 +17,7 @@ from tests.support.rules import random_gradients, random_signs
 EVERY_STEP = """
 import sys, torch
 from optimizers import METHODS
+from suite.cli.catalogue import state_floats
 from suite.experiment.files import experiments
 from suite.experiment.plan import make_plan
 from suite.experiment.spec import ExperimentFile
@@ -32,11 +33,12 @@ for method in METHODS.values():
     for precision in ("float32", "bfloat16"):
         training_step(learner, batch, seed=0, step=0, epoch=1, progress=0.0, precision=precision)
     learner.load_state_dict(learner.state_dict())
+    state_floats(rule)
 print("torch._dynamo" in sys.modules)
 """
 
 
-def test_no_plan_and_no_method_imports_the_compiler() -> None:
+def test_no_plan_no_card_and_no_training_imports_the_compiler() -> None:
     command = [sys.executable, "-c", EVERY_STEP]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert shown.stdout == "False\n", shown.stderr
