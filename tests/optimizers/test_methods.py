@@ -30,7 +30,7 @@ from tests.support.training import PLANNED, Training
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 
 # One architecture for each kind of layer learns with every method, the others with two methods.
-KINDS = ("mlp", "convnet", "binarynet", "birealnet-18")
+KINDS = ("mlp", "convnet", "birealnet-18")
 SOME = ("bop", "latent-adam")
 everywhere = pytest.mark.parametrize(
     ("method", "model"),
