@@ -7,8 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.parts.sweep import short_trials
 from bench.race import Bench, Row
+from suite.experiment.plan import make_plan
+from suite.experiment.spec import ExperimentFile
 from suite.sweep.messages import Done, EpochDone
 from suite.sweep.pool import LocalPool, Machine
 
@@ -22,6 +23,16 @@ def never() -> WeightRule:
     """Never flip."""
     return WeightRule(sign, stored_signs, lambda params: torch.optim.SGD(params, lr=0.0))
 '''
+
+SPEC = """
+version: 1
+summary: One short trial.
+tasks: [{data: digits, model: mlp}]
+methods: [bop]
+train: {epochs: 1, batch_size: 50}
+tuning: {trials: 1}
+seeds: 1
+"""
 
 
 def run(code: str) -> None:
@@ -60,7 +71,8 @@ def _worker(bench: Bench, folder: Path) -> list[Row]:
 
     Ready: the wall time of a worker with one trial, less the trial's own, when the first worker has started.
     """
-    cell = short_trials(folder, quick=True).cells[0]
+    (folder / "one.yaml").write_text(SPEC)
+    cell = make_plan(ExperimentFile(folder / "one.yaml")).cells[0]
     memory: dict[str, float] = {}
 
     def start(number: int) -> float:

@@ -8,21 +8,26 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench import plain_script
 from bench.__main__ import run
 from bench.chart import ratios
 from bench.naive import NaiveBop, NaiveLatentAdam, NaiveLayer, naive_twin
 from bench.parts import PARTS, scale, start
 from bench.parts.optimizer_step import BYTES
 from bench.parts.step import REAL_RATE, Size, network, random_batch, training_flops
+from bench.parts.sweep import FEW_IMAGES, random_mnist, short_trials
 from bench.race import Bench, Race, Row
 from bench.tables import as_csv, as_markdown, cells
 from optimizers import METHODS, PLUGINS
@@ -130,6 +135,17 @@ class InlineExecutor(Executor):
         return future
 
 
+class InlineScript:
+    """In place of a process of the plain script."""
+
+    def __init__(self, command: list[str], **_: object) -> None:
+        task, first, every = command[3:]
+        plain_script.main(Path(task), int(first), int(every))
+
+    def wait(self) -> int:
+        return 0
+
+
 def run_here(code: str) -> None:
     """In place of a new Python: the same code in this process."""
     try:
@@ -147,6 +163,8 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("sys.argv", [])  # which the command that `start` runs sets
     for part in ("sweep", "start"):
         monkeypatch.setattr(f"bench.parts.{part}.LocalPool", lambda *_: nullcontext(InlinePool()))
+    inline = SimpleNamespace(Popen=InlineScript, DEVNULL=subprocess.DEVNULL)
+    monkeypatch.setattr("bench.parts.sweep.subprocess", inline)
     monkeypatch.setattr("suite.data.stored.prepare.ProcessPoolExecutor", InlineExecutor)
     yield
     METHODS.pop("never")
@@ -170,6 +188,20 @@ def test_quick_runs_every_part_and_leaves_every_row(tmp_path: Path) -> None:
     text = (folder / "bench.md").read_text()
     assert all(f"## {part}\n" in text for part in PARTS) and f"torch: {torch.__version__}" in text
     ElementTree.parse(folder / "bench.svg")
+
+
+def test_the_plain_script_learns(tmp_path: Path) -> None:
+    with random_mnist(tmp_path, FEW_IMAGES):
+        labels = np.arange(600, dtype=np.uint8) % 10
+        images = np.zeros((600, 28, 28), dtype=np.uint8)
+        images[np.arange(600), labels] = 200  # class n: row n is bright
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            file = tmp_path / "MNIST" / "raw" / f"train-{name}-ubyte"
+            file.write_bytes(file.read_bytes()[: -values.nbytes] + values.tobytes())
+        cell = short_trials(tmp_path, quick=True).cells[0]
+        trial = cell.trial(cell.published, 1, "tune")
+        trial = replace(trial, train=replace(trial.train, epochs=5, batch_size=50))
+        assert plain_script.train(trial, tmp_path, train=500, val=100) > 0.5
 
 
 def test_a_command_is_measured_in_a_process_of_its_own() -> None:
