@@ -169,14 +169,18 @@ class FlatValues:
     """The same for numpy. A view of the stored tensor stays right as long as its numbers stay in place."""
 
     def __init__(self, layer: BinaryLayer) -> None:
-        self.layer, self.weight, self.stored = layer, layer.weight, reads_the_sign(layer.deploy)
+        self.layer, self.weight = layer, layer.weight
         self._view, self._address = np.empty(0), 0
 
     def read(self) -> np.ndarray:
         address = self.weight.data_ptr()
-        if not self.stored or address != self._address:
-            self._view, self._address = flat_values(self.layer).numpy(), address
-        return self._view
+        if address == self._address:
+            return self._view
+        values = flat_values(self.layer)
+        view = values.numpy()
+        if values.data_ptr() == address:  # else a copy, which the next step does not change
+            self._view, self._address = view, address
+        return view
 
 
 def _update(signs: np.ndarray, now: np.ndarray) -> np.ndarray:

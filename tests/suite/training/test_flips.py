@@ -102,6 +102,17 @@ def test_a_method_that_reads_in_its_own_way_is_asked(dense: bool) -> None:
     assert counter.end_epoch()[1].flatten().tolist() == [2, 1]
 
 
+@WAYS
+def test_filters_that_are_not_channels_last_are_counted_too(dense: bool) -> None:
+    """Their numbers in this order are a copy, which no later step changes."""
+    layer = BinaryConv2d(METHODS["bop"](), 3, 2, 3)
+    counter = FlipCounter(nn.Sequential(layer), dense=dense)
+    for _ in range(3):
+        layer.weight.data[0, 1] *= -1.0
+        counter.count()
+    assert counter.end_epoch()[1].flatten().tolist() == [9, 9, 9]
+
+
 @pytest.mark.parametrize(("before", "after"), [(False, False), (True, True), (False, True), (True, False)])
 def test_a_counter_goes_on_from_its_state(before: bool, after: bool) -> None:
     torch.manual_seed(1)
