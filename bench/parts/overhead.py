@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from bench.race import Bench, Race, Row
 from optimizers import METHODS
-from optimizers.core import run_step
+from optimizers.core import clear_gradients, run_step
 from suite.data import Images, Splits
 from suite.data.held import Loan, borrow
 from suite.experiment.build import build_network, rule_at
@@ -110,7 +109,6 @@ def bare_steps(trial: Trial, case: Case, device: torch.device) -> Callable[[], o
     model = build_network(trial, case.shape, CLASSES, rule).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = optimizers_of(model, rule, start_of(trial.real_lr))
-    parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
     random = torch.Generator().manual_seed(0)
     x = torch.rand(case.batch, *case.shape, generator=random).to(device) * 2 - 1
     x = x.contiguous(memory_format=torch.channels_last)
@@ -118,8 +116,8 @@ def bare_steps(trial: Trial, case: Case, device: torch.device) -> Callable[[], o
 
     def run() -> None:
         for _ in range(case.steps):
-            for parameter in parameters:
-                parameter.grad = None
+            for optimizer in optimizers:
+                clear_gradients(optimizer)
             F.cross_entropy(model(x), labels).backward()
             for optimizer in optimizers:
                 run_step(optimizer)

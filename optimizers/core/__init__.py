@@ -3,7 +3,7 @@
 from optimizers.core.checks import BadHyper, BadValue
 from optimizers.core.flipper import Flipper, scalar_zero
 from optimizers.core.hyper import Hyper, HyperValue, choice, log, optional, uniform
-from optimizers.core.lean import bare_step, run_step
+from optimizers.core.lean import bare_step, clear_gradients, run_step
 from optimizers.core.method import Method, Timed, WeightRule, method
 from optimizers.core.pseudo_gradients import (
     PSEUDO_GRADIENTS,
@@ -27,6 +27,7 @@ __all__ = [
     "always_signs",
     "bare_step",
     "choice",
+    "clear_gradients",
     "log",
     "method",
     "optional",

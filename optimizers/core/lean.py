@@ -37,6 +37,16 @@ def bare_step(kind: type[Optimizer]) -> Callable[[Optimizer], object]:
     return step  # type: ignore[return-value]
 
 
+def clear_gradients(optimizer: Optimizer) -> None:
+    """optimizer.zero_grad(), without these wrappers unless its class has another one than torch's."""
+    if type(optimizer).zero_grad is not Optimizer.zero_grad:
+        optimizer.zero_grad()
+        return
+    for group in optimizer.param_groups:
+        for param in group["params"]:
+            param.grad = None
+
+
 def run_step(optimizer: Optimizer) -> None:
     """optimizer.step(), without these wrappers unless something is hooked to it."""
     hooked = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks

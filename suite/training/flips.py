@@ -169,7 +169,7 @@ class FlatValues:
     """The same for numpy. A view of the stored tensor stays right as long as its numbers stay in place."""
 
     def __init__(self, layer: BinaryLayer) -> None:
-        self.layer, self.weight = layer, layer.weight
+        self.layer, self.weight, self.stored = layer, layer.weight, reads_the_sign(layer.deploy)
         self._view, self._address = np.empty(0), 0
 
     def read(self) -> np.ndarray:
@@ -178,7 +178,7 @@ class FlatValues:
             return self._view
         values = flat_values(self.layer)
         view = values.numpy()
-        if values.data_ptr() == address:  # else a copy, which the next step does not change
+        if self.stored and values.data_ptr() == address:  # else a copy, which the next step does not change
             self._view, self._address = view, address
         return view
 

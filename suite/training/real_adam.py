@@ -14,8 +14,8 @@ from torch.optim import Adam
 class RealAdam(Adam):
     """torch.optim.Adam with `foreach=True` and neither weight decay nor another of its options.
 
-    The same operations in the same order on the same state. On the three or four vectors that the batch norms
-    of a small network train, torch's own step takes four times as long to prepare them as to compute them.
+    The same operations in the same order on the same state, without the choices that torch's own step makes
+    before them. A small network trains only the few short vectors of its batch norms: there they count.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, eps: float) -> None:

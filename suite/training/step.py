@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from optimizers.core import Timed, WeightRule, run_step
+from optimizers.core import Timed, WeightRule, clear_gradients, run_step
 from suite.data import Batch
 from suite.experiment.build import apply_schedules
 from suite.machine.random_keys import numbered_keys, seed_draws
@@ -34,7 +34,6 @@ class Learner:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)  # of the method's hyperparameters
     real_schedules: Mapping[str, Schedule] = field(default_factory=dict)
     timed: Sequence[Timed] = ()  # modules that depend on the progress of the training
-    parameters: Sequence[nn.Parameter] = ()  # all that are trained
 
     def state_dict(self) -> dict[str, Any]:
         """All tensors that a resumed training needs."""
@@ -73,7 +72,6 @@ def make_learner(
         schedules or {},
         {"lr": real_lr} if isinstance(real_lr, SCHEDULES) else {},
         [module for module in model.modules() if isinstance(module, Timed)],
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
     )
 
 
@@ -98,8 +96,8 @@ def training_step(
     apply_schedules(learner.weights, learner.schedules, progress)
     apply_schedules(learner.real, learner.real_schedules, progress)
     set_progress(learner.weights, learner.timed, epoch, progress)
-    for parameter in learner.parameters:
-        parameter.grad = None
+    clear_gradients(learner.weights)
+    clear_gradients(learner.real)
     losses, hits = [], []
     for part, (x, labels) in enumerate(batch):
         seed_draws(device, numbered_keys(seed, "step")(step))  # the same in each part of a batch

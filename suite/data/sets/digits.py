@@ -18,8 +18,7 @@ TEST_SIZE = 360  # a fifth of 1,797, rounded up: the set has no published split
 def digits_file() -> Path:
     """The file of `sklearn.datasets.load_digits`: a line holds 64 grey values and the label.
 
-    To import scikit-learn for it would take each worker two seconds and a hundred megabytes. DataError if
-    the file is absent.
+    To import scikit-learn for it would take each worker two seconds. DataError if the file is absent.
     """
     package = importlib.util.find_spec("sklearn")
     folders = package.submodule_search_locations if package else None

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from optimizers import METHODS
-from optimizers.core import Method, run_step
+from optimizers.core import Method, clear_gradients, run_step
 from suite.training.step import set_progress
 from tests.support.paths import ROOT
 from tests.support.rules import random_gradients, random_signs
@@ -73,6 +73,19 @@ def test_gradients_are_off_in_the_bare_step_of_torchs_own_optimizers(kind: type[
     assert (
         torch.allclose(weight, torch.full((3,), 0.9)) and weight.grad_fn is None and torch.is_grad_enabled()
     )
+
+
+def test_gradients_are_cleared_as_the_optimizer_clears_them() -> None:
+    class Keeps(SGD):
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            """This one needs its last gradient."""
+
+    params = [torch.ones(3, requires_grad=True) for _ in range(2)]
+    for param in params:
+        param.grad = torch.ones(3)
+    clear_gradients(SGD([params[0]], lr=0.1))
+    clear_gradients(Keeps([params[1]], lr=0.1))
+    assert params[0].grad is None and params[1].grad is not None
 
 
 def test_what_is_hooked_to_a_step_runs() -> None:

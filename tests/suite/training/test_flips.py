@@ -103,6 +103,21 @@ def test_a_method_that_reads_in_its_own_way_is_asked(dense: bool) -> None:
 
 
 @WAYS
+def test_a_method_that_changes_how_it_reads_is_asked_in_every_step(dense: bool) -> None:
+    late = False
+    rule = WeightRule(
+        start=torch.clone,
+        read=lambda w: -w if late else w,
+        optimizer=lambda params: torch.optim.SGD(params, 0.1),
+    )
+    counter = FlipCounter(nn.Sequential(BinaryLinear(rule, 3, 1)), dense=dense)
+    counter.count()
+    late = True
+    counter.count()
+    assert counter.end_epoch()[1].flatten().tolist() == [0, 3]
+
+
+@WAYS
 def test_filters_that_are_not_channels_last_are_counted_too(dense: bool) -> None:
     """Their numbers in this order are a copy, which no later step changes."""
     layer = BinaryConv2d(METHODS["bop"](), 3, 2, 3)
