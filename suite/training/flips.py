@@ -15,15 +15,16 @@ from suite.records.schema import WITHIN, FlipCounts
 NEVER = -(1 << 30)
 ROW = 1024  # each layer begins a new row of so many weights: sums of rows are sums of parts of one layer
 LIMITS = np.array(WITHIN, dtype=np.int32)
-BLOCK = 512 * ROW  # weights that a CPU looks at together, so that their signs stay in its cache
+KEPT = 1 << 20  # signs of steps that a CPU has still to compare: so many stay in its cache
 
 
 class FlipCounter:
     """Watches the binary layers of a model. Call `count` once after every optimizer step.
 
     It takes six bytes per binary weight: the last sign, the first sign, the step of the last flip. On a CPU
-    only the few weights that flipped are examined closely. On a GPU, finding them would mean to wait in each
-    step, so there all weights are examined (`dense`).
+    only the few weights that flipped are examined closely, those of several steps at once, and each of these
+    steps takes one more byte per weight until then. On a GPU, finding them would mean to wait in each step,
+    so there all weights are examined (`dense`).
     """
 
     def __init__(
@@ -37,17 +38,20 @@ class FlipCounter:
         self._ends = rows.cumsum(0).to(device)  # the row after the last of each layer
         self._first = [ROW * row for row in (rows.cumsum(0) - rows).tolist()]
         self._starts = np.array(self._first)
+        self._dense = torch.device(device).type != "cpu" if dense is None else dense
         # One entry per weight, layer after layer, each padded to a whole row; the padding never changes.
-        self._signs = torch.zeros(int(rows.sum()) * ROW, dtype=torch.bool, device=device)
+        count = int(rows.sum()) * ROW
+        kept = 0 if self._dense else max(1, KEPT // max(1, count))
+        self._history = torch.zeros(1 + kept, count, dtype=torch.bool, device=device)
+        self._signs = self._history[0]  # of the last step whose flips are counted; those of the next follow
+        self._waiting = 0  # steps whose flips are not counted yet
         self._read_signs(self._signs)
         self._start = self._signs.clone()
         self._last_flip = torch.full_like(self._signs, NEVER, dtype=torch.int32)
         self._step = 0
-        self._flips: list[Tensor] = []  # one count per layer for each step of the epoch
+        self._flips: list[Tensor] = []  # int64 (steps, layers), in parts, for the steps of the epoch
         self._undone = torch.zeros(len(WITHIN), len(self.layers), dtype=torch.int64, device=device)
-        self._dense = torch.device(device).type != "cpu" if dense is None else dense
         self._values = [] if self._dense else [FlatValues(layer) for layer in self.layers]
-        self._block = np.zeros(0 if self._dense else min(BLOCK, len(self._signs)), dtype=bool)
 
     @torch.no_grad()
     def count(self) -> None:
@@ -55,8 +59,13 @@ class FlipCounter:
         self._step += 1
         if self._dense:
             self._count_all()
-        else:
-            self._count_flipped()
+            return
+        self._waiting += 1
+        signs = self._history.numpy()[self._waiting]
+        for of_layer, first, count in zip(self._values, self._first, self.weights, strict=True):
+            np.greater_equal(of_layer.read(), 0, out=signs[first : first + count])
+        if self._waiting == len(self._history) - 1:
+            self._count_waiting()
 
     def _count_all(self) -> None:
         """Examine all weights. No operation here depends on a value, so none waits for the device."""
@@ -68,50 +77,32 @@ class FlipCounter:
         up_to_layer = masks.view(len(masks), -1, ROW).sum(2).cumsum(1)[:, self._ends - 1]
         counts = up_to_layer.diff(dim=1, prepend=torch.zeros_like(up_to_layer[:, :1]))
         self._last_flip.masked_fill_(flipped, self._step)
-        self._signs = signs
-        self._flips.append(counts[0])
+        self._signs.copy_(signs)
+        self._flips.append(counts[:1])
         self._undone += counts[1:]
 
-    def _count_flipped(self) -> None:
-        """The same, from the positions of the weights that flipped."""
-        signs, last_flip, undone = self._signs.numpy(), self._last_flip.numpy(), self._undone.numpy()
-        values = [of_layer.read() for of_layer in self._values]
-        flips = np.zeros(len(self.layers), dtype=np.int64)
-        for first in range(0, len(signs), BLOCK):
-            before = signs[first : first + BLOCK]
-            now = self._block[: len(before)]
-            self._read_block(values, first, now)
-            flipped = _update(before, now)
-            if len(flipped):
-                flipped += first
-                gap = self._step - last_flip[flipped]
-                last_flip[flipped] = self._step
-                up_to = self._per_layer(flipped, gap)
-                flips += up_to[-1]
-                undone += up_to[:-1]
-        self._flips.append(torch.from_numpy(flips))
+    def _count_waiting(self) -> None:
+        """The same for all steps that wait, from the weights that flipped in them."""
+        if not self._waiting:
+            return
+        steps, self._waiting = self._waiting, 0
+        history, layers = self._history.numpy()[: 1 + steps], len(self.layers)
+        place, step = _changes(history)
+        history[0] = history[-1]
+        layer = self._starts.searchsorted(place, side="right") - 1
+        per_step = np.bincount(layers * step + layer, minlength=layers * steps)
+        self._flips.append(torch.from_numpy(per_step.reshape(steps, layers)))
 
-    def _read_block(self, values: list[np.ndarray], first: int, signs: np.ndarray) -> None:
-        """Write those signs of the layers' values that belong into a flat block from `first` on."""
-        if len(self._signs) > BLOCK:
-            signs.fill(False)  # the padding, whose place is another one in each block
-        for start, of_layer in zip(self._first, values, strict=True):
-            begin, end = max(first, start), min(first + len(signs), start + len(of_layer))
-            if begin < end:
-                np.greater_equal(
-                    of_layer[begin - start : end - start], 0, out=signs[begin - first : end - first]
-                )
-
-    def _per_layer(self, flipped: np.ndarray, gap: np.ndarray) -> np.ndarray:
-        """The flips that undo one within each of WITHIN, and all, (4 + 1, layers).
-
-        flipped: flat positions, (n,). gap: steps since the flip before, (n,).
-        """
-        layer = self._starts.searchsorted(flipped, side="right") - 1
-        shortest = LIMITS.searchsorted(gap)  # the first of WITHIN that the gap does not exceed, or none
+        step += self._step - steps + 1
+        last_flip = self._last_flip.numpy()
+        before = last_flip[place]
+        again = 1 + np.flatnonzero(place[1:] == place[:-1])  # weights that flipped before among these steps
+        before[again] = step[again - 1]
+        last_flip[place] = step  # of several for a weight the last one stays
+        undone_within = LIMITS.searchsorted(step - before)  # the first of WITHIN that suffices, or none
         kinds = 1 + len(WITHIN)
-        table = np.bincount(kinds * layer + shortest, minlength=kinds * len(self.layers))
-        return table.reshape(-1, kinds).T.cumsum(0)
+        table = np.bincount(kinds * layer + undone_within, minlength=kinds * layers)
+        self._undone += torch.from_numpy(table.reshape(layers, kinds).cumsum(1)[:, :-1].T)
 
     @torch.no_grad()
     def _read_signs(self, signs: Tensor) -> None:
@@ -121,7 +112,8 @@ class FlipCounter:
 
     def end_epoch(self) -> tuple[FlipCounts, Tensor]:
         """The epoch's counts, and the flips of each step, int32 of shape (steps, layers)."""
-        per_step = torch.stack(self._flips).to("cpu", torch.int32)
+        self._count_waiting()
+        per_step = torch.cat(self._flips).to("cpu", torch.int32)
         undone = {f"undone_{k}": row for k, row in zip(WITHIN, self._undone.tolist(), strict=True)}
         counts = FlipCounts(
             flips=per_step.sum(0).tolist(),
@@ -139,12 +131,13 @@ class FlipCounter:
 
     def state_dict(self) -> dict[str, Tensor | int | None]:
         """The state that `load_state_dict` needs to resume, also in the middle of an epoch."""
+        self._count_waiting()
         return {
             "start": self._start,
             "signs": self._signs,
             "last_flip": self._last_flip,
             "step": self._step,
-            "flips": torch.stack(self._flips) if self._flips else None,
+            "flips": torch.cat(self._flips) if self._flips else None,
             "undone": self._undone,
         }
 
@@ -153,7 +146,8 @@ class FlipCounter:
         self._signs.copy_(state["signs"])
         self._last_flip.copy_(state["last_flip"])
         self._step = state["step"]
-        self._flips = [] if state["flips"] is None else list(state["flips"].to(self._undone.device))
+        self._waiting = 0
+        self._flips = [] if state["flips"] is None else [state["flips"].to(self._undone.device)]
         self._undone.copy_(state["undone"])
 
 
@@ -183,14 +177,16 @@ class FlatValues:
         return view
 
 
-def _update(signs: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """Bring the signs up to date with `now`, both (n,) bools; the positions that changed, ascending.
+def _changes(history: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each of the rows of (1 + steps, n) bools differs from the row before: place in 0..n-1, and step.
 
-    With numpy, whose comparisons and searches of bools are faster than torch's on a CPU. Eight signs are
-    compared as one word, as most of them have not changed.
+    Both int64, ordered by place, then by step. With numpy, whose comparisons and searches of bools are faster
+    than torch's on a CPU. Eight signs are compared as one word, as most of them have not changed.
     """
-    words_before, words = signs.view(np.uint64), now.view(np.uint64)
-    differing = np.flatnonzero(words != words_before)
-    which, byte = (words[differing] ^ words_before[differing]).view(bool).reshape(-1, 8).nonzero()
-    words_before[differing] = words[differing]
-    return differing[which] * 8 + byte
+    words = history.view(np.uint64)
+    before, after = words[:-1].ravel(), words[1:].ravel()
+    differing = np.flatnonzero(before != after)
+    which, byte = (before[differing] ^ after[differing]).view(bool).reshape(-1, 8).nonzero()
+    step, place = np.divmod(differing[which] * 8 + byte, history.shape[1])
+    order = place.argsort(kind="stable")
+    return place[order], step[order]

@@ -15,9 +15,9 @@ WAYS = pytest.mark.parametrize("dense", [False, True])
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layer of the tests has several rows and blocks, and the last of them is not full."""
+    """A layer of the tests has several rows; the flips of a few steps are counted together."""
     monkeypatch.setattr("suite.training.flips.ROW", 16)
-    monkeypatch.setattr("suite.training.flips.BLOCK", 32)
+    monkeypatch.setattr("suite.training.flips.KEPT", 1000)
 
 
 def network(rule: WeightRule) -> nn.Sequential:
