@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 from scipy import stats
 
@@ -49,6 +50,25 @@ from tests.support.fake_records import (
 from tests.support.paths import ROOT
 
 SEEDS = range(1001, 1006)
+SAVEFIG = Figure.savefig
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_ink() -> Iterator[None]:
+    """Drawings are composed and not rendered, which would take most of the time here."""
+
+    def blank(figure: Figure, file: TextIO, **_: object) -> None:
+        file.write("<svg>\n</svg>\n")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", blank)
+        yield
+
+
+@pytest.fixture
+def ink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawings are rendered."""
+    monkeypatch.setattr(Figure, "savefig", SAVEFIG)
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +343,16 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path, spoiled: Path) -> 
     assert contents(other) == before
 
 
+def test_the_same_records_give_the_same_drawings(tmp_path: Path, ink: None) -> None:
+    few: dict[str, Any] = dict(tasks=TASKS[:1], methods=("bop", "latent_adam"), seeds=2, trials=2)
+    folder = write_experiment(tmp_path / "here", **few)
+    other = write_experiment(tmp_path / "elsewhere", **few, reverse=True)
+    build_report(folder)
+    build_report(other)
+    assert contents(other) == contents(folder)
+    assert any(len(content) > 1000 for name, content in contents(folder).items() if name.endswith(".svg"))
+
+
 def test_a_stale_figure_does_not_survive(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=1, trials=1)
     (folder / "report").mkdir()
@@ -567,7 +597,7 @@ def test_a_control_is_shown_and_does_not_compete(whole: Path, tmp_path: Path) ->
 
 
 def test_with_many_methods_the_best_stands_first_and_each_has_a_panel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ink: None
 ) -> None:
     names = [f"bop_{number}" for number in range(9)]
     for number, name in enumerate(names):
