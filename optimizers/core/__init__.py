@@ -6,6 +6,7 @@ from optimizers.core.hyper import Addition, Hyper, HyperValue, choice, log, opti
 from optimizers.core.lean import bare_step, clear_gradients, run_step
 from optimizers.core.method import Method, Timed, WeightRule, method
 from optimizers.core.pseudo_gradients import (
+    BEYOND_ONE,
     PSEUDO_GRADIENTS,
     always_signs,
     pseudo_gradient,
@@ -15,6 +16,7 @@ from optimizers.core.pseudo_gradients import (
 )
 
 __all__ = [
+    "BEYOND_ONE",
     "PSEUDO_GRADIENTS",
     "Addition",
     "BadHyper",
