@@ -23,9 +23,9 @@ def bop_update(
     """One step of Algorithm 2 for one tensor: the new weight in {-1, +1} and the new average.
 
     The average is of gradients, not of updates: w = +1 with m > 0 means that the loss falls as w falls, so
-    the weight flips when w·m exceeds the threshold. The comparison is strict, as in Algorithm 2 and the
-    released code (Eq. 6 of the same paper has >=); at equality, for example a dead gradient at threshold 0,
-    the weight stays.
+    the weight flips when w·m exceeds the threshold. The comparison is strict, as in Algorithm 2 (Eq. 6 of the
+    same paper has >=): at equality, for example a dead gradient at threshold 0, the weight stays. The
+    released code, like larq's, sets it to +1 there, whatever its sign.
     """
     average = torch.lerp(average, gradient, gamma)  # Eq. 5; starts at zero, no bias correction
     return torch.where(weight * average > threshold, -weight, weight), average

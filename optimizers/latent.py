@@ -8,14 +8,15 @@ a half-life of 0.7/(lr weight_decay) steps. The decoupled decay of AdamW and Lio
 values than the coupled decay of the others: smaller ones have no effect in a few thousand steps.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optimizers.core import Flipper, WeightRule, bare_step, choice, log, method, uniform
-from optimizers.core.checks import BadHyper, check_below_one
+from optimizers.core import Addition, Flipper, WeightRule, bare_step, choice, log, method, optional, uniform
+from optimizers.core.checks import BadHyper, check_below_one, check_one_of
 from optimizers.core.latent.rule import LATENT, LatentStep, latent_rule
 
 BINARY_NET = "Courbariaux et al., BinaryNet, 2016, https://arxiv.org/abs/1602.02830"
@@ -24,6 +25,11 @@ BINARY_NET = "Courbariaux et al., BinaryNet, 2016, https://arxiv.org/abs/1602.02
 _ADAMW: dict[str, Any] = LATENT | {"weight_decay": choice(0.01, 0.0, 0.1, 1.0)}
 _LION: dict[str, Any] = LATENT | {"weight_decay": choice(0.0, 0.01, 0.1, 1.0)}
 _BINARY_NET: dict[str, Any] = LATENT | {"glorot_rate": choice(True, False)}
+
+_EPS = optional(
+    choice("keras"),
+    Addition("Adam's eps where Keras and Lasagne add it", "https://keras.io/api/optimizers/adam"),
+)._replace(newer=True)
 
 
 def lion_update(
@@ -56,6 +62,30 @@ class LatentAdam(LatentStep, torch.optim.Adam):
     """torch.optim.Adam on latent weights."""
 
     move = bare_step(torch.optim.Adam)
+
+
+class KerasAdam(LatentAdam):
+    """Adam on latent weights, with its eps where Keras, TensorFlow and Lasagne add it.
+
+    The step is lr · sqrt(1 - beta2^t)/(1 - beta1^t) · m/(sqrt(v) + eps): eps is added before the bias of v is
+    corrected. So torch's eps, which is added afterwards, is this one divided by sqrt(1 - beta2^t), 32 times
+    as large in the first step: it matters where gradients are not much larger than that. Every group counts
+    its steps in its entry `steps`, as these libraries do, for all its tensors.
+    """
+
+    def __init__(self, params: Iterable[Any], **settings: Any) -> None:
+        super().__init__(params, **settings)
+        for group in self.param_groups:
+            group["steps"] = 0
+
+    def move(self) -> None:
+        placed = [group["eps"] for group in self.param_groups]
+        for group in self.param_groups:
+            group["steps"] += 1
+            group["eps"] /= math.sqrt(1.0 - group["betas"][1] ** group["steps"])
+        LatentAdam.move(self)
+        for group, eps in zip(self.param_groups, placed, strict=True):
+            group["eps"] = eps
 
 
 class LatentAdamW(LatentStep, torch.optim.AdamW):
@@ -121,13 +151,20 @@ def latent_nesterov(lr: float, momentum: float, **habits: Any) -> WeightRule:
     lr=log(1e-3, 1e-5, 1e-1),
     beta1=uniform(0.9, 0.0, 0.99),
     beta2=choice(0.999, 0.99, 0.9999),
+    eps_placement=_EPS,
     **LATENT,
 )
-def latent_adam(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
-    """Adam on latent weights, the field's usual choice; their sign is the weight."""
+def latent_adam(
+    lr: float, beta1: float, beta2: float, eps_placement: str | None, **habits: Any
+) -> WeightRule:
+    """Adam on latent weights, the field's usual choice; their sign is the weight.
+
+    eps is Keras' 1e-7, as in the experiments of Helwegen et al., and is added where torch adds it, after the
+    correction of the second moment's bias; with `eps_placement: keras` before it, as Keras does.
+    """
     check_below_one(beta1=beta1, beta2=beta2)
-    # eps is Keras' 1e-7, as in the paper's own experiments.
-    return latent_rule(LatentAdam, habits, lr=lr, betas=(beta1, beta2), eps=1e-7, fused=True)
+    adam = _adam(eps_placement)
+    return latent_rule(adam, habits, lr=lr, betas=(beta1, beta2), eps=1e-7, fused=True)
 
 
 @method(
@@ -179,17 +216,26 @@ def latent_lion(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightR
     lr=log(1e-3, 1e-5, 1e-1),
     beta1=uniform(0.9, 0.0, 0.99),
     beta2=choice(0.999, 0.99, 0.9999),
+    eps_placement=_EPS,
     **_BINARY_NET,
 )
-def binarynet_adam(lr: float, beta1: float, beta2: float, **habits: Any) -> WeightRule:
+def binarynet_adam(
+    lr: float, beta1: float, beta2: float, eps_placement: str | None, **habits: Any
+) -> WeightRule:
     """BinaryNet's recipe, Adam from a start in U(-1, 1) with Glorot scaling of the learning rate.
 
     As in the released Theano code: H = 1, clip at H, slope 1 within it, and a learning rate times
-    sqrt((fan in + fan out) / 1.5) for each layer. Differences: Lasagne's Adam adds eps = 1e-8 before it
-    corrects the bias of the second moment, torch's afterwards. The decay of the rate to 3e-7 belongs to the
-    experiment; the squared hinge loss is not part of a method.
+    sqrt((fan in + fan out) / 1.5) for each layer. Lasagne's Adam adds eps = 1e-8 before it corrects the bias
+    of the second moment, torch's afterwards: `eps_placement: keras` is Lasagne's. The decay of the rate to
+    3e-7 belongs to the experiment; the squared hinge loss is not part of a method.
     """
     check_below_one(beta1=beta1, beta2=beta2)
-    return latent_rule(
-        LatentAdam, habits, start_at_one=True, lr=lr, betas=(beta1, beta2), eps=1e-8, fused=True
-    )
+    adam = _adam(eps_placement)
+    return latent_rule(adam, habits, start_at_one=True, lr=lr, betas=(beta1, beta2), eps=1e-8, fused=True)
+
+
+def _adam(eps_placement: str | None) -> type[LatentAdam]:
+    if eps_placement is None:
+        return LatentAdam
+    check_one_of(("keras",), eps_placement=eps_placement)
+    return KerasAdam

@@ -9,8 +9,8 @@
 Released code multiplies beta, the sharpness, by a constant every few hundred steps; here it grows in every
 step, from 1 to `beta_end`. The defaults are those for ResNet-18 on CIFAR-10: 1.02 every 200 of 100,000 steps
 (md-tanh-s), 1.01 every 100 (md-tanh), 1.1 every 1,000 up to 10,000 (pmf), all with Adam's usual betas. There
-all three decay the learning rate by 0.3 every 30,000 steps; the presets do the same. UNCERTAIN: whether
-md-tanh starts from w = init or, as here, from w = tanh(init).
+all three decay the learning rate by 0.3 every 30,000 steps; the presets do the same. The first multiplication
+comes after the first step there.
 """
 
 from typing import Any
@@ -146,8 +146,11 @@ def pmf(lr: float, beta_end: float, weight_decay: float) -> WeightRule:
     differences: half the memory, and a start with a = -b = u from Glorot's distribution, where the paper
     draws the two labels independently.
 
-    As in the paper, the derivative of the softmax is exact. The released code takes it at softmax(beta ·
-    softmax(beta a, beta b)) instead, with the remark that this works slightly better.
+    As in the paper, the derivative of the softmax p is exact: beta (diag(p) - p p^T). The released code
+    multiplies the gradients of the labels by beta (I - p p^T) instead, with the remark that this works
+    slightly better; and it takes p at softmax(beta · softmax(beta a, beta b)), one softmax too many. There
+    the gradients of a and b are not opposite, and as p approaches a label, only the gradient of that label
+    vanishes.
     """
     _check(lr, beta_end)
     check_not_negative(weight_decay=weight_decay)

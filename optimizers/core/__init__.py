@@ -2,10 +2,11 @@
 
 from optimizers.core.checks import BadHyper, BadValue
 from optimizers.core.flipper import Flipper, scalar_zero
-from optimizers.core.hyper import Hyper, HyperValue, choice, log, optional, uniform
+from optimizers.core.hyper import Addition, Hyper, HyperValue, choice, log, optional, uniform
 from optimizers.core.lean import bare_step, clear_gradients, run_step
 from optimizers.core.method import Method, Timed, WeightRule, method
 from optimizers.core.pseudo_gradients import (
+    BEYOND_ONE,
     PSEUDO_GRADIENTS,
     always_signs,
     pseudo_gradient,
@@ -15,7 +16,9 @@ from optimizers.core.pseudo_gradients import (
 )
 
 __all__ = [
+    "BEYOND_ONE",
     "PSEUDO_GRADIENTS",
+    "Addition",
     "BadHyper",
     "BadValue",
     "Flipper",

@@ -1,10 +1,18 @@
 """A hyperparameter: its published default and the range that a tuner searches."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 HyperValue = float | int | str | bool | None
+
+
+class Addition(NamedTuple):
+    """What a value of a hyperparameter adds to its method: a phrase, and the paper that it comes from."""
+
+    phrase: str
+    paper: str
 
 
 class Hyper(NamedTuple):
@@ -12,16 +20,31 @@ class Hyper(NamedTuple):
 
     An `optional` hyperparameter is off (None) and not searched, unless an experiment sets it or names it in
     `tune`; then `default` is the published value.
+
+    adds: what the hyperparameter adds where it is used, or what each of its values adds.
+    newer: it is newer than the protocol: a trial names it only where it is used, so that older trials keep
+        their run ids.
+    revised: where it is used, the rule gives other numbers than it did at first under this protocol: the
+        trial then says so, and gets another run id.
     """
 
     default: HyperValue
     range: BaseDistribution
     optional: bool = False
+    adds: Addition | Mapping[HyperValue, Addition] | None = None
+    newer: bool = False
+    revised: bool = False
 
     @property
     def unless_set(self) -> HyperValue:
         """The value where an experiment does not set it."""
         return None if self.optional else self.default
+
+    def addition(self, value: Any) -> Addition | None:
+        """What this value adds to the method."""
+        if isinstance(self.adds, Mapping):
+            return self.adds.get(value)
+        return self.adds if value != self.unless_set else None
 
 
 def log(default: float, low: float, high: float) -> Hyper:
@@ -39,9 +62,9 @@ def choice(default: HyperValue, *others: HyperValue) -> Hyper:
     return Hyper(default, CategoricalDistribution((default, *others)))
 
 
-def optional(hyper: Hyper) -> Hyper:
+def optional(hyper: Hyper, adds: Addition | Mapping[HyperValue, Addition] | None = None) -> Hyper:
     """An addition to a method: off, and not searched, unless an experiment asks for it."""
-    return hyper._replace(optional=True)
+    return hyper._replace(optional=True, adds=adds)
 
 
 def _number(default: float, searched: FloatDistribution) -> Hyper:

@@ -10,8 +10,9 @@ them (https://docs.larq.dev/larq/api/quantizers/):
 
 Two that sharpen during training, as in their released code:
 
-* ede: k t (1 - tanh(t x)²) with k = max(1/t, 1), from t = 0.001, nearly the identity, to t = 10 (IR-Net, Qin
-  et al. 2020, https://arxiv.org/abs/1909.10788)
+* ede, ede_0.1: k t (1 - tanh(t x)²) with k = max(1/t, 1); t grows to 10 from 0.001, nearly the identity, or
+  from 0.1 (IR-Net, Qin et al. 2020, https://arxiv.org/abs/1909.10788). The released code starts at 0.001 only
+  for ResNet-20 with binary activations, and at 0.1 for its other networks.
 * reste: |x|^((1-o)/o) / o where |x| <= 1.5, from o = 1, the identity there, to o = 3 (ReSTE, Wu et al. 2023,
   https://arxiv.org/abs/2308.06689)
 
@@ -101,12 +102,9 @@ def ede_slope(gradient: Tensor, x: Tensor, t: float) -> Tensor:
     return gradient * (max(1.0, t) * (1.0 - torch.tanh(t * x) ** 2))
 
 
-def ede_sharpness(progress: float) -> float:
-    """IR-Net's t at this progress: from 0.001 to 10, with a logarithm that grows linearly.
-
-    The two ends are those of the released code. UNCERTAIN: whether the paper prints 0.1 for the first.
-    """
-    return 1e-3 * 10.0 ** (4.0 * progress)
+def ede_sharpness(progress: float, decades: int = 4) -> float:
+    """IR-Net's t at this progress: up to 10 from `decades` below, with a logarithm that grows linearly."""
+    return 10.0 ** (1 - decades) * 10.0 ** (decades * progress)
 
 
 def reste_slope(gradient: Tensor, x: Tensor, o: float) -> Tensor:
@@ -126,10 +124,14 @@ def reste_power(progress: float) -> float:
 
 
 class Ede(Timed):
-    """The error decay estimator of IR-Net."""
+    """The error decay estimator of IR-Net; its t grows over so many decades."""
+
+    def __init__(self, decades: int = 4) -> None:
+        super().__init__()
+        self.decades = decades
 
     def forward(self, x: Tensor) -> Tensor:
-        slope = functools.partial(ede_slope, t=ede_sharpness(self.progress))
+        slope = functools.partial(ede_slope, t=ede_sharpness(self.progress, self.decades))
         return _Sign.apply(x, slope)  # type: ignore[return-value]
 
 
@@ -198,7 +200,11 @@ PSEUDO_GRADIENTS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
     "reste": ReSTE,
     "dsq": DSQ,
     "stochastic": StochasticSign,
+    "ede_0.1": lambda: Ede(decades=2),
 }
+
+# Those whose slope is not zero beyond [-1, 1].
+BEYOND_ONE = frozenset({"identity", "swish_sign", "ede", "reste", "ede_0.1"})
 
 
 def pseudo_gradient(name: str) -> Callable[[Tensor], Tensor]:

@@ -11,7 +11,7 @@ import inspect
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from suite.machine.repository import ROOT
 from suite.records.files import DamagedRecord, digest, read_json, write_json
 
 if TYPE_CHECKING:
-    from optimizers.core import Method, WeightRule
+    from optimizers.core import Addition, Hyper, Method, WeightRule
     from suite.data import Dataset
     from suite.models.model import Model
 
@@ -104,10 +104,22 @@ def _method_card(method: "Method") -> Card:
             name: {"default": hyper.default, "range": str(range_of(hyper)), "optional": hyper.optional}
             for name, hyper in method.hypers.items()
         },
+        "additions": [
+            {"hyper": name, "value": value, **addition._asdict()}
+            for name, hyper in method.hypers.items()
+            for value, addition in _additions(hyper)
+        ],
         "presets": method.presets,
         **measured,
         **_texts(method.rule),
     }
+
+
+def _additions(hyper: "Hyper") -> list[tuple[Any, "Addition"]]:
+    """What a hyperparameter adds: for each of its values, or for all of them, which None stands for."""
+    if hyper.adds is None:
+        return []
+    return list(hyper.adds.items()) if isinstance(hyper.adds, Mapping) else [(None, hyper.adds)]
 
 
 def _model_card(model: "Model") -> Card:

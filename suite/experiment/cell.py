@@ -71,7 +71,19 @@ class Cell:
             train=self.train,
             seed=seed,
             plugin=PLUGINS[self.method].source if self.method in PLUGINS else None,
+            revised=(*_revised_hypers(self.method, values), *_revised_options(self.model)),
         )
+
+
+def _revised_hypers(method: str, values: Mapping[str, Any]) -> list[str]:
+    hypers = METHODS[method].hypers
+    used = [name for name, value in values.items() if value != hypers[name].unless_set]
+    return sorted(name for name in used if hypers[name].revised)
+
+
+def _revised_options(model: Choice) -> list[str]:
+    revised = MODELS[model.name].revised
+    return [f"model.{name}" for name, values in revised.items() if model.options[name] in values]
 
 
 @dataclass(frozen=True)
@@ -140,13 +152,19 @@ def resolve_cell(
 def _fixed(
     entry: MethodEntry, real: RealEntry, searched: Mapping[str, Hyper], location: Location
 ) -> dict[str, HyperSetting]:
-    """Every hyperparameter that is not searched: as the experiment sets it, else its default."""
+    """Every hyperparameter that is not searched: as the experiment sets it, else its default.
+
+    One that is newer than the protocol and not used is left out: a trial's run id stays what it was before.
+    """
     method = METHODS[entry.name]
     fixed: dict[str, HyperSetting] = {
         name: hyper.unless_set for name, hyper in method.hypers.items() if name not in searched
     }
     for name, value in settings(method, entry, location).items():
         fixed[name] = checked_value(method.hypers[name], value, (*location, name), name)
+    for name, hyper in method.hypers.items():
+        if hyper.newer and fixed.get(name) == hyper.unless_set:
+            fixed.pop(name, None)
     if real.lr is not None:
         fixed["real.lr"] = checked_value(REAL_LR, real.lr, ("real", "lr"), "lr")
     return fixed

@@ -1,7 +1,7 @@
 """From an experiment to its cells: everything that will run, resolved and checked before anything does."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from optimizers import METHODS, load_plugin
-from optimizers.core import WeightRule
+from optimizers.core import Addition, Hyper, Method, WeightRule
 from suite.experiment.cell import (
     FIRST_SEED,
     REAL_LR,
@@ -174,16 +174,33 @@ def is_latent_free(rule: WeightRule) -> bool:
     return bool(torch.equal(rule.read(stored), stored) and (stored.abs() == 1).all())
 
 
+def _additions(method: Method, given: Mapping[str, Any], searched: Mapping[str, Hyper]) -> Iterator[Addition]:
+    """What the settings of an experiment add to a method; of a searched choice, what each value adds."""
+    for name, hyper in method.hypers.items():
+        choices = getattr(hyper.range, "choices", [hyper.default])
+        values = [given[name]] if name in given else choices if name in searched else []
+        yield from filter(None, map(hyper.addition, values))
+
+
+def _added(entry: MethodEntry, additions: Sequence[Addition]) -> Iterator[str]:
+    if additions:
+        yield f"Here with {' and '.join(addition.phrase for addition in additions)}."
+    if entry.preset is not None:
+        yield f"Here with the published setting {entry.preset}."
+
+
 def method_card(entry: MethodEntry, real: RealEntry) -> MethodCard:
     """A method as the report shows it: a range of None marks a hyperparameter that is not searched."""
-    method = METHODS[entry.name]
+    method, given = METHODS[entry.name], settings(METHODS[entry.name], entry, ())
     searched = {**searched_hypers(method, entry, ()), **({"real.lr": REAL_LR} if real.lr is None else {})}
     shown = {name for name, hyper in method.hypers.items() if not hyper.optional}
-    shown |= {*searched, *settings(method, entry, ()), "real.lr"}
+    shown |= {*searched, *given, "real.lr"}
+    shown -= {name for name in given if method.hypers[name].newer and given[name] is None}
+    additions = list(_additions(method, given, searched))
     return MethodCard(
         method=method.name,
-        paper=method.paper,
-        summary=method.summary,
+        paper="; ".join(dict.fromkeys([*(addition.paper for addition in additions), method.paper])),
+        summary=" ".join([method.summary, *_added(entry, additions)]),
         latent_free=is_latent_free(method()),
         control=method.control,
         hypers={

@@ -7,8 +7,8 @@ activations' pseudo-gradient is approx_sign.
 
 Differences from that code: it pads as TensorFlow does, at stride 2 with 2 pixels before and 3 after in the
 stem and 0 and 1 elsewhere, where torch pads both sides equally (the maps have the same size). Every start is
-Glorot uniform, there Glorot normal. Bi-Real Net's magnitude-aware weights belong to the method:
-`transform: magnitude_aware` of a latent method; Bop has none.
+Glorot uniform, there Glorot normal. Bi-Real Net's magnitude-aware weights belong to the method: `transform:
+magnitude_aware` of a latent method as in larq, `magnitude_straight` as in Liu's PyTorch code; Bop has none.
 """
 
 from torch import nn

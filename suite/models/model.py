@@ -1,7 +1,7 @@
 """An architecture: a function from image shape, number of classes and a method's rule to a network."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,16 @@ class BadOption(BadValue):
 
 @dataclass(frozen=True)
 class Model:
-    """A registered architecture with its options (name -> default)."""
+    """A registered architecture with its options (name -> default).
+
+    revised: the values of options that gave other networks at first under this protocol; a trial says so.
+    """
 
     name: str
     summary: str
     options: dict[str, Any]
     build: Callable[..., nn.Module]
+    revised: Mapping[str, Collection[Any]]
 
     def __call__(self, shape: Shape, classes: int, rule: WeightRule, seed: int, **options: Any) -> nn.Module:
         """The network; its start is drawn from `seed` alone and leaves the global generator unchanged.
@@ -48,7 +52,18 @@ def model(function: Callable[..., nn.Module]) -> Model:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
     summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
-    return Model(function.__name__.replace("_", "-"), summary, options, function)
+    name = function.__name__.replace("_", "-")
+    return Model(name, summary, options, function, getattr(function, "revised", {}))
+
+
+def revised(**options: Collection[Any]) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """Under `@model`: with these values of its options the function once built another network."""
+
+    def mark(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        function.revised = options  # type: ignore[attr-defined]
+        return function
+
+    return mark
 
 
 def check_size(name: str, shape: Shape, least: int) -> None:

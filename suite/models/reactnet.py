@@ -82,10 +82,10 @@ def reactnet_a(
     As in the released code (https://github.com/liuzechun/ReActNet, folder mobilenet): 13 blocks after a real
     3x3 stem of stride 2, a real dense layer with a bias, batch norm with torch's eps 1e-5 and momentum 0.1.
     That code writes approx_sign as a piecewise polynomial. Its scale of the weights, mean |w| of each filter,
-    is `transform: magnitude_aware` of a latent method, or left to batch norm to learn. Its start is uniform
-    in [0, 0.001], here it is Glorot uniform. Distillation from a real network and the first training with
-    real weights do not belong to the architecture. `width` scales the 32 channels of the stem; shape must be
-    at least 17x17.
+    is `transform: magnitude_straight` of a latent method, or left to batch norm to learn. Its start is
+    uniform in [0, 0.001], here it is Glorot uniform. Distillation from a real network and the first training
+    with real weights do not belong to the architecture. `width` scales the 32 channels of the stem; shape
+    must be at least 17x17.
     """
     check_size("reactnet-a", shape, 17)
     norms = Norm(norm, batch_norm_momentum, eps=1e-5)

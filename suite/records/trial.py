@@ -77,6 +77,7 @@ class Trial:
     method: its options are its hyperparameters: numbers, words, schedules.
     real_lr: the learning rate of Adam for the real parameters.
     plugin: a hash of the method's file, if that is not in the catalogue.
+    revised: settings that gave other numbers when they were first run under this protocol.
     """
 
     stage: Stage
@@ -87,6 +88,7 @@ class Trial:
     train: TrainSettings
     seed: int
     plugin: str | None = None
+    revised: tuple[str, ...] = ()
     protocol: int = PROTOCOL
 
     def as_json(self) -> dict[str, Any]:
@@ -102,6 +104,7 @@ class Trial:
             "train": encode(self.train),
             "seed": self.seed,
             **({} if self.plugin is None else {"plugin": self.plugin}),
+            **({"revised": list(self.revised)} if self.revised else {}),
         }
 
     @classmethod
@@ -139,6 +142,7 @@ class _TrialFile:
     train: TrainSettings
     seed: StrictInt
     plugin: StrictStr | None = None
+    revised: tuple[StrictStr, ...] = ()
 
 
 _FILE = TypeAdapter(_TrialFile)
@@ -159,4 +163,5 @@ def _parse_trial(value: Any) -> Trial:
         train=file.train,
         seed=file.seed,
         plugin=file.plugin,
+        revised=file.revised,
     )

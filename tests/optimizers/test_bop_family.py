@@ -9,10 +9,10 @@ import torch
 
 from optimizers import METHODS
 from optimizers.bop_adaptive import quantile_update
-from optimizers.bop_second_order import unbiased_second_order_update
 from optimizers.core import BadHyper, Flipper
 from optimizers.prob_bop import probabilistic_flip
 from suite.experiment.plan import is_latent_free
+from suite.records.schedules import parse_schedule
 from tests.support.rules import (
     COUNT,
     STEPS,
@@ -36,18 +36,18 @@ Row = list[float]
 
 
 def second_order_loop(
-    signs: Row, gradients: np.ndarray, gamma: float, sigma: float, tau: float, unbiased: bool
+    signs: Row, gradients: np.ndarray, hypers: list[tuple[float, float, float]], unbiased: bool
 ) -> list[Row]:
+    """`hypers`: gamma, sigma and tau of each step."""
     w, m, v, after = list(signs), [0.0] * len(signs), [0.0] * len(signs), []
-    for t, gradient in enumerate(gradients.tolist(), 1):
+    for gradient, (gamma, sigma, tau) in zip(gradients.tolist(), hypers, strict=True):
         for i, g in enumerate(gradient):
             m[i] += gamma * (g - m[i])
             v[i] += sigma * (g * g - v[i])
-            mean, square = m[i], v[i]
-            if unbiased:
-                mean /= 1 - (1 - gamma) ** t
-                square /= 1 - (1 - sigma) ** t
-            if w[i] * mean / (math.sqrt(square) + 1e-10) > tau:
+            score = m[i] / (math.sqrt(v[i]) + 1e-10)
+            if unbiased:  # as in the branch `conference`
+                score = (m[i] / gamma) / (math.sqrt(v[i] / sigma) + 1e-10)
+            if w[i] * score > tau:
                 w[i] = -w[i]
         after.append(list(w))
     return after
@@ -62,8 +62,26 @@ def test_the_second_order_rule_equals_a_scalar_loop(
 ) -> None:
     gradients = random_gradients()
     hypers: dict[str, Any] = dict(gamma=gamma, sigma=sigma, threshold=threshold, unbiased=unbiased)
-    expected = second_order_loop(random_signs().tolist(), gradients, gamma, sigma, threshold, unbiased)
+    constant = [(gamma, sigma, threshold)] * STEPS
+    expected = second_order_loop(random_signs().tolist(), gradients, constant, unbiased)
     assert_same_signs(run("bop-second-order", gradients, **hypers), expected)
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_the_second_order_rule_under_the_released_schedule_for_cifar_10(unbiased: bool) -> None:
+    """Linear over the training: gamma 1e-2 to 1e-5, sigma 1e-7 to 1e-2, threshold 1e-5 to 1e-8."""
+    gradients, preset = random_gradients(), METHODS["bop-second-order"].presets["cifar10"]
+    at = [step / STEPS for step in range(STEPS)]
+    gamma, sigma, threshold = (
+        [start + (end - start) * progress for progress in at]
+        for start, end in ((1e-2, 1e-5), (1e-7, 1e-2), (1e-5, 1e-8))
+    )
+    expected = second_order_loop(
+        random_signs().tolist(), gradients, list(zip(gamma, sigma, threshold, strict=True)), unbiased
+    )
+    schedules = {name: parse_schedule(written) for name, written in preset.items()}
+    groups = [{name: schedule.value(progress) for name, schedule in schedules.items()} for progress in at]
+    assert_same_signs(run("bop-second-order", gradients, groups=groups, unbiased=unbiased), expected)
 
 
 def layer_loop(signs: Row, gradients: np.ndarray, gamma: float, factor: float) -> list[Row]:
@@ -325,26 +343,16 @@ def test_at_the_edges_of_the_band_nothing_flips(side: float) -> None:
     assert (after != weight).tolist() == [False, False, True, False, False]
 
 
-def test_the_bias_correction_is_right_under_a_schedule() -> None:
-    """For any schedule of the rates, the averages of a constant gradient are that gradient and its square."""
-    zeros = torch.zeros(1).double()
-    weight, gradient = zeros + 1.0, zeros + 3.0
-    m, v, ones_m, ones_v = zeros, zeros, zeros[0], zeros[0]
-    for step in range(1, 200):
-        rates = dict(gamma=0.1 / step, sigma=0.3 * math.cos(step / 130))
-        _, m, v, ones_m, ones_v = unbiased_second_order_update(
-            weight, m, v, ones_m, ones_v, gradient, **rates, threshold=9.0
-        )
-        assert (m / ones_m).item() == pytest.approx(3.0, rel=1e-12)
-        assert (v / ones_v).item() == pytest.approx(9.0, rel=1e-12)
-
-
-def test_the_bias_correction_is_precise_at_the_published_rate_in_single_precision() -> None:
-    weight, optimizer = start("bop-second-order", torch.ones(1), unbiased=True)
-    take_steps(weight, optimizer, np.ones((1000, 1)))
-    state = optimizer.state[weight]
-    assert state["average_of_ones"].dtype == torch.float32
-    assert state["average_of_ones"].item() == pytest.approx(1 - (1 - 1e-7) ** 1000, rel=1e-5)
+@pytest.mark.parametrize(("gamma", "sigma"), [(0.1, 0.01), (0.02, 0.3)])
+def test_the_unbiased_form_is_the_biased_one_at_another_threshold(gamma: float, sigma: float) -> None:
+    gradients = random_gradients()
+    rates: dict[str, Any] = dict(gamma=gamma, sigma=sigma)
+    biased = run("bop-second-order", gradients, threshold=0.2, **rates)
+    scaled = 0.2 * math.sqrt(sigma) / gamma
+    unbiased = run("bop-second-order", gradients, threshold=scaled, unbiased=True, **rates)
+    assert_same_signs(unbiased, biased)
+    at_the_same = run("bop-second-order", gradients, threshold=scaled, **rates)
+    assert (sigma == 0.01) == torch.equal(at_the_same, biased)  # there sqrt(sigma) is gamma
 
 
 # --- pitfalls, state, refused values ---

@@ -174,6 +174,46 @@ def test_equals_a_scalar_loop(method: str, clip: float | None, decay: float, glo
     assert largest == 0.2 if clip is not None else largest > 0.2  # the clip is effective, or absent
 
 
+def keras_adam(w: float, gradients: list[float], lr: float, eps: float, placed: str) -> list[float]:
+    """The latent weight after each step; eps added where Keras and Lasagne add it, or where torch does."""
+    m, v, path = 0.0, 0.0, []
+    for t, g in enumerate(gradients, 1):
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g * g
+        if placed == "keras":
+            w -= lr * math.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (math.sqrt(v) + eps)
+        else:
+            w -= lr * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + eps)
+        path.append(w)
+    return path
+
+
+@pytest.mark.parametrize(("method", "eps"), [("latent-adam", 1e-7), ("binarynet-adam", 1e-8)])
+def test_keras_placement_of_eps_matters_where_gradients_are_small(method: str, eps: float) -> None:
+    """Gradients of three times eps: the steps are several times shorter at first, and other weights flip."""
+    steps, count, random = 200, 60, np.random.default_rng(0)
+    wave = np.sin(np.arange(steps)[:, None] / 8 + random.uniform(0, 6, count))
+    gradients = 3 * eps * (wave + random.normal(size=(steps, count)))
+    start = random.uniform(-0.01, 0.01, count)
+    flips, signs = {}, {}
+    for placed in ("keras", None):
+        rule = METHODS[method](lr=1e-3, glorot_rate=False, eps_placement=placed)
+        weight = torch.from_numpy(start).clone().requires_grad_()
+        optimizer, path = rule.optimizer([weight]), []
+        for gradient in torch.from_numpy(gradients):
+            weight.grad = gradient
+            optimizer.step()
+            path.append(weight.detach().clone())
+        loops = zip(start.tolist(), gradients.T.tolist(), strict=True)
+        expected = np.array([keras_adam(w, g, 1e-3, eps, placed or "torch") for w, g in loops]).T
+        np.testing.assert_allclose(torch.stack(path).numpy(), expected, rtol=1e-9, atol=1e-13)
+        signs[placed] = np.concatenate([start[None], expected]) >= 0
+        flips[placed] = int((signs[placed][1:] != signs[placed][:-1]).sum())
+        assert optimizer.param_groups[0]["eps"] == eps
+    assert count < flips["keras"] < 0.9 * flips[None]
+    assert float((signs["keras"] != signs[None]).mean()) > 0.05
+
+
 def test_glorot_rate_scale_is_binarynets() -> None:
     assert [glorot_rate_scale(torch.empty(shape)) for shape in SHAPES] == pytest.approx(list(SHAPES.values()))
     assert glorot_rate_scale(torch.empty(128, 3, 3, 3)) == pytest.approx(math.sqrt((27 + 1152) / 1.5))

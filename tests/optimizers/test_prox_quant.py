@@ -31,14 +31,21 @@ def initial() -> Tensor:
     return torch.from_numpy(np.random.default_rng(1).uniform(-0.5, 0.5, COUNT))
 
 
-def scalar_loop(w: float, noise: list[float], lr: float, reg_rate: float, freeze_at: float) -> list[float]:
-    """The weight after each step: Adam, towards the nearer of -1 and 1 but not beyond, clip."""
-    m, v, after = 0.0, 0.0, []
+def scalar_loop(
+    w: float, noise: list[float], lr: float, reg_rate: float, freeze_at: float, restart: bool = False
+) -> list[float]:
+    """The weight after each step: Adam, towards the nearer of -1 and 1 but not beyond, clip.
+
+    restart: with a new Adam in every epoch, as in the released script.
+    """
+    m, v, after, begun = 0.0, 0.0, [], 0
     for step, wave in enumerate(noise):
+        if restart and step % EPOCH == 0:
+            m, v, begun = 0.0, 0.0, step
         if step / STEPS >= freeze_at:
             w = -1.0 if w < 0.0 else 1.0
         else:
-            t = step + 1
+            t = step - begun + 1
             gradient = wave + 0.3 * w
             m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
             w -= lr * (m / (1.0 - 0.9**t)) / (math.sqrt(v / (1.0 - 0.999**t)) + 1e-8)
@@ -72,6 +79,19 @@ def test_equals_the_scalar_loop(lr: float, reg_rate: float, freeze_at: float) ->
     assert int((sign(found) != sign(expected)).sum()) == 0
     assert torch.allclose(found, expected, rtol=1e-9, atol=1e-9)
     assert int((sign(expected[1:]) != sign(expected[:-1])).sum()) > COUNT / 2
+
+
+@pytest.mark.parametrize(("lr", "reg_rate", "freeze_at"), SETTINGS[:2])
+def test_restart_makes_a_new_adam_in_every_epoch(lr: float, reg_rate: float, freeze_at: float) -> None:
+    columns = zip(initial().tolist(), noises().T.tolist(), strict=True)
+    loops = [scalar_loop(w, noise, lr, reg_rate, freeze_at, restart=True) for w, noise in columns]
+    expected = torch.tensor(loops, dtype=torch.float64).T
+    hypers = dict(lr=lr, reg_rate=reg_rate, freeze_at=freeze_at)
+    found = run(METHODS["prox-quant"](restart="epoch", **hypers), initial())
+    assert torch.allclose(found, expected, rtol=1e-9, atol=1e-9)
+    kept = run(METHODS["prox-quant"](**hypers), initial())
+    assert torch.equal(found[:EPOCH], kept[:EPOCH])
+    assert int((sign(found) != sign(kept)).sum()) > COUNT
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.05, 0.4, 1.0, 1.7])

@@ -9,12 +9,14 @@ Four additions to a step. Each is off unless a parameter group has an entry of i
   published strengths are for pretrained networks of several bits: 0.1 can stop every flip of a network that
   is trained from scratch.
 * ags, sad: J. Xiang et al., OvSW: Overcoming Silent Weights for Accurate Binary Neural Networks, ECCV 2024,
-  https://arxiv.org/abs/2407.05257, as in its released code.
+  https://arxiv.org/abs/2407.05257, as in its released code. The defaults, 0.01 and 2e-5, are those for
+  ImageNet; for CIFAR-10 the code has 0.04 and 9e-4.
 
 Nagel et al. use several bits. With one bit a weight has two values, so each flip reverses the previous one:
 every flip of a weight except its first is an oscillation. Their average of the integer weight becomes an
-average of the sign, which decides the value at which a weight is frozen. A frozen latent weight keeps its
-magnitude.
+average of the sign, which decides the value at which a weight is frozen. Oscillations are counted from the
+first step on, but where the threshold is annealed, as in the commands and here, that average starts only with
+the threshold, from the sign of that step. A frozen latent weight keeps its magnitude.
 
 A flip is a change of the deployed sign. Where a transform centres or ranks the weights of an output
 (standardise, recu, bi_half), a frozen latent weight does not move, but its deployed sign still depends on
@@ -28,19 +30,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optimizers.core.hyper import Hyper, log, optional
+from optimizers.core.hyper import Addition, Hyper, log, optional
 from optimizers.core.pseudo_gradients import sign
 
 SILENT = 1e-4  # OvSW's threshold, in flips per step
 RATE = 0.001  # the rate of OvSW's tracker and of the averages of Nagel et al., per step
 BEGINS = 0.25  # the progress at which Nagel's two controls begin
-FREEZING = ("oscillations", "has_flipped", "sign_average", "frozen")  # the states of `freezing_update`
+
+_OVSW = "Xiang et al., OvSW, ECCV 2024, https://arxiv.org/abs/2407.05257"
+_NAGEL = "Nagel et al., Overcoming Oscillations in Quantization-Aware Training, ICML 2022, "
+_NAGEL += "https://arxiv.org/abs/2203.11086"
 
 FLIP_CONTROL: dict[str, Hyper] = dict(
-    ags=optional(log(0.01, 1e-3, 1e-1)),
-    sad=optional(log(2e-5, 1e-6, 1e-2)),
-    dampen=optional(log(0.1, 1e-4, 10.0)),
-    freeze=optional(log(0.1, 1e-3, 0.5)),
+    ags=optional(log(0.01, 1e-3, 1e-1), Addition("OvSW's scaling of small gradients", _OVSW)),
+    sad=optional(log(2e-5, 1e-6, 1e-2), Addition("OvSW's decay of silent weights", _OVSW)),
+    dampen=optional(log(0.1, 1e-4, 10.0), Addition("Nagel's dampening of oscillations", _NAGEL)),
+    freeze=optional(
+        log(0.1, 1e-3, 0.5), Addition("Nagel's freezing of oscillating weights", _NAGEL)
+    )._replace(revised=True),
 )
 
 
@@ -90,28 +97,28 @@ def freezing_threshold(first: float, progress: float) -> float:
     return first * (1.0 - 0.9 * half_wave(progress)) if progress >= BEGINS else math.inf
 
 
-def freezing_update(
-    oscillations: Tensor,
-    has_flipped: Tensor,
-    average: Tensor,
-    frozen: Tensor,
-    flipped: Tensor,
-    positive: Tensor,
-    threshold: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One step of Nagel's iterative freezing at one bit: the four states after it.
+def oscillation_update(oscillations: Tensor, has_flipped: Tensor, flipped: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of Nagel's count of oscillations at one bit: the two states after it.
 
     oscillations: f, a moving average of 1 where a flip reverses another, else 0; starts at zero.
     has_flipped: 1 from a weight's first flip on. The first flip reverses no other.
-    average: a moving average of the sign; starts at the initial sign.
-    frozen: 0 where a weight is free. From the step in which f exceeds the threshold on, the sign that
-        `average` had before that step, as in the released code. At f = threshold a weight stays free.
-    flipped, positive: whether the deployed sign changed in this step, and whether it is now +1.
     """
     oscillations = (1.0 - RATE) * oscillations + RATE * (has_flipped * flipped)
+    return oscillations, torch.maximum(has_flipped, flipped.to(has_flipped))
+
+
+def freezing_update(
+    average: Tensor, frozen: Tensor, oscillations: Tensor, signs: Tensor, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """One step of Nagel's iterative freezing at one bit: the two states after it.
+
+    average: a moving average of the sign; starts at the sign in the first step that has a threshold.
+    frozen: 0 where a weight is free. From the step in which f exceeds the threshold on, the sign that
+        `average` had before that step, as in the released code. At f = threshold a weight stays free.
+    oscillations: f after this step. signs: the deployed signs after it.
+    """
     frozen = torch.where((frozen == 0.0) & (oscillations > threshold), sign(average), frozen)
-    average = (1.0 - RATE) * average + RATE * (2.0 * positive - 1.0)
-    return oscillations, torch.maximum(has_flipped, flipped.to(has_flipped)), average, frozen
+    return (1.0 - RATE) * average + RATE * signs, frozen
 
 
 def watches_flips(group: Mapping[str, Any]) -> bool:
@@ -153,15 +160,28 @@ def after_step(
         tracker = state.setdefault("tracker", torch.zeros_like(weight))
         tracker.copy_(tracked_flips(tracker, flipped))
     if "freeze" in group:
-        if "frozen" not in state:
-            state.update({name: torch.zeros_like(weight) for name in FREEZING})
-            state["sign_average"].copy_(2.0 * was_positive - 1.0)
-        kept = [state[name] for name in FREEZING]
-        threshold = freezing_threshold(group["freeze"], group["progress"])
-        oscillations, has_flipped, average, frozen = kept
-        updated = freezing_update(oscillations, has_flipped, average, frozen, flipped, positive, threshold)
-        for old, new in zip(kept, updated, strict=True):
-            old.copy_(new)
-        # A weight of exactly zero would have the sign +1 even if it is frozen at -1.
-        size = weight.abs().clamp(min=torch.finfo(weight.dtype).tiny)
-        weight.copy_(torch.where(frozen == 0.0, weight, torch.copysign(size, frozen)))
+        _freeze(weight, state, flipped, 2.0 * positive.to(weight.dtype) - 1.0, group)
+
+
+def _freeze(
+    weight: Tensor, state: dict[str, Tensor], flipped: Tensor, signs: Tensor, group: Mapping[str, Any]
+) -> None:
+    """Count the oscillations, and freeze weights that oscillate too often at their average sign."""
+    if "frozen" not in state:
+        state.update({name: torch.zeros_like(weight) for name in ("oscillations", "has_flipped", "frozen")})
+    counted = oscillation_update(state["oscillations"], state["has_flipped"], flipped)
+    for name, new in zip(("oscillations", "has_flipped"), counted, strict=True):
+        state[name].copy_(new)
+    threshold = freezing_threshold(group["freeze"], group["progress"])
+    if threshold == math.inf:
+        return
+    if "sign_average" not in state:
+        state["sign_average"] = torch.zeros_like(weight).copy_(signs)
+    average, frozen = freezing_update(
+        state["sign_average"], state["frozen"], state["oscillations"], signs, threshold
+    )
+    state["sign_average"].copy_(average)
+    state["frozen"].copy_(frozen)
+    # A weight of exactly zero would have the sign +1 even if it is frozen at -1.
+    size = weight.abs().clamp(min=torch.finfo(weight.dtype).tiny)
+    weight.copy_(torch.where(frozen == 0.0, weight, torch.copysign(size, frozen)))

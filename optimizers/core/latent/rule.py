@@ -25,16 +25,32 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optimizers.core.checks import BadHyper, check_not_negative, check_one_of, check_positive, check_shares
-from optimizers.core.hyper import choice, log, optional, uniform
+from optimizers.core.hyper import Addition, HyperValue, choice, log, optional, uniform
 from optimizers.core.latent import flip_control
 from optimizers.core.latent.flip_control import FLIP_CONTROL
-from optimizers.core.latent.transforms import TRANSFORMS, Reading
+from optimizers.core.latent.transforms import ADDED, TRANSFORMS, Reading
 from optimizers.core.method import Timed, WeightRule
 from optimizers.core.pseudo_gradients import pseudo_gradient as named
 from optimizers.core.pseudo_gradients import sign
 
 SLOPES = ("clipped", "identity", "approx_sign", "swish_sign")
-BINARIZATIONS = ("ede", "reste", "stochastic")
+_TWO_STEPS = Addition(
+    "AdamBNN's first step with real weights",
+    "Liu et al., How Do Adam and Training Strategies Help BNNs Optimization, ICML 2021, "
+    "https://arxiv.org/abs/2106.11309",
+)
+_EDE = "Qin et al., IR-Net, CVPR 2020, https://arxiv.org/abs/1909.10788"
+BINARIZATIONS: dict[HyperValue, Addition] = {
+    "ede": Addition("IR-Net's error decay estimator, from a sharpness of 0.001", _EDE),
+    "reste": Addition(
+        "the estimator of ReSTE", "Wu et al., ReSTE, ICCV 2023, https://arxiv.org/abs/2308.06689"
+    ),
+    "stochastic": Addition(
+        "BinaryConnect's random signs in training",
+        "Courbariaux et al., BinaryConnect, NeurIPS 2015, https://arxiv.org/abs/1511.00363",
+    ),
+    "ede_0.1": Addition("IR-Net's error decay estimator, from a sharpness of 0.1", _EDE),
+}
 NEEDS_THE_TIME = ("dampen", "freeze")
 
 # The defaults are larq's: ste_sign with weight_clip, Glorot uniform start.
@@ -44,10 +60,10 @@ LATENT: dict[str, Any] = dict(
     weight_decay=choice(0.0, 1e-6, 1e-5, 1e-4),
     pseudo_gradient=choice(*SLOPES),
     glorot_rate=choice(False, True),
-    binarize=optional(choice(*BINARIZATIONS)),
-    transform=optional(choice(*TRANSFORMS)),
+    binarize=optional(choice(*BINARIZATIONS), BINARIZATIONS),
+    transform=optional(choice(*TRANSFORMS), ADDED),
     **FLIP_CONTROL,
-    real_until=optional(uniform(0.5, 0.1, 0.9)),
+    real_until=optional(uniform(0.5, 0.1, 0.9), _TWO_STEPS),
 )
 
 

@@ -10,8 +10,11 @@ deploy, which gives -1 and +1, times at most one positive scale for each output.
   input channels from the stored weight and clamps it, and it multiplies the gradient by n (1 - 1/channels).
   These steps are omitted here; the hyperparameter clip is such a clamp. UNCERTAIN: of the gradient through
   alpha, the paper seems to keep only each weight's own part.
-* magnitude_aware: the same forward pass; in the backward pass alpha is constant (Bi-Real Net, Liu et al.,
-  ECCV 2018, https://arxiv.org/abs/1808.00278; ReActNet, AdamBNN).
+* magnitude_aware: the same forward pass; in the backward pass alpha is constant, and the slope of the sign is
+  multiplied by it (Bi-Real Net, Liu et al., ECCV 2018, https://arxiv.org/abs/1808.00278, as in larq).
+* magnitude_straight: the same forward pass; the slope of the sign passes without alpha, as in the released
+  PyTorch code of Bi-Real Net, ReActNet and AdamBNN. Adam sees the difference where alpha changes in training,
+  where weight decay is added to the gradient, and near its eps.
 * standardise: the sign of (w - mean)/std, with the gradient through both (IR-Net's Libra, Qin et al., CVPR
   2020, https://arxiv.org/abs/1909.10788). IR-Net's shift scale 2^s is omitted: it is one positive number for
   each output, constant in the backward pass, and batch norm removes it.
@@ -23,8 +26,8 @@ deploy, which gives -1 and +1, times at most one positive scale for each output.
   one, and equal weights are ranked in their order. Its constant scale, one for the layer, is left to batch
   norm.
 
-xnor, magnitude_aware and standardise binarize with the method's pseudo-gradient, standardise at the
-standardised weight. recu and bi_half have their own slope and do not use the method's.
+All but recu and bi_half binarize with the method's pseudo-gradient, standardise at the standardised weight.
+recu and bi_half have their own slope and do not use the method's.
 """
 
 import math
@@ -34,6 +37,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from optimizers.core.hyper import Addition, HyperValue
 from optimizers.core.method import Timed
 from optimizers.core.pseudo_gradients import pseudo_gradient, sign
 
@@ -105,6 +109,29 @@ class Scaled(nn.Module):
         return alpha * self.binarize(weight)
 
 
+class _StraightScale(torch.autograd.Function):
+    """Forward alpha times the signs, backward identity to the signs."""
+
+    @staticmethod
+    def forward(ctx: Any, signs: Tensor, alpha: Tensor) -> Tensor:
+        return alpha * signs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+class StraightScaled(nn.Module):
+    """alpha times `binarize` of the weight, with the slope of `binarize` alone."""
+
+    def __init__(self, binarize: Reading) -> None:
+        super().__init__()
+        self.binarize = binarize
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return _StraightScale.apply(self.binarize(weight), magnitude(weight.detach()))  # type: ignore[return-value]
+
+
 class Standardised(nn.Module):
     """Binarizes the standardised weight."""
 
@@ -149,4 +176,29 @@ TRANSFORMS: dict[str, tuple[Callable[[Reading], Reading], Reading]] = {
     "standardise": (Standardised, standardised_sign),
     "recu": (lambda binarize: ReCU(), standardised_sign),
     "bi_half": (lambda binarize: bi_half, balanced_signs),
+    "magnitude_straight": (StraightScaled, scaled_sign),
+}
+
+_BI_REAL_NET = "Liu et al., Bi-Real Net, ECCV 2018, https://arxiv.org/abs/1808.00278"
+ADDED: dict[HyperValue, Addition] = {
+    "xnor": Addition(
+        "XNOR-Net's scale of each output, with the gradient through it",
+        "Rastegari et al., XNOR-Net, ECCV 2016, https://arxiv.org/abs/1603.05279",
+    ),
+    "magnitude_aware": Addition(
+        "Bi-Real Net's scale of each output and of its slope, as in larq", _BI_REAL_NET
+    ),
+    "standardise": Addition(
+        "IR-Net's standardised weights", "Qin et al., IR-Net, CVPR 2020, https://arxiv.org/abs/1909.10788"
+    ),
+    "recu": Addition(
+        "ReCU's clamp of standardised weights", "Xu et al., ReCU, ICCV 2021, https://arxiv.org/abs/2103.12369"
+    ),
+    "bi_half": Addition(
+        "the balanced signs of bi-half",
+        "Li et al., Equal Bits, AAAI 2022, https://arxiv.org/abs/2112.03837",
+    ),
+    "magnitude_straight": Addition(
+        "Bi-Real Net's scale of each output but not of its slope, as released", _BI_REAL_NET
+    ),
 }

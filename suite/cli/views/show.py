@@ -1,7 +1,7 @@
 """All about one method, model, data set or experiment, as a person reads it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich import box
@@ -27,8 +27,9 @@ def method_view(name: str, card: Card) -> Group:
     hypers = Table("hyperparameter", "default", "range", box=box.SIMPLE_HEAD)
     for hyper, values in card["hypers"].items():
         hypers.add_row(hyper, default_cell(values), range_cell(values))
+    additions = [_additions(card["additions"])] if card["additions"] else []
     presets = [_presets(card["presets"])] if card["presets"] else []
-    return Group(*_texts(name, card), facts, hypers, *presets)
+    return Group(*_texts(name, card), facts, hypers, *additions, *presets)
 
 
 def model_view(name: str, card: Card) -> Group:
@@ -125,6 +126,15 @@ def _place(card: Card) -> str:
     if "folder" in card["required"]:
         return f"in the option folder, absolute or below {folder}"
     return "none: they are part of an installed package"
+
+
+def _additions(additions: Iterable[Card]) -> Table:
+    """What settings of hyperparameters add to the method, each with its paper."""
+    table = Table("setting", "adds", box=box.SIMPLE_HEAD)
+    for each in additions:
+        setting = each["hyper"] if each["value"] is None else f"{each['hyper']}: {_as_yaml(each['value'])}"
+        table.add_row(setting, f"{escape(each['phrase'])}\n[dim]{escape(each['paper'])}[/]")
+    return table
 
 
 def _presets(presets: Mapping[str, Mapping[str, Any]]) -> Table:

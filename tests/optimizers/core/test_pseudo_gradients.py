@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from optimizers.core import (
+    BEYOND_ONE,
     PSEUDO_GRADIENTS,
     BadHyper,
     Timed,
@@ -86,9 +87,9 @@ class Case(NamedTuple):
     steepest: float = 5.0  # an upper bound of the slope
 
 
-def ede_case(progress: float, t: float, k: float) -> Case:
+def ede_case(progress: float, t: float, k: float, name: str = "ede") -> Case:
     return Case(
-        "ede",
+        name,
         lambda x: k * t * sech_squared(t * x),
         lambda x: k * math.tanh(t * x),
         progress,
@@ -118,6 +119,9 @@ CASES = {
     "ede, half": ede_case(0.5, t=0.1, k=10.0),
     "ede, three quarters": ede_case(0.75, t=1.0, k=1.0),
     "ede, end": ede_case(1.0, t=10.0, k=1.0),
+    "ede_0.1, start": ede_case(0.0, t=0.1, k=10.0, name="ede_0.1"),
+    "ede_0.1, half": ede_case(0.5, t=1.0, k=1.0, name="ede_0.1"),
+    "ede_0.1, end": ede_case(1.0, t=10.0, k=1.0, name="ede_0.1"),
     "reste, start": reste_case(0.0, o=1.0),
     "reste, a third": reste_case(1 / 3, o=3.0 - math.sqrt(3.0)),
     "reste, half": reste_case(0.5, o=3.0 - math.sqrt(2.0)),
@@ -147,6 +151,10 @@ def value_and_slope(case: Case, x: Tensor, gradient: Tensor | None = None) -> tu
 
 def test_every_pseudo_gradient_has_its_formula_here() -> None:
     assert set(PSEUDO_GRADIENTS) == {case.name for case in CASES.values()}
+
+
+def test_the_slopes_that_reach_beyond_one_are_known() -> None:
+    assert {case.name for case in CASES.values() if case.slope(1.2) != 0.0} == BEYOND_ONE
 
 
 def test_an_unknown_pseudo_gradient_is_named_with_the_choices() -> None:
@@ -286,7 +294,7 @@ def test_reste_starts_as_the_identity_within_one_and_a_half_exactly() -> None:
     assert value_and_slope(CASES["reste, start"], x)[1].tolist() == [1.0] * 9 + [0.0] * 2
 
 
-@pytest.mark.parametrize("name", ["ede", "reste"])
+@pytest.mark.parametrize("name", ["ede", "ede_0.1", "reste"])
 def test_the_slope_follows_the_progress_of_the_training(name: str) -> None:
     x, binarize = torch.linspace(-1.4, 1.4, 30, requires_grad=True), pseudo_gradient(name)
     assert isinstance(binarize, Timed)

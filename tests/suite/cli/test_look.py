@@ -102,7 +102,9 @@ def test_show_a_method(flipbench: Flipbench):
     words += [*method.hypers, *(str(range_of(hyper)) for hyper in method.hypers.values())]
     assert ended.code == 0 and all(word in ended.out for word in words)
     assert card["name"] == "latent-adam" and set(card["hypers"]) == set(method.hypers)
-    assert "straight through" in card["file_description"] and card["description"] == method.summary
+    assert "straight through" in card["file_description"] and card["description"].startswith(method.summary)
+    (recu,) = [each for each in card["additions"] if each["value"] == "recu"]
+    assert recu["hyper"] == "transform" and recu["phrase"] in ended.out and recu["paper"] in ended.out
 
 
 def test_show_has_the_presets(flipbench: Flipbench):
@@ -115,7 +117,8 @@ def test_show_has_the_presets(flipbench: Flipbench):
 
 def test_an_optional_hyperparameter_is_off_in_the_card_and_one_row_in_the_list(flipbench: Flipbench):
     card = [line.split() for line in flipbench("show", "latent-sgd").out.splitlines()]
-    (row,) = [words for words in card if words[:1] == ["ags"]]
+    row, added = [words for words in card if words[:1] == ["ags"]]
+    assert added == ["ags", "OvSW's", "scaling", "of", "small", "gradients"]
     assert row == ["ags", "off", "log", "0.001", "…", "0.1,", "published", "0.01"]
     assert "7 optional" in flipbench("list").out
 

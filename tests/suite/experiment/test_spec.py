@@ -18,13 +18,14 @@ import optimizers
 from optimizers import METHODS
 from optimizers.core import Method
 from suite.experiment.cell import Cell
+from suite.experiment.files import find_experiment
 from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile, SpecError
-from suite.records.codec import encode
+from suite.records.codec import decode, encode
 from suite.records.files import canonical
 from suite.records.schedules import Cosine, Exponential, Linear, value_at
 from suite.records.schema import HyperCard, Range
-from suite.records.trial import Choice, TrainSettings
+from suite.records.trial import Choice, TrainSettings, Trial
 
 TASK, METHOD, TRAIN = "{data: digits, model: mlp}", "bop", "{epochs: 1, batch_size: 32}"
 
@@ -486,6 +487,44 @@ def test_the_plan_describes_of_the_optional_only_what_is_used(tmp_path: Path):
     assert card.hypers["transform"].range is None and card.control is False
 
 
+def summary_and_paper(folder: Path, method: str) -> tuple[str, str]:
+    (card,) = plan_of(folder, text_of(method=method)).record().methods.values()
+    return card.summary.removeprefix(METHODS[card.method].summary).strip(), card.paper
+
+
+def test_a_row_names_what_it_adds_to_its_method_and_that_paper(tmp_path: Path):
+    for method, added, paper in (
+        ("latent-adam", "", "BinaryNet"),
+        ("{name: latent-adam, clip: null, transform: null}", "", "BinaryNet"),
+        ("{name: latent-adam, transform: recu}", "Here with ReCU's clamp of standardised weights.", "ReCU"),
+        (
+            "{name: latent-adam, tune: [lr, freeze]}",
+            "Here with Nagel's freezing of oscillating weights.",
+            "Nagel",
+        ),
+        ("{name: bop, preset: rebuttal}", "Here with the published setting rebuttal.", "Helwegen"),
+    ):
+        words, papers = summary_and_paper(tmp_path, method)
+        assert words == added and paper in papers.split(";")[0]
+    words, papers = summary_and_paper(
+        tmp_path, "{name: latent-sgd, ags: 0.04, sad: 9.0e-4, binarize: ede_0.1}"
+    )
+    assert [paper.split(" et al.")[0] for paper in papers.split("; ")] == ["Qin", "Xiang", "Courbariaux"]
+    assert words.count(" and ") == 2
+    words, _ = summary_and_paper(tmp_path, "{name: bop-second-order, unbiased: true}")
+    assert "unbiased" in words
+    (searched, _), (biased, _) = (
+        summary_and_paper(tmp_path, f"{{name: bop-second-order{rest}}}") for rest in ("", ", unbiased: false")
+    )
+    assert "unbiased" in searched and biased == ""
+
+
+def test_all_methods_has_no_two_rows_of_one_description():
+    source = ExperimentFile(find_experiment("all-methods"), ["tasks=[{data: digits, model: mlp}]"])
+    cards = make_plan(source).record().methods.values()
+    assert len({card.summary for card in cards}) == len(cards)
+
+
 def test_a_decay_is_put_on_top_of_drawn_and_set_values(tmp_path: Path):
     cell = cell_of(
         tmp_path,
@@ -551,6 +590,55 @@ def test_the_run_id_of_a_trial_never_moves(tmp_path: Path):
     assert run_id(tmp_path, method="{name: bop, decay: {gamma: {cosine: 0.0}}}") == "f9d4c7f981da20a0"
 
 
+VGG_SMALL = "{data: digits, model: {name: vgg-small, width: 0.1, activation: %s}}"
+
+
+@pytest.mark.parametrize(
+    ("parts", "before"),
+    [
+        # These settings have the run ids that they had before options were added and rules revised.
+        ({"method": "latent-adam"}, "8ca30b992dc3ea25"),
+        ({"method": "{name: latent-adam, eps_placement: null}"}, "8ca30b992dc3ea25"),
+        ({"method": "prox-quant"}, "c7b3c4e6f4ced3e9"),
+        ({"method": "{name: bop-second-order, unbiased: false}"}, "45b69138c6413f6f"),
+        ({"task": VGG_SMALL % "clipped"}, "fd568b17c9ee4244"),
+    ],
+    ids=str,
+)
+def test_what_is_newer_than_the_protocol_and_off_is_not_in_a_trial(
+    tmp_path: Path, parts: dict[str, str], before: str
+):
+    assert run_id(tmp_path, **parts) == before
+
+
+@pytest.mark.parametrize(
+    ("parts", "before", "revised"),
+    [
+        ({"method": "{name: bop-second-order, unbiased: true}"}, "83947bf0902e58b0", "unbiased"),
+        ({"method": "{name: latent-adam, freeze: 0.1}"}, "b4eb87b69de53792", "freeze"),
+        ({"task": VGG_SMALL % "ede"}, "f3c2eae39fc84d32", "model.activation"),
+    ],
+    ids=str,
+)
+def test_a_setting_whose_rule_was_revised_has_a_new_run_id_that_says_so(
+    tmp_path: Path, parts: dict[str, str], before: str, revised: str
+):
+    cell = cell_of(tmp_path, **parts)
+    trial = cell.trial(cell.published, 1001, "final")
+    written = trial.as_json()
+    assert written["revised"] == [revised] and trial.run_id != before
+    assert decode(Trial, written, tmp_path) == trial
+    old = dataclasses.replace(trial, revised=())
+    assert old.run_id == before and "revised" not in old.as_json()
+
+
+def test_what_is_newer_than_the_protocol_and_on_is_in_a_trial(tmp_path: Path):
+    cell = cell_of(tmp_path, method="{name: prox-quant, restart: epoch}")
+    assert cell.trial(cell.published, 1001, "final").as_json()["hypers"]["restart"] == "epoch"
+    cell = cell_of(tmp_path, method="{name: latent-adam, tune: [lr, eps_placement]}")
+    assert cell.published["eps_placement"] == "keras"
+
+
 def test_every_field_of_a_trial_changes_its_run_id(tmp_path: Path):
     cell = cell_of(tmp_path)
     trial = cell.trial(cell.published, 1001, "final")
@@ -564,6 +652,7 @@ def test_every_field_of_a_trial_changes_its_run_id(tmp_path: Path):
         "seed": 1002,
         "protocol": 99,
         "plugin": "0123456789abcdef",
+        "revised": ("gamma",),
     }
     assert set(others) == {field.name for field in dataclasses.fields(trial)}
     ids = [dataclasses.replace(trial, **{name: value}).run_id for name, value in others.items()]

@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from optimizers import METHODS
-from optimizers.core import PSEUDO_GRADIENTS
+from optimizers.core import PSEUDO_GRADIENTS, Timed
 from suite.models import MODELS
 from suite.models.blocks.layers import BinaryConv2d, BinaryLinear, Sign, binary_layers
 from suite.models.blocks.norms import Norm
@@ -309,6 +309,18 @@ def test_the_order_of_the_modules_in_networks_without_shortcuts() -> None:
     assert kinds(of_size("vgg-small", CIFAR, 10)) == vgg
 
 
+@pytest.mark.parametrize("activation", sorted(set(PSEUDO_GRADIENTS) - {"identity"}))
+def test_no_gradient_passes_a_sign_of_vgg_small_beyond_one(activation: str) -> None:
+    """As in IR-Net's network, whose clamps stop it whatever the slope of the sign."""
+    network = MODELS["vgg-small"](CIFAR, 10, LATENT, 1, width=1 / 64, activation=activation)
+    signs = [module for name, module in network.named_children() if name.startswith("sign")]
+    assert len(signs) == 5
+    x = torch.tensor([-3.0, -1.01, -0.5, 0.5, 1.01, 3.0], requires_grad=True)
+    for module in signs:
+        (slope,) = torch.autograd.grad(module.train()(x).sum(), x)
+        assert (slope != 0.0).tolist() == [False, False, True, True, False, False]
+
+
 # ---- batch norm
 
 
@@ -422,6 +434,9 @@ def test_the_activations_pseudo_gradient_is_an_option(model: str) -> None:
     outputs, gradients = [], []
     for name in PSEUDO_GRADIENTS:
         network = small(model, activation=name)
+        for module in network.modules():
+            if isinstance(module, Timed):
+                module.progress = 0.5  # at 0 the clamps of vgg-small make some of them alike
         output = network(x)
         output[:, 0].square().sum().backward()
         if name != "stochastic":  # all others are the sign in the forward pass

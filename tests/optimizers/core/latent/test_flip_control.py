@@ -19,6 +19,7 @@ from optimizers.core.latent.flip_control import (
     dampening_strength,
     freezing_threshold,
     freezing_update,
+    oscillation_update,
     scaled_gradient,
     tracked_flips,
 )
@@ -74,7 +75,7 @@ def scalar_sgd(
     w = [list(row) for row in start]
     rows, columns = range(len(w)), range(len(w[0]))
     tracker, f, flipped_before, frozen = ([[0.0 for _ in columns] for _ in rows] for _ in range(4))
-    average = [[1.0 if value >= 0 else -1.0 for value in row] for row in w]
+    average: list[list[float]] = [[math.nan for _ in columns] for _ in rows]
     path, flips = [], 0
     for step, gradient in enumerate(gradients.tolist()):
         wave = (1 - math.cos(math.pi * (step / len(gradients) - 0.25) / 0.75)) / 2
@@ -104,6 +105,8 @@ def scalar_sgd(
                     now = 1.0 if w[i][j] >= 0 else -1.0
                     f[i][j] = 0.999 * f[i][j] + (0.001 if flip and flipped_before[i][j] else 0.0)
                     flipped_before[i][j] = max(flipped_before[i][j], float(flip))
+                    if begun and math.isnan(average[i][j]):
+                        average[i][j] = now  # the released code starts it with the annealed threshold
                     if not frozen[i][j] and f[i][j] > threshold:
                         frozen[i][j] = 1.0
                         w[i][j] = abs(w[i][j]) * (1 if average[i][j] >= 0 else -1)
@@ -208,31 +211,53 @@ def test_the_tracker_of_one_flip_falls_silent_after_2302_steps() -> None:
     assert steps == math.ceil(math.log(0.1) / math.log(0.999))
 
 
+def one_step_of_counting(**changes: float) -> list[float]:
+    """A weight that flips for the second time, with f = 0.5 so far."""
+    values = dict(oscillations=0.5, has_flipped=1.0, flipped=1.0) | changes
+    f, before, flipped = (torch.tensor([value], dtype=torch.float64) for value in values.values())
+    return [tensor.item() for tensor in oscillation_update(f, before, flipped > 0)]
+
+
+def test_a_step_of_counting_oscillations() -> None:
+    assert one_step_of_counting() == pytest.approx([0.5005, 1.0])
+    assert one_step_of_counting(flipped=0.0) == pytest.approx([0.4995, 1.0])
+    assert one_step_of_counting(has_flipped=0.0) == pytest.approx([0.4995, 1.0])
+    assert one_step_of_counting(has_flipped=0.0, flipped=0.0)[1] == 0.0
+
+
 def one_step_of_freezing(**changes: float) -> list[float]:
-    """A weight that flips to -1 for the second time, with f = 0.5 so far, at threshold 0.4."""
-    values = dict(oscillations=0.5, has_flipped=1.0, average=-0.5, frozen=0.0, flipped=1.0, positive=0.0)
-    f, before, average, frozen, flipped, positive = (
-        torch.tensor([value], dtype=torch.float64) for value in (values | changes).values()
-    )
-    updated = freezing_update(f, before, average, frozen, flipped > 0, positive > 0, threshold=0.4)
-    return [tensor.item() for tensor in updated]
+    """A weight that is now -1, with f = 0.5, at threshold 0.4."""
+    values = dict(average=-0.5, frozen=0.0, oscillations=0.5, signs=-1.0) | changes
+    tensors = [torch.tensor([value], dtype=torch.float64) for value in values.values()]
+    return [tensor.item() for tensor in freezing_update(*tensors, threshold=0.4)]
 
 
 def test_a_step_of_freezing() -> None:
-    assert one_step_of_freezing() == pytest.approx([0.5005, 1.0, -0.5005, -1.0])
-    assert one_step_of_freezing(flipped=0.0) == pytest.approx([0.4995, 1.0, -0.5005, -1.0])
-    assert one_step_of_freezing(has_flipped=0.0) == pytest.approx([0.4995, 1.0, -0.5005, -1.0])
-    assert one_step_of_freezing(has_flipped=0.0, flipped=0.0)[1] == 0.0
-    assert one_step_of_freezing(positive=1.0)[2] == pytest.approx(-0.4985)
+    assert one_step_of_freezing() == pytest.approx([-0.5005, -1.0])
+    assert one_step_of_freezing(signs=1.0)[0] == pytest.approx(-0.4985)
     # The sign of this step moves the average below zero, but too late to count.
-    assert one_step_of_freezing(average=0.0005)[3] == 1.0
-    assert one_step_of_freezing(average=0.0)[3] == 1.0
-    assert one_step_of_freezing(oscillations=0.1)[3] == 0.0
-    assert (
-        one_step_of_freezing(oscillations=0.399 / 0.999)[3] == 0.0
-    )  # f is the threshold: the weight is free
-    assert one_step_of_freezing(frozen=1.0)[3] == 1.0  # forever, whatever the average becomes
-    assert one_step_of_freezing(frozen=1.0, oscillations=0.0, flipped=0.0)[3] == 1.0
+    assert one_step_of_freezing(average=0.0005)[1] == 1.0
+    assert one_step_of_freezing(average=0.0)[1] == 1.0
+    assert one_step_of_freezing(oscillations=0.1)[1] == 0.0
+    assert one_step_of_freezing(oscillations=0.4)[1] == 0.0  # f is the threshold: the weight is free
+    assert one_step_of_freezing(frozen=1.0)[1] == 1.0  # forever, whatever the average becomes
+    assert one_step_of_freezing(frozen=1.0, oscillations=0.0)[1] == 1.0
+
+
+def test_the_average_sign_starts_with_the_threshold_after_a_quarter_of_the_training() -> None:
+    """A weight that starts at +1 and is -1 when the threshold comes is frozen at -1 at once."""
+    weight = torch.tensor([[0.5]], requires_grad=True)
+    optimizer = METHODS["latent-sgd"](lr=1.0, clip=None, freeze=1e-3).optimizer([weight])
+    for step, gradient in enumerate([1.0, -1.0, 1.0]):  # to -0.5, 0.5, -0.5
+        set_progress(optimizer, [], epoch=1, progress=0.05 * step)
+        weight.grad = torch.tensor([[gradient]])
+        optimizer.step()
+    assert "sign_average" not in optimizer.state[weight]
+    set_progress(optimizer, [], epoch=1, progress=0.25)
+    weight.grad = torch.zeros(1, 1)
+    optimizer.step()
+    state = optimizer.state[weight]
+    assert (state["sign_average"].item(), state["frozen"].item()) == (-1.0, -1.0)
 
 
 @every_method
@@ -281,12 +306,14 @@ def test_a_flip_is_a_change_of_the_deployed_sign(control: str) -> None:
     weight.grad = torch.tensor([[0.0, 0.0, 0.0, 3.5]])
     if control == "sad":
         weight.grad -= 0.3 * weight.detach()
+    else:
+        set_progress(optimizer, [], epoch=1, progress=0.25)
     optimizer.step()
     state = optimizer.state[weight]
     found = state["tracker" if control == "sad" else "has_flipped"]
     assert (found > 0).tolist() == [[False, True, False, True]]
     if control == "freeze":
-        torch.testing.assert_close(state["sign_average"], torch.tensor([[-1.0, -0.998, 1.0, 0.998]]))
+        assert state["sign_average"].tolist() == [[-1.0, 1.0, 1.0, -1.0]]
 
 
 # --- in every method ---
@@ -375,6 +402,7 @@ def test_torchs_own_state_starts_as_without_the_controls(method: str) -> None:
         weight = torch.ones(2, 2, requires_grad=True)
         optimizer = METHODS[method](**controls).optimizer([weight])
         weight.grad = torch.ones(2, 2)
+        set_progress(optimizer, [], epoch=1, progress=0.25)
         optimizer.step()
         return set(optimizer.state[weight])
 
@@ -386,6 +414,7 @@ def test_lions_average_and_that_of_the_signs_are_separate() -> None:
     weight = torch.full((2, 2), 0.5, requires_grad=True)
     optimizer = METHODS["latent-lion"](lr=1e-3, freeze=0.1).optimizer([weight])
     weight.grad = torch.ones(2, 2)
+    set_progress(optimizer, [], epoch=1, progress=0.25)
     optimizer.step()
     assert optimizer.state[weight]["average"].unique().item() == pytest.approx(0.01)
     assert optimizer.state[weight]["sign_average"].unique().item() == 1.0

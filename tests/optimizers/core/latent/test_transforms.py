@@ -16,6 +16,7 @@ from suite.training.evaluate import assert_binary
 from tests.support.training import Training
 
 SHAPES = [(5, 9), (4, 3, 2, 2)]
+SCALED = ["xnor", "magnitude_aware", "magnitude_straight"]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 every_transform = pytest.mark.parametrize("name", TRANSFORMS)
 
@@ -87,6 +88,56 @@ def test_magnitude_aware_differs_from_xnor_by_the_gradient_through_alpha_alone(
     np.testing.assert_allclose(gradient, np.abs(w).mean(1, keepdims=True) * g, rtol=1e-12)
     term = signs_of(w) * (signs_of(w) * g).mean(1, keepdims=True)
     np.testing.assert_allclose(gradient_of_xnor - gradient, term, rtol=1e-10, atol=1e-12)
+
+
+def released_bi_real_net(
+    w: list[float], noise: list[list[float]], lr: float, decay: float
+) -> tuple[list[list[float]], list[float]]:
+    """Adam on one output's weights as the PyTorch code of Bi-Real Net, ReActNet and AdamBNN binarizes them.
+
+    The weight read is mean|w| sign(w) and its gradient that of clamp(w, -1, 1). Loss: noise · weight.
+    """
+    w, m, v, after, scales = list(w), [0.0] * len(w), [0.0] * len(w), [], []
+    for t, gradient in enumerate(noise, 1):
+        scales.append(sum(abs(value) for value in w) / len(w))
+        for j, g in enumerate(gradient):
+            g = (g if -1 <= w[j] <= 1 else 0.0) + decay * w[j]
+            m[j] = 0.9 * m[j] + 0.1 * g
+            v[j] = 0.999 * v[j] + 0.001 * g * g
+            w[j] -= lr * (m[j] / (1 - 0.9**t)) / (math.sqrt(v[j] / (1 - 0.999**t)) + 1e-7)
+        after.append(list(w))
+    return after, scales
+
+
+def test_magnitude_straight_trains_as_the_released_code_of_bi_real_net() -> None:
+    """larq's form, magnitude_aware, differs in a few percent of the signs."""
+    steps, inputs = 300, 40
+    random = np.random.default_rng(0)
+    start = random.uniform(-1.2, 1.2, (1, inputs))
+    wave = np.sin(np.arange(steps)[:, None] / 25 + random.uniform(0, 6, inputs))
+    noise = 0.02 * (wave + random.normal(size=(steps, inputs)))
+    signs = {}
+    for name in ("magnitude_straight", "magnitude_aware"):
+        rule = METHODS["latent-adam"](
+            lr=0.02, transform=name, clip=None, weight_decay=5e-3, pseudo_gradient="clipped"
+        )
+        weight = torch.from_numpy(start).clone().requires_grad_()
+        optimizer, path, scales = rule.optimizer([weight]), [], []
+        for upstream in torch.from_numpy(noise):
+            optimizer.zero_grad()
+            read = rule.read(weight)
+            (read * upstream).sum().backward()
+            scales.append(read[0, 0].abs().item())
+            optimizer.step()
+            path.append(weight.detach()[0].clone())
+        signs[name] = signs_of(torch.stack(path).numpy())
+        if name == "magnitude_straight":
+            expected, means = released_bi_real_net(start[0].tolist(), noise.tolist(), 0.02, 5e-3)
+            np.testing.assert_allclose(scales, means, rtol=1e-9)
+            assert np.array_equal(signs[name], signs_of(np.array(expected)))
+    differ = float((signs["magnitude_straight"] != signs["magnitude_aware"]).mean())
+    flips = int((signs["magnitude_straight"][1:] != signs["magnitude_straight"][:-1]).sum())
+    assert differ > 0.02 and flips > inputs
 
 
 def standardisation_jacobian(w: np.ndarray, g: np.ndarray) -> np.ndarray:
@@ -237,9 +288,7 @@ def test_evaluation_sees_the_signs_and_scales_of_the_training(name: str, shape: 
     assert torch.equal(deployed(drawing, weight), deploy)
     scales = deploy.abs().flatten(1)
     assert bool((scales == scales[:, :1]).all())
-    expected = (
-        weight.abs().flatten(1).mean(1) if name in ("xnor", "magnitude_aware") else torch.ones(shape[0])
-    )
+    expected = weight.abs().flatten(1).mean(1) if name in SCALED else torch.ones(shape[0])
     torch.testing.assert_close(scales[:, 0], expected)
 
 
@@ -254,7 +303,7 @@ def test_outputs_whose_weights_are_all_equal_stay_finite_and_binary(name: str) -
 
 
 @every_shape
-@pytest.mark.parametrize("name", ["xnor", "magnitude_aware", "standardise"])
+@pytest.mark.parametrize("name", [*SCALED, "standardise"])
 def test_binarizes_with_the_pseudo_gradient_or_its_replacement(name: str, shape: tuple[int, ...]) -> None:
     weight, upstream = drawn(shape), torch.ones(shape, dtype=torch.float64)
     rule = rule_with(name, binarize="ede")
@@ -284,7 +333,7 @@ def test_networks_learn_with_every_transform(name: str, model: str) -> None:
         assert torch.equal(layer.reading()(layer.weight).sign(), layer.binary_weight())
 
 
-@pytest.mark.parametrize("name", ["xnor", "magnitude_aware"])
+@pytest.mark.parametrize("name", SCALED)
 def test_batch_norm_removes_the_scale_in_a_whole_network(name: str) -> None:
     """The same signs give the same outputs, up to batch norm's eps."""
     scaled = Training(METHODS["latent-adam"](transform=name))
