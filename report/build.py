@@ -10,7 +10,7 @@ from report.page.gather import Report, gather
 from report.page.html import markdown_page, page
 from report.page.texts import console, latex
 from report.read.experiment import read_records
-from suite.records.files import write_atomically
+from suite.records.files import make_part, write_atomically, writing
 
 
 def build_report(experiment_folder: Path, show: Callable[[Table], object] = lambda table: None) -> Path:
@@ -22,11 +22,12 @@ def build_report(experiment_folder: Path, show: Callable[[Table], object] = lamb
     """
     report = gather(read_records(experiment_folder))
     target = experiment_folder / "report"
-    target.mkdir(exist_ok=True)
+    make_part(target)
     files = files_of(report)
     for stale in sorted(target.glob("*.svg")):
         if stale.name not in files:
-            stale.unlink()
+            with writing(stale):
+                stale.unlink()
     for name, text in files.items():
         write_atomically(target / name, text.encode())
     show(console([each.comparison for each in report.tasks]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from suite.cli.console import err, out, say
 from suite.cli.options import RESULTS, Folder, Results, results_folder
+from suite.records.files import make_part, read_bytes, write_atomically
 
 TABLES = ("report/report.md", "report/accuracy.csv", "report/runs.csv", "report/tuning.csv")
 BROWSER = "chromium"
@@ -23,11 +24,11 @@ def publish(exp: Folder, results: Results = RESULTS) -> None:
 
     folder = results_folder(exp, results)
     page = build_report(folder, out.print)
-    target = results / "published" / folder.name
-    target.mkdir(parents=True, exist_ok=True)
+    target = results / "published" / folder.resolve().name
+    make_part(target)
     drawings = sorted(page.parent.glob("*.svg")) if re.search(r'src="[^"]*\.svg"', page.read_text()) else []
     for file in (folder / "plan.json", *(folder / table for table in TABLES), *drawings):
-        shutil.copy2(file, target)
+        write_atomically(target / file.name, read_bytes(file))
     _take_picture(page, target / "report.png")
     say(out, f"published: {target}")
 

@@ -66,13 +66,12 @@ def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Tri
 
 def _train(trial: "Trial", run: "RunFolder", device: "torch.device") -> "Result | None":
     """Train the run unless it is finished. The result goes to the first of several processes only."""
-    from suite.records.files import owned
     from suite.training.loop import train as train_trial
     from suite.training.progress import Progress
     from suite.training.ranks import joined
 
     progress = Progress()
-    with joined(device) as ranks, owned(run.path) if ranks.first else contextlib.nullcontext(True) as mine:
+    with joined(device) as ranks, run.owned() if ranks.first else contextlib.nullcontext(True) as mine:
         if not all(ranks.gather(mine)):
             raise UserError(f"{run.path}: another process trains this run")
         show = _print_epoch if ranks.first else lambda line: None
