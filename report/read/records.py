@@ -113,6 +113,7 @@ class Records:
     cells: list[CellRecord]
     runs: list[RunRecord]
     data: dict[str, DataFile]
+    unplanned: str = ""  # what the folder holds beyond the plan
 
     @functools.cached_property
     def controls(self) -> frozenset[str]:

@@ -154,7 +154,8 @@ def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, t
 
     page = build_report(folder) if as_json or tuning_only else build_report(folder, out.print)
     if as_json:
-        cells = [encode(ExperimentFolder(folder).ledger(cell.name)) for cell in planned.cells]
+        records, record = ExperimentFolder(folder), planned.record
+        cells = [encode(records.ledger(cell, record)) for cell in record.cells]
         print_json({"complete": complete, "report": str(page), "cells": cells})
     say(err, f"report: {page}")
     if not complete:

@@ -17,7 +17,7 @@ from suite.machine.errors import UserError
 from suite.machine.preemption import StopRequested, requested
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder, OtherFormat
-from suite.records.files import DamagedRecord, clear_torn, make_folder, set_aside, write_json
+from suite.records.files import DamagedRecord, clear_torn, make_folder, make_part, set_aside, write_json
 from suite.records.schema import DataRecord, MethodFile, Result
 from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
@@ -83,7 +83,7 @@ class Sweep:
             raise
 
     def _walk(self) -> bool:
-        make_folder(self.folder / "cells")
+        make_part(self.folder / "cells")
         self.optuna_log = OptunaLog(self.records)
         unopened = deque(self.plan.cells)
         cells: list[CellProgress] = []
@@ -249,8 +249,10 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
     Returns notes about damaged files that were set aside. Raises UserError if a data set has changed since
     the runs of this folder were made.
     """
-    for name in ("", "runs", "cells", "data"):
-        make_folder(folder / name)
+    make_folder(folder)
+    clear_torn(folder)
+    for name in ("runs", "cells", "data"):
+        make_part(folder / name)
         clear_torn(folder / name)
     records, notes = ExperimentFolder(folder), []
     for label, record in data_records.items():
@@ -266,7 +268,7 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
         notes.append(f"{error}; set aside, and written again")
     for label, record in data_records.items():
         write_json(records.data_path(label), encode(record))
-    write_json(records.plan_path, encode(plan.record()))
+    write_json(records.plan_path, encode(plan.record))
     return notes
 
 

@@ -35,4 +35,4 @@ def plan_view(plan: Plan, results: Path) -> Group:
 def plan_as_json(plan: Plan) -> dict[str, Any]:
     """The content of plan.json and the costs."""
     costs = {"runs": plan.runs, "epochs": plan.epochs, "disk_bytes": disk_bytes(plan)}
-    return {**encode(plan.record()), **costs}
+    return {**encode(plan.record), **costs}
