@@ -13,14 +13,21 @@ from report.read.experiment import read_records
 from suite.records.files import make_part, write_atomically, writing
 
 
-def build_report(experiment_folder: Path, show: Callable[[Table], object] = lambda table: None) -> Path:
+def build_report(
+    experiment_folder: Path,
+    show: Callable[[Table], object] = lambda table: None,
+    on_problem: Callable[[str], object] = lambda text: None,
+) -> Path:
     """Write results/<experiment>/report/ and return the path of its index.html.
 
-    `show` is called with the result as a table for the terminal.
+    `show` is called with the result as a table for the terminal, `on_problem` with each damaged record.
     The same records give the same bytes, at any time and in any place. Raises FileNotFoundError without a
     plan and DamagedRecord for a plan that cannot be read; all other damage is shown in the coverage table.
     """
-    report = gather(read_records(experiment_folder))
+    records = read_records(experiment_folder)
+    for problem in records.damaged:
+        on_problem(problem)
+    report = gather(records)
     target = experiment_folder / "report"
     make_part(target)
     files = files_of(report)

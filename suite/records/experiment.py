@@ -114,13 +114,10 @@ class Unplanned:
 
     def __str__(self) -> str:
         """One sentence, or nothing."""
-        parts = [
-            f"{kind} {', '.join(names)}"
-            for kind, names in (("the cells", self.cells), ("the data sets", self.data))
-            if names
-        ]
+        kinds = (("the cells", self.cells), ("the data sets", self.data))
+        parts = [f"{kind} {', '.join(names)}" for kind, names in kinds if names]
         parts += [f"{len(self.runs)} runs"] if self.runs else []
-        return f"recorded here, but no part of the plan: {'; '.join(parts)}" if parts else ""
+        return f"Recorded here, but not part of the plan: {'; '.join(parts)}" if parts else ""
 
 
 def _names(folder: Path) -> list[str]:
