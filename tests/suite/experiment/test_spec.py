@@ -266,7 +266,10 @@ def test_two_cells_of_one_name_are_refused(tmp_path: Path, parts: dict[str, str]
 def test_files_that_cannot_be_read(tmp_path: Path):
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "latin.yaml").write_bytes(b"summary: \xe9")
-    for name, words in (("folder.yaml", "Is a directory"), ("latin.yaml", "can't decode byte 0xe9")):
+    for name, words in (
+        ("folder.yaml", "a folder is in its place"),
+        ("latin.yaml", "can't decode byte 0xe9"),
+    ):
         with pytest.raises(SpecError, match=words) as error:
             ExperimentFile(tmp_path / name)
         assert str(error.value).startswith(f"{tmp_path / name}: cannot be read: ")
