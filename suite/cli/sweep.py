@@ -24,6 +24,7 @@ from suite.cli.options import (
 from suite.cli.plan import print_plan, read_plan
 from suite.machine import preemption
 from suite.machine.errors import UserError
+from suite.records.replan import require_no_older_place
 
 if TYPE_CHECKING:
     from suite.experiment.plan import Plan
@@ -52,6 +53,8 @@ def _command(*, tuning_only: bool) -> Callable[..., None]:
             print_plan(planned, results, as_json)
             return
         folder = results / planned.name
+        if note := require_no_older_place(results, planned.record):
+            say(err, note)
         complete = _run(planned, folder, Place(engine, device, workers, threads), tuning_only=tuning_only)
         _conclude(planned, folder, complete, as_json, tuning_only=tuning_only)
 

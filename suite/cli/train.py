@@ -1,6 +1,8 @@
 """`flipbench train`: one run of one cell, in this process or in several that torchrun starts."""
 
 import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,6 +46,8 @@ def train(
     where = choose_device(device_of_rank(device))
     use_device(where, threads)
     run = RunFolder(results / planned.name / "runs" / trial.run_id)
+    for note in filter(None, _notes(planned, results, run)):
+        say(err, note)
     preemption.heed_sigterm()
     if not (run.path / "result.json").exists():
         splits_on(where, trial.data, final)  # absent data raise an error before anything is written
@@ -55,6 +59,22 @@ def train(
         return
     scores = "  ".join(f"{name} {value:.4f}" for name, value in encode(result.scores).items())
     say(out, f"{result.status}: {scores}\nrecord: {run.path}")
+
+
+def _notes(planned: "Plan", results: Path, run: "RunFolder") -> Iterator[str]:
+    """What to know about the folder in which the run is recorded."""
+    from suite.records.experiment import ExperimentFolder
+    from suite.records.files import DamagedRecord
+    from suite.records.replan import changes, require_no_older_place
+
+    yield require_no_older_place(results, planned.record, run.path.name)
+    folder = ExperimentFolder(results / planned.name)
+    try:
+        changed = changes(folder.plan(), planned.record)
+    except (FileNotFoundError, DamagedRecord):
+        return
+    if changed:
+        yield f"{folder.path} holds another plan: {changed}. The run is recorded there, and is no part of it"
 
 
 def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Trial":

@@ -64,7 +64,7 @@ class NamedRun:
 
     def problem(self, trial: Trial) -> str:
         """The keys in which a trial is not the one that was planned, each with both values; or nothing."""
-        plan = _differing(self.expected.as_json(), trial.as_json())
+        plan = differences(self.expected.as_json(), trial.as_json())
         found = [
             text_of(each, "the plan") for each in plan if each[0].split(".")[0] not in ("hypers", "real")
         ]
@@ -169,13 +169,13 @@ def text_of(difference: Difference, where: str) -> str:
     return f"{key} is {shown(found)}, in {where} it is {shown(expected)}"
 
 
-def _differing(expected: Mapping[str, Any], found: Mapping[str, Any], at: str = "") -> list[Difference]:
+def differences(expected: Mapping[str, Any], found: Mapping[str, Any], at: str = "") -> list[Difference]:
     """Every key in which two JSON objects differ, with both values."""
     differ: list[Difference] = []
     for key in sorted(expected.keys() | found.keys()):
         one, other = expected.get(key, ABSENT), found.get(key, ABSENT)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
-            differ += _differing(one, other, f"{at}{key}.")
+            differ += differences(one, other, f"{at}{key}.")
         elif one != other:
             differ.append((f"{at}{key}", other, one))
     return differ
