@@ -207,6 +207,18 @@ def test_an_environment_of_another_run_damages_the_run(tmp_path: Path) -> None:
     }
 
 
+def test_damaged_records_and_those_beyond_the_plan_are_named(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=2, trials=2)
+    (folder / "data" / "digits.json").write_bytes((folder / "plan.json").read_bytes())
+    write_plan(folder, replace(plan := ExperimentFolder(folder).plan(), cells=plan.cells[:1]))
+    problems: list[str] = []
+    build_report(folder, on_problem=problems.append)
+    assert [problem.split(": ")[0] for problem in problems] == ["data/digits.json"]
+    for name in ("report.md", "index.html"):
+        text = (folder / "report" / name).read_text(encoding="utf-8")
+        assert "Recorded here, but not part of the plan: the cells digits.mlp.latent_sgd; 4 runs." in text
+
+
 def test_a_final_run_without_a_test_score_is_damaged(tmp_path: Path) -> None:
     """A ledger that names a tuning run as a final one: its validation score never becomes a test score."""
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=2, trials=2)

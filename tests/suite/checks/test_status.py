@@ -365,6 +365,11 @@ def test_the_command(folder: Path) -> None:
     value = json.loads(CliRunner().invoke(app, ["status", str(folder), "--json"]).stdout)
     assert value["cells"][0]["tuning"] == 4 and value["working"] is False and value["damaged"] == []
     assert CliRunner().invoke(app, ["status", str(folder), "--watch"]).exit_code != 0  # this is no terminal
+    shutil.copy(folder / "plan.json", folder / "cells" / "d.m.adam.json")
+    shutil.copy(folder / "plan.json", folder / "cells" / "d.m.old.json")
+    shown = CliRunner().invoke(app, ["status", str(folder)])
+    assert shown.exit_code == 2 and "damaged: cells/d.m.adam.json: cell: " in shown.output
+    assert "Recorded here, but not part of the plan: the cells d.m.old; 3 runs" in shown.output
 
 
 def test_it_needs_no_torch(folder: Path) -> None:
