@@ -10,23 +10,31 @@ from report.page.gather import Report, gather
 from report.page.html import markdown_page, page
 from report.page.texts import console, latex
 from report.read.experiment import read_records
-from suite.records.files import write_atomically
+from suite.records.files import make_part, write_atomically, writing
 
 
-def build_report(experiment_folder: Path, show: Callable[[Table], object] = lambda table: None) -> Path:
+def build_report(
+    experiment_folder: Path,
+    show: Callable[[Table], object] = lambda table: None,
+    on_problem: Callable[[str], object] = lambda text: None,
+) -> Path:
     """Write results/<experiment>/report/ and return the path of its index.html.
 
-    `show` is called with the result as a table for the terminal.
+    `show` is called with the result as a table for the terminal, `on_problem` with each damaged record.
     The same records give the same bytes, at any time and in any place. Raises FileNotFoundError without a
     plan and DamagedRecord for a plan that cannot be read; all other damage is shown in the coverage table.
     """
-    report = gather(read_records(experiment_folder))
+    records = read_records(experiment_folder)
+    for problem in records.damaged:
+        on_problem(problem)
+    report = gather(records)
     target = experiment_folder / "report"
-    target.mkdir(exist_ok=True)
+    make_part(target)
     files = files_of(report)
     for stale in sorted(target.glob("*.svg")):
         if stale.name not in files:
-            stale.unlink()
+            with writing(stale):
+                stale.unlink()
     for name, text in files.items():
         write_atomically(target / name, text.encode())
     show(console([each.comparison for each in report.tasks]))

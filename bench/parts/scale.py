@@ -45,7 +45,7 @@ class Cost(NamedTuple):
 
 def plan(path: Path, results: Path) -> None:
     """Resolve the experiment, and make the content of plan.json."""
-    encode(make_plan(ExperimentFile(path)).record())
+    encode(make_plan(ExperimentFile(path)).record)
 
 
 def resume(path: Path, results: Path) -> None:

@@ -5,6 +5,7 @@ starts, how the forward pass reads a weight from it, and which optimizer updates
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,12 @@ class Method:
     rule: Callable[..., WeightRule]
     control: bool = False  # a floor or a ceiling to compare the methods with, no competitor
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # published settings, by name
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_+-]{1,60}", self.name):  # a part of file names
+            raise ValueError(
+                f"the method {self.name!r} needs a name of letters, digits, '_', '+' and '-', up to 60"
+            )
 
     @property
     def defaults(self) -> dict[str, HyperValue]:

@@ -71,6 +71,7 @@ class Report:
     problems: Table
     planned: int
     scored: int
+    unplanned: str  # what is recorded beyond the plan
     environments: list[tuple[int, Environment]]  # with the number of runs in each
     timing_note: str
     frames: dict[str, pd.DataFrame]  # by the name of its CSV file
@@ -120,6 +121,7 @@ def gather(records: Records) -> Report:
         problems=problems_table(records),
         planned=len(records.runs),
         scored=sum(run.scored for run in records.runs),
+        unplanned=records.unplanned,
         environments=places,
         timing_note=timing_note(places),
         frames={

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from report.read.records import CellRecord, DataFile, Records, RunRecord, Task
 from report.read.run import Environments, read_run
-from suite.records.experiment import ExperimentFolder, ledger_problem
+from suite.records.agreement import named_runs, wrong_winner
+from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord
 from suite.records.schema import Ledger, PlannedCell, PlanRecord
 
@@ -18,15 +19,16 @@ def read_records(path: Path) -> Records:
     folder = ExperimentFolder(path)
     plan = folder.plan()
     tasks = tasks_of(plan)
-    cells = [read_cell(folder, each, tasks[each.data, each.model], plan) for each in plan.cells]
     environments: Environments = {}
-    runs = [
-        read_run(folder, run, environments) if run.run_id else run
-        for cell in cells
-        for run in planned_runs(cell, plan)
-    ]
-    data = {label: read_data(folder, label) for label in plan.data}
-    return Records(plan, list(tasks.values()), cells, runs, data)
+    cells: list[CellRecord] = []
+    runs: list[RunRecord] = []
+    for each in plan.cells:
+        cell, of_cell = read_cell(folder, each, tasks[each.data, each.model], plan, environments)
+        cells.append(cell)
+        runs += of_cell
+    data = {label: read_data(folder, label, plan) for label in plan.data}
+    unplanned = str(folder.unplanned(plan, {run.run_id for run in runs}))
+    return Records(plan, list(tasks.values()), cells, runs, data, unplanned)
 
 
 def tasks_of(plan: PlanRecord) -> dict[tuple[str, str], Task]:
@@ -41,48 +43,50 @@ def tasks_of(plan: PlanRecord) -> dict[tuple[str, str], Task]:
     return tasks
 
 
-def read_cell(folder: ExperimentFolder, planned: PlannedCell, task: Task, plan: PlanRecord) -> CellRecord:
-    """A cell with its ledger, or with the reason why that cannot be trusted."""
-    empty = Ledger.empty(planned.cell)
+def read_cell(
+    folder: ExperimentFolder, planned: PlannedCell, task: Task, plan: PlanRecord, environments: Environments
+) -> tuple[CellRecord, list[RunRecord]]:
+    """A cell with its ledger, or with the reason why that cannot be trusted, and all its planned runs."""
+    cell = CellRecord(planned, task, Ledger.empty(planned.cell))
+    problem = ""
     try:
-        ledger = folder.ledger(planned.cell)
+        cell = replace(cell, ledger=folder.ledger(planned, plan))
     except FileNotFoundError:
-        return CellRecord(planned, task, empty)
+        pass
     except DamagedRecord as damaged:
         problem = damaged.problem
-    else:
-        problem = ledger_problem(ledger, plan)
+    if not problem:
+        runs = planned_runs(folder, cell, plan, environments)
+        trials = {run.number: run.result.scores for run in runs if run.result and run.number is not None}
+        problem = wrong_winner(cell.ledger, trials)
         if not problem:
-            return CellRecord(planned, task, ledger)
-    return CellRecord(planned, task, empty, f"cells/{planned.cell}.json: {problem}")
+            return cell, runs
+    file = f"cells/{planned.cell}.json"
+    cell = replace(cell, ledger=Ledger.empty(planned.cell), problem=f"{file}: {problem}")
+    return cell, planned_runs(folder, cell, plan, environments)
 
 
-def planned_runs(cell: CellRecord, plan: PlanRecord) -> list[RunRecord]:
+def planned_runs(
+    folder: ExperimentFolder, cell: CellRecord, plan: PlanRecord, environments: Environments
+) -> list[RunRecord]:
     """Every planned run of a cell, tuning first; one that the ledger does not name has no run_id."""
-    trials = {entry.number: entry for entry in cell.ledger.tuning}
-    finals = {entry.seed: entry for entry in cell.ledger.final}
-    hypers = cell.winner.hypers if cell.winner else {}
+    named = {(each.number, each.seed): each for each in named_runs(cell.ledger, cell.planned, plan)}
     status, reason = ("damaged", cell.problem) if cell.problem else ("missing", "not started")
+    planned = [(number, None) for number in range(plan.tuning.trials)] + [(None, seed) for seed in plan.seeds]
     runs = []
-    for number in range(plan.tuning.trials):
-        run = RunRecord(cell, number, None, status, reason)
-        if entry := trials.get(number):
-            run = replace(
-                run, run_id=entry.run, published_default=entry.published_default, hypers=entry.hypers
-            )
-        runs.append(run)
-    for seed in plan.seeds:
-        run = RunRecord(cell, None, seed, status, reason)
-        if entry := finals.get(seed):
-            run = replace(run, run_id=entry.run, hypers=hypers)
+    for number, seed in planned:
+        run = RunRecord(cell, number, seed, status, reason)
+        if each := named.get((number, seed)):
+            run = replace(run, run_id=each.run, published_default=number == 0, hypers=each.hypers)
+            run = read_run(folder, run, each, environments)
         runs.append(run)
     return runs
 
 
-def read_data(folder: ExperimentFolder, label: str) -> DataFile:
+def read_data(folder: ExperimentFolder, label: str, plan: PlanRecord) -> DataFile:
     """The record of a data set. It is shown and never used, so a damaged file does not stop the report."""
     try:
-        return DataFile(folder.data(label))
+        return DataFile(folder.planned_data(label, plan))
     except FileNotFoundError:
         return DataFile()
     except DamagedRecord as damaged:

@@ -113,6 +113,13 @@ class Records:
     cells: list[CellRecord]
     runs: list[RunRecord]
     data: dict[str, DataFile]
+    unplanned: str = ""  # what the folder holds beyond the plan
+
+    @property
+    def damaged(self) -> list[str]:
+        """The file and the problem of every damaged or contradictory record, once."""
+        runs = [run.reason for run in self.runs if run.status == "damaged"]
+        return list(dict.fromkeys([*runs, *(file.problem for file in self.data.values() if file.problem)]))
 
     @functools.cached_property
     def controls(self) -> frozenset[str]:

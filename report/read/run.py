@@ -1,25 +1,35 @@
 """Reads the folder of one planned run; a file that cannot be trusted makes the run `damaged`."""
 
+import contextlib
 from dataclasses import replace
 
 from report.read.curves import curves_of
 from report.read.records import RunRecord
+from suite.records.agreement import Contradiction, NamedRun
 from suite.records.codec import decode
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, unsealed
-from suite.records.run import RunFolder
+from suite.records.run import NOT_AS_DESCRIBED, RunFolder
 from suite.records.schema import Environment, Result
 
 Environments = dict[bytes, Environment]  # by the content of their files: most runs share one
 
 
-def read_run(experiment: ExperimentFolder, planned: RunRecord, environments: Environments) -> RunRecord:
-    """A planned run with what its folder holds; `environments` collects each environment once."""
+def read_run(
+    experiment: ExperimentFolder, planned: RunRecord, named: NamedRun, environments: Environments
+) -> RunRecord:
+    """A planned run with what its folder holds; `environments` collects each environment once.
+
+    named: the same run, as its ledger names it.
+    """
     folder = experiment.run(planned.run_id)
     try:
         result = folder.result()
         if result is None:
+            with contextlib.suppress(FileNotFoundError):  # it has failed before it began, or did not begin
+                named.check(folder)
             return without_result(folder, planned)
+        named.check(folder)
         return with_result(folder, planned, result, environments)
     except DamagedRecord as damaged:
         file = damaged.path.relative_to(experiment.path).as_posix()
@@ -45,7 +55,13 @@ def with_result(
     if planned.phase == "final":
         if result.scores.test_top1 is None or result.scores.test_top5 is None:
             raise DamagedRecord(folder.path / "result.json", "a final run without a score on test")
-        curves = curves_of(folder.epochs(result), result, folder.flips(result)[:, -1])
+        try:
+            curves = curves_of(folder.epochs(result), result, folder.flips(result)[:, -1])
+        except DamagedRecord:
+            raise
+        except NOT_AS_DESCRIBED as error:
+            problem = f"the files are not as docs/records.md says: {type(error).__name__}: {error}"
+            raise Contradiction(folder.path / "result.json", problem) from None
     return replace(
         planned,
         status=result.status,

@@ -4,8 +4,6 @@ Every byte is hashed. Nothing from a record is executed or unpickled. Nothing he
 """
 
 import io
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from suite.records.codec import decode, encode
-from suite.records.files import DamagedRecord, digest, is_owned, read_json, without_checksum
-from suite.records.run import CHECKPOINTS, FILES, RunFolder, parse_epochs
+from suite.records.files import DamagedRecord, digest, is_owned, read_bytes, read_json, without_checksum
+from suite.records.run import CHECKPOINTS, FILES, NOT_AS_DESCRIBED, RunFolder, parse_epochs
 from suite.records.schema import EpochLine, Result
 from suite.records.trial import PROTOCOL, Trial
 
@@ -94,7 +92,7 @@ def check_run(folder: Path, test_images: int | None = None) -> Checked:
         return checked
     run = RunFolder(folder)
     present = {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
-    checked.files, checked.bytes = len(present), sum(path.stat().st_size for path in present.values())
+    checked.files, checked.bytes = len(present), sum(path.lstat().st_size for path in present.values())
     _check_trial(run, checked)
     _decoded(checked, run.path / "environment.json", run.environment)
     checked.result = _decoded(checked, run.path / "result.json", run.result)
@@ -102,7 +100,7 @@ def check_run(folder: Path, test_images: int | None = None) -> Checked:
     for name in CHECKPOINTS:
         if name in present:
             try:
-                without_checksum(present[name].read_bytes(), present[name])
+                without_checksum(read_bytes(present[name]), present[name])
             except DamagedRecord as error:
                 checked.add("damaged", present[name], error.problem)
     for name, path in present.items():
@@ -110,6 +108,11 @@ def check_run(folder: Path, test_images: int | None = None) -> Checked:
             checked.add("note", path, "was damaged and set aside")
     if checked.result is not None:
         _check_finished(run, checked, checked.result, present, test_images)
+    else:
+        try:
+            run.epochs_so_far()
+        except DamagedRecord as error:
+            checked.add_undecodable(error.path, error.problem)
     if failure is not None and checked.result is None and checked.sound:
         checked.add("failed", run.path / "failure.json", failure.reason)
     checked.status = _status(checked, failed=failure is not None)
@@ -197,7 +200,7 @@ def _check_finished(
     try:
         for name, text in _disagreements(checked.trial, result, lines, content, test_images):
             checked.add("contradictory", run.path / name, text)
-    except (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except NOT_AS_DESCRIBED as error:
         problem = f"the files are not as docs/records.md says: {type(error).__name__}: {error}"
         checked.add("contradictory", run.path / "result.json", problem)
 

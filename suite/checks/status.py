@@ -4,14 +4,15 @@ How long a run takes is read from the seconds in the records, so no clock is com
 Nothing here imports torch.
 """
 
-from collections.abc import Iterator
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from suite.records.agreement import NamedRun, named_runs
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, is_owned
-from suite.records.schema import EpochLine, Ledger, PlannedCell, PlanRecord
+from suite.records.schema import EpochLine, PlannedCell, PlanRecord
 
 
 class Finished(NamedTuple):
@@ -65,7 +66,8 @@ class Status:
     working: bool
     cells: list[CellStatus] = field(default_factory=list)
     running: list[Running] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)  # or of another experiment: the file and the problem
+    unplanned: str = ""  # what is recorded and is no part of the plan
     epochs_per_minute: float | None = None
     work_left_seconds: float | None = None  # for one run at a time
 
@@ -75,20 +77,12 @@ class Status:
         return all(cell.ended for cell in self.cells)
 
 
-class LedgerRun(NamedTuple):
-    """A run that a ledger names, and how a person calls it: `trial 3` or `seed 1001`."""
-
-    which: str
-    run: str
-    tuning: bool
-
-
 class Observer:
     """Looks at one experiment, again and again: a finished run is read only once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = ExperimentFolder(folder)
-        self._finished: dict[str, Finished] = {}
+        self._finished: dict[tuple[str, str, str], Finished] = {}  # by cell, which, run
 
     def look(self) -> Status:
         """How far it is now; damaged files are named in the status.
@@ -97,30 +91,35 @@ class Observer:
         """
         plan = self.folder.plan()
         status = Status(plan.experiment, is_owned(self.folder.path))
-        begun = set(self.folder.run_names())
+        begun, named = set(self.folder.run_names()), set[str]()
         for planned in plan.cells:
-            status.cells.append(self._cell(planned, plan, begun, status))
+            status.cells.append(self._cell(planned, plan, begun, named, status))
+        status.unplanned = str(self.folder.unplanned(plan, named))
         _estimate(status)
         return status
 
-    def _cell(self, planned: PlannedCell, plan: PlanRecord, begun: set[str], status: Status) -> CellStatus:
+    def _cell(
+        self, planned: PlannedCell, plan: PlanRecord, begun: set[str], names: set[str], status: Status
+    ) -> CellStatus:
+        """One cell; `names` collects the runs that its ledger names."""
         trials, seeds = plan.tuning.trials, len(plan.seeds)
         epochs_planned = planned.epochs * (trials + seeds)
         cell = CellStatus(planned.cell, 0, trials, 0, seeds, epochs_planned=epochs_planned)
         try:
-            ledger = self.folder.ledger(planned.cell)
+            ledger = self.folder.ledger(planned, plan)
         except FileNotFoundError:
             return cell
         except DamagedRecord as error:
             self._add_damaged(status, error)
             return cell
         epochs = seconds = 0.0
-        for named in _runs_of(ledger):
+        for named in named_runs(ledger, planned, plan):
+            names.add(named.run)
             if named.run not in begun:
                 continue
             try:
-                if (finished := self._result(named.run)) is not None:
-                    _count(cell, finished, planned.epochs, tuning=named.tuning)
+                if (finished := self._result(cell.cell, named)) is not None:
+                    _count(cell, finished, planned.epochs, tuning=named.seed is None)
                     epochs, seconds = epochs + finished.epochs, seconds + finished.seconds
                 else:
                     lines = self._unfinished(cell, named, planned.epochs, status)
@@ -133,20 +132,25 @@ class Observer:
     def _add_damaged(self, status: Status, error: DamagedRecord) -> None:
         status.damaged.append(f"{error.path.relative_to(self.folder.path)}: {error.problem}")
 
-    def _result(self, run: str) -> Finished | None:
-        if run not in self._finished:
-            result = self.folder.run(run).result()
+    def _result(self, cell: str, named: NamedRun) -> Finished | None:
+        key = (cell, named.which, named.run)
+        if key not in self._finished:
+            folder = self.folder.run(named.run)
+            result = folder.result()
             if result is None:
                 return None
-            self._finished[run] = Finished(
+            named.check(folder)
+            self._finished[key] = Finished(
                 result.status, result.scores.val_top1, result.epochs, result.seconds
             )
-        return self._finished[run]
+        return self._finished[key]
 
-    def _unfinished(self, cell: CellStatus, named: LedgerRun, epochs: int, status: Status) -> list[EpochLine]:
+    def _unfinished(self, cell: CellStatus, named: NamedRun, epochs: int, status: Status) -> list[EpochLine]:
         """Count a run that has begun; the lines of its epochs so far."""
         folder = self.folder.run(named.run)
         owned = is_owned(folder.path)
+        with contextlib.suppress(FileNotFoundError):  # it is written when the training begins
+            named.check(folder)
         if not owned and folder.failure() is not None:
             cell.failed += 1
             return []
@@ -155,13 +159,6 @@ class Observer:
         if owned:
             status.running.append(Running(cell.cell, named.which, named.run, len(lines), epochs))
         return lines
-
-
-def _runs_of(ledger: Ledger) -> Iterator[LedgerRun]:
-    for trial in ledger.tuning:
-        yield LedgerRun(f"trial {trial.number}", trial.run, tuning=True)
-    for final in ledger.final:
-        yield LedgerRun(f"seed {final.seed}", final.run, tuning=False)
 
 
 def _count(cell: CellStatus, finished: Finished, epochs: int, *, tuning: bool) -> None:

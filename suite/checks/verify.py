@@ -6,20 +6,17 @@ The plan fixes which runs there must be; the ledgers name them; every run folder
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from suite.checks.ledger import differing, not_drawn, wrong_winner
 from suite.checks.run import OTHER_PROTOCOL, SEVERITY, Checked, Finding, check_run, protocol_problem
-from suite.records.experiment import ExperimentFolder, ledger_problem
+from suite.records.agreement import Contradiction, NamedRun, named_runs, wrong_winner
+from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord
-from suite.records.schema import DataSizes, Ledger, PlannedCell, Scores
-from suite.records.trial import Trial
+from suite.records.schema import Ledger, PlannedCell, Scores
 
 STATUSES = ("done", "diverged", "failed", "unfinished", "missing", "damaged")
-SIZES = ("classes", "shape", "train", "val", "test")  # what a data set's record repeats of the plan
-SEARCHED = ("hypers", "real")  # the keys of trial.json that a tuner sets
 
 
 @dataclass
@@ -59,8 +56,8 @@ class Verification:
     def run(self) -> Verified:
         """Check everything."""
         self._set_aside()
-        for label, sizes in self.plan.data.items():
-            self._data(label, sizes)
+        for label in self.plan.data:
+            self._data(label)
         for planned in self.plan.cells:
             self._cell(planned)
         self._strays()
@@ -75,51 +72,51 @@ class Verification:
             for path in sorted((self.folder.path / part).glob("*.damaged")):
                 self.found.add("note", self._file(path), "was damaged and set aside")
 
-    def _data(self, label: str, sizes: DataSizes) -> None:
+    def _data(self, label: str) -> None:
         file = self._file(self.folder.data_path(label))
         try:
-            record = self.folder.data(label)
+            record = self.folder.planned_data(label, self.plan)
         except FileNotFoundError:
             self.found.add(
                 "missing", file, "the record of the data that the runs were measured on is missing"
             )
             return
         except DamagedRecord as error:
-            self.found.add("damaged", file, error.problem)
+            self._add(error)
             return
         index = str(record.validation_index).encode()
         if hashlib.sha256(index).hexdigest() != record.validation_index_sha256:
             self.found.add("contradictory", file, "the validation index does not match its hash")
-        if differ := [name for name in SIZES if getattr(sizes, name) != getattr(record, name)]:
-            self.found.add("contradictory", file, f"not as planned: {', '.join(differ)}")
+
+    def _add(self, error: DamagedRecord) -> None:
+        kind = "contradictory" if isinstance(error, Contradiction) else "damaged"
+        self.found.add(kind, self._file(error.path), error.problem)
 
     # ---- a cell
 
     def _cell(self, planned: PlannedCell) -> None:
         trials, seeds = self.plan.tuning.trials, len(self.plan.seeds)
-        ledger, unnamed_are = self._ledger(planned.cell)
+        ledger, unnamed_are = self._ledger(planned)
         self._absent.clear()
-        scores = self._tuning(planned, ledger)
-        for problem in wrong_winner(ledger, scores, trials):
+        scores: dict[int, Scores] = {}  # of the intact tuning runs, by number
+        for named in named_runs(ledger, planned, self.plan):
+            checked = self._run(named, planned)
+            if checked.result is not None and checked.sound and named.number is not None:
+                scores[named.number] = checked.result.scores
+        if problem := wrong_winner(ledger, scores):
             self.found.add("contradictory", self._file(self.folder.ledger_path(planned.cell)), problem)
-        self._finals(planned, ledger, scores)
         self._count_absent(planned.cell, "tuning", trials, trials - len(ledger.tuning), unnamed_are)
         self._count_absent(planned.cell, "final", seeds, seeds - len(ledger.final), unnamed_are)
 
-    def _ledger(self, cell: str) -> tuple[Ledger, str]:
+    def _ledger(self, planned: PlannedCell) -> tuple[Ledger, str]:
         """The ledger of a cell, empty if it is useless, and the status of the runs that it does not name."""
-        file = self._file(self.folder.ledger_path(cell))
         try:
-            ledger = self.folder.ledger(cell)
+            return self.folder.ledger(planned, self.plan), "missing"
         except FileNotFoundError:
-            return Ledger.empty(cell), "missing"
+            return Ledger.empty(planned.cell), "missing"
         except DamagedRecord as error:
-            self.found.add("damaged", file, error.problem)
-            return Ledger.empty(cell), "damaged"
-        if problem := ledger_problem(ledger, self.plan):
-            self.found.add("contradictory", file, problem)
-            return Ledger.empty(cell), "damaged"
-        return ledger, "missing"
+            self._add(error)
+            return Ledger.empty(planned.cell), "damaged"
 
     def _count_absent(self, cell: str, phase: str, planned: int, unnamed: int, status: str) -> None:
         """Count the runs that the ledger does not name; one finding for all runs that are not there."""
@@ -130,58 +127,26 @@ class Verification:
             problem = f"{unnamed + len(absent)} of {planned} {phase} runs are not there{which}"
             self.found.add("missing", self._file(self.folder.ledger_path(cell)), problem)
 
-    def _tuning(self, planned: PlannedCell, ledger: Ledger) -> dict[int, Scores]:
-        """Check the tuning runs; the scores of the intact ones, by number."""
-        scores: dict[int, Scores] = {}
-        expected = replace(planned.trial, stage="tune", seed=self.plan.tuning.seed)
-        for entry in ledger.tuning:
-            checked = self._run("tuning", entry.run, planned)
-            if checked.trial is not None and checked.result is not None and checked.sound:
-                scores[entry.number] = checked.result.scores
-                wrong = [key for key in differing(expected, checked.trial) if key not in SEARCHED]
-                wrong += not_drawn(entry.hypers, checked.trial)
-                self._add_differing(entry.run, wrong, "the plan and the ledger")
-        return scores
-
-    def _finals(self, planned: PlannedCell, ledger: Ledger, scores: Mapping[int, Scores]) -> None:
-        """The final runs must be the winner's trial, or without tuning the plan's, on the planned seeds."""
-        like = self._tuned_trial(planned, ledger, scores)
-        for entry in ledger.final:
-            checked = self._run("final", entry.run, planned)
-            if checked.trial is not None and checked.result is not None and checked.sound and like:
-                wrong = differing(replace(like, stage="final", seed=entry.seed), checked.trial)
-                self._add_differing(entry.run, wrong, "the winner's trial and the ledger's seed")
-
-    def _tuned_trial(
-        self, planned: PlannedCell, ledger: Ledger, scores: Mapping[int, Scores]
-    ) -> Trial | None:
-        """The trial that the final runs repeat; None if the winner's run is missing or damaged."""
-        if ledger.winner is None:
-            return planned.trial
-        if ledger.winner.number not in scores:
-            return None
-        (run,) = (entry.run for entry in ledger.tuning if entry.number == ledger.winner.number)
-        return self.folder.run(run).trial()
-
-    def _add_differing(self, run: str, wrong: list[str], than: str) -> None:
-        if wrong:
-            self.found.add("contradictory", f"runs/{run}/trial.json", f"{', '.join(wrong)}: not as in {than}")
-
     # ---- a run
 
-    def _run(self, phase: str, run: str, planned: PlannedCell) -> Checked:
-        """Check and count one planned run."""
-        checked = self._check(run, self.plan.data[planned.data].test)
-        status = checked.status
-        if status == OTHER_PROTOCOL:  # and so not the planned trial, whose protocol this code has
-            self._add_differing(run, ["protocol"], "the plan")
-            status = "damaged"
-        self.found.counts[phase, status] += 1
+    def _run(self, named: NamedRun, planned: PlannedCell) -> Checked:
+        """Check and count one planned run, which must have the trial that the plan and the ledger name."""
+        phase = "tuning" if named.seed is None else "final"
+        checked = self._check(named.run, self.plan.data[planned.data].test)
+        trial_file = self.folder.run(named.run).path / "trial.json"
+        if checked.status == OTHER_PROTOCOL:  # and so not the planned trial, whose protocol this code has
+            problem = f"protocol is {checked.protocol}, in the plan it is {self.plan.protocol}"
+            self._add(Contradiction(trial_file, problem))
+            checked.status = "damaged"
+        elif checked.trial and (problem := named.problem(checked.trial)):
+            self._add(Contradiction(trial_file, problem))
+            checked.status, checked.result = "damaged", None
+        self.found.counts[phase, checked.status] += 1
         self.found.findings |= dict.fromkeys(checked.findings)
-        if status == "missing":
-            self._absent[phase].append(run)
-        if status == "unfinished":
-            self.found.add("missing", f"runs/{run}", f"begun, not finished ({phase} of {planned.cell})")
+        if checked.status == "missing":
+            self._absent[phase].append(named.run)
+        if checked.status == "unfinished":
+            self.found.add("missing", f"runs/{named.run}", f"begun, not finished ({phase} of {planned.cell})")
         return checked
 
     def _check(self, run: str, test_images: int | None) -> Checked:
@@ -200,11 +165,14 @@ class Verification:
         return checked
 
     def _strays(self) -> None:
-        """Run folders that no ledger names, as `flipbench train` leaves them, are no error."""
-        for run in self.folder.run_names():
-            if run not in self._seen:
-                checked = self._check(run, None)
-                problem = f"not part of the plan: no intact ledger names this run ({checked.status})"
-                self.found.add("note", f"runs/{run}", problem)
-                damage = [finding for finding in checked.findings if SEVERITY[finding.kind] == 2]
-                self.found.findings |= dict.fromkeys(damage)
+        """What is recorded beyond the plan, by `flipbench train` or for an earlier plan, is no error."""
+        beyond = self.folder.unplanned(self.plan, self._seen)
+        paths = [self.folder.ledger_path(cell) for cell in beyond.cells]
+        for path in paths + [self.folder.data_path(label) for label in beyond.data]:
+            self.found.add("note", self._file(path), "not part of the plan")
+        for run in beyond.runs:
+            checked = self._check(run, None)
+            problem = f"not part of the plan: no intact ledger names this run ({checked.status})"
+            self.found.add("note", f"runs/{run}", problem)
+            damage = [finding for finding in checked.findings if SEVERITY[finding.kind] == 2]
+            self.found.findings |= dict.fromkeys(damage)

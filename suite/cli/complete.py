@@ -1,8 +1,8 @@
 """The words that a shell completes: names that are known without importing torch."""
 
-from pathlib import Path
+import os
 
-from suite.experiment.files import experiments
+from suite.experiment.files import PARTS, PUBLISHED, experiments
 
 
 def complete_experiment(incomplete: str) -> list[str]:
@@ -11,9 +11,12 @@ def complete_experiment(incomplete: str) -> list[str]:
 
 
 def complete_folder(incomplete: str) -> list[str]:
-    """Names in results/ that hold a plan."""
-    names = sorted(plan.parent.name for plan in Path("results").glob("*/plan.json"))
-    return [name for name in names if name.startswith(incomplete)]
+    """Paths below results/ of the folders that hold a plan."""
+    names = []
+    for folder, below, files in os.walk("results"):
+        names += [os.path.relpath(folder, "results")] if "plan.json" in files else []
+        below[:] = set(below) - {PUBLISHED, *PARTS}
+    return [name for name in sorted(names) if name.startswith(incomplete)]
 
 
 def complete_name(incomplete: str) -> list[str]:

@@ -5,7 +5,7 @@ Each command is a file of this folder. Torch, pandas and their like are imported
 Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 the command cannot be carried
 out, and nothing was written; 130 interrupted, 75 stopped by SIGTERM: then the same command resumes.
 Of `verify`: 0 all records are there and intact; 1 a planned one is missing, failed, or could not be repeated;
-2 one is damaged or contradicts another.
+2 one is damaged or contradicts another. Of `status` and `report`: 0, or 2 for such a record.
 """
 
 import sys

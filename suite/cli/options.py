@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from suite.cli.complete import complete_experiment, complete_folder
+from suite.machine.errors import UserError
 
 RESULTS = Path("results")
 
@@ -49,4 +50,13 @@ Results = Annotated[Path, typer.Option(help="The folder that holds one folder pe
 
 def results_folder(exp: str, results: Path) -> Path:
     """The folder of an experiment's records, from its name or its path."""
-    return results / exp if (results / exp).is_dir() or not Path(exp).is_dir() else Path(exp)
+    parts = Path(exp).parts
+    if not parts or ".." in parts:  # no name, but the way to a folder
+        return Path(exp)
+    named = results / exp
+    if named.is_dir() or Path(exp).is_dir():
+        return named if named.is_dir() else Path(exp)
+    before = results / Path(exp).name  # where an older flipbench put it
+    if before != named and before.is_dir():
+        raise UserError(f"{named} does not exist. {before} does: if it is meant, name it, or move it there")
+    return named

@@ -16,16 +16,17 @@ def status(
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a sweep is, from any terminal, and whether one works there now."""
+    """Show how far a sweep is, and whether one works there now. Exit code 2 if a record is damaged."""
     from suite.checks.status import Observer
     from suite.cli.views.status import picture, watch_status
 
     if watch and (as_json or not out.is_terminal):
         raise UserError("--watch needs a terminal, and does not go with --json")
     observer = Observer(results_folder(exp, results))
-    if watch:
-        watch_status(observer, out)
-    elif as_json:
-        print_json(dataclasses.asdict(observer.look()))
-    else:
-        out.print(picture(observer.look()), highlight=False)
+    seen = watch_status(observer, out) if watch else observer.look()
+    if as_json:
+        print_json(dataclasses.asdict(seen))
+    elif not watch:
+        out.print(picture(seen), highlight=False)
+    if seen.damaged:
+        raise typer.Exit(2)

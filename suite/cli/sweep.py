@@ -24,6 +24,7 @@ from suite.cli.options import (
 from suite.cli.plan import print_plan, read_plan
 from suite.machine import preemption
 from suite.machine.errors import UserError
+from suite.records.replan import require_no_older_place
 
 if TYPE_CHECKING:
     from suite.experiment.plan import Plan
@@ -52,6 +53,8 @@ def _command(*, tuning_only: bool) -> Callable[..., None]:
             print_plan(planned, results, as_json)
             return
         folder = results / planned.name
+        if note := require_no_older_place(results, planned.record):
+            say(err, note)
         complete = _run(planned, folder, Place(engine, device, workers, threads), tuning_only=tuning_only)
         _conclude(planned, folder, complete, as_json, tuning_only=tuning_only)
 
@@ -154,7 +157,8 @@ def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, t
 
     page = build_report(folder) if as_json or tuning_only else build_report(folder, out.print)
     if as_json:
-        cells = [encode(ExperimentFolder(folder).ledger(cell.name)) for cell in planned.cells]
+        records, record = ExperimentFolder(folder), planned.record
+        cells = [encode(records.ledger(cell, record)) for cell in record.cells]
         print_json({"complete": complete, "report": str(page), "cells": cells})
     say(err, f"report: {page}")
     if not complete:

@@ -1,6 +1,8 @@
 """`flipbench train`: one run of one cell, in this process or in several that torchrun starts."""
 
 import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,6 +46,8 @@ def train(
     where = choose_device(device_of_rank(device))
     use_device(where, threads)
     run = RunFolder(results / planned.name / "runs" / trial.run_id)
+    for note in filter(None, _notes(planned, results, run)):
+        say(err, note)
     preemption.heed_sigterm()
     if not (run.path / "result.json").exists():
         splits_on(where, trial.data, final)  # absent data raise an error before anything is written
@@ -57,6 +61,22 @@ def train(
     say(out, f"{result.status}: {scores}\nrecord: {run.path}")
 
 
+def _notes(planned: "Plan", results: Path, run: "RunFolder") -> Iterator[str]:
+    """What to know about the folder in which the run is recorded."""
+    from suite.records.experiment import ExperimentFolder
+    from suite.records.files import DamagedRecord
+    from suite.records.replan import changes, require_no_older_place
+
+    yield require_no_older_place(results, planned.record, run.path.name)
+    folder = ExperimentFolder(results / planned.name)
+    try:
+        changed = changes(folder.plan(), planned.record)
+    except (FileNotFoundError, DamagedRecord):
+        return
+    if changed:
+        yield f"{folder.path} holds another plan: {changed}. The run is recorded there, and is no part of it"
+
+
 def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Trial":
     cells = {entry.name: entry for entry in planned.cells}
     if cell not in cells:
@@ -66,13 +86,12 @@ def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Tri
 
 def _train(trial: "Trial", run: "RunFolder", device: "torch.device") -> "Result | None":
     """Train the run unless it is finished. The result goes to the first of several processes only."""
-    from suite.records.files import owned
     from suite.training.loop import train as train_trial
     from suite.training.progress import Progress
     from suite.training.ranks import joined
 
     progress = Progress()
-    with joined(device) as ranks, owned(run.path) if ranks.first else contextlib.nullcontext(True) as mine:
+    with joined(device) as ranks, run.owned() if ranks.first else contextlib.nullcontext(True) as mine:
         if not all(ranks.gather(mine)):
             raise UserError(f"{run.path}: another process trains this run")
         show = _print_epoch if ranks.first else lambda line: None

@@ -1,5 +1,7 @@
 """The data sets: DATASETS is the catalogue, `load_splits` gives the images, `describe` the sizes alone."""
 
+from pathlib import Path
+
 from suite.data.errors import DataError, DecoderDied, TestSetGuard
 from suite.data.image_set import Batch, Batches, ImageSet
 from suite.data.memory import Images
@@ -27,6 +29,7 @@ __all__ = [
     "Splits",
     "StoredImages",
     "TestSetGuard",
+    "absent",
     "describe",
     "load_splits",
     "load_test",
@@ -63,11 +66,23 @@ def load_test(choice: Choice) -> ImageSet:
     return _find(choice.name).source(resolve(choice).options).read_test()
 
 
+def absent(choice: Choice) -> list[Path]:
+    """What a data set needs before its images can be read, and is not there: its files, or its folder."""
+    return _find(choice.name).absent(resolve(choice).options)
+
+
 def describe(choice: Choice) -> DataSizes:
-    """The sizes of a data set, without reading a pixel; a folder of images is only listed."""
+    """The sizes of a data set, without reading a pixel; a folder of images is only listed.
+
+    Where the folder is not there, they are the published ones if the options name a published data set.
+    """
     dataset, options = _find(choice.name), resolve(choice).options
-    classes, shape, total, test = dataset.classes, dataset.shape, dataset.train, dataset.test
-    if classes is None or shape is None or total is None or test is None:
+    sizes = dataset.known(options) if dataset.absent(options) else None
+    if sizes is not None:
+        classes, shape, total, test = sizes
+    elif dataset.classes and dataset.shape and dataset.train and dataset.test:
+        classes, shape, total, test = dataset.classes, dataset.shape, dataset.train, dataset.test
+    else:
         source = dataset.source(options)
         classes, shape, total, test = source.classes, source.shape, len(source.labels), source.test_size
     train, val = part_sizes(dataset, total, options)

@@ -3,16 +3,27 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from suite.data.files import data_root
 from suite.data.image_set import ImageSet
 from suite.data.memory import IN_MEMORY
 from suite.records.trial import Augmentation
 
 Options = Mapping[str, Any]
 Shape = tuple[int, int, int]
+
+
+class Sizes(NamedTuple):
+    """Classes, the shape of an image, and images; those of train before validation is carved out."""
+
+    classes: int
+    shape: Shape
+    train: int
+    test: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,15 @@ class Dataset:
     augmentations: tuple[Augmentation, ...] = IN_MEMORY
     required: Mapping[str, type] = field(default_factory=dict)  # options without a default
     optional: Mapping[str, Any] = field(default_factory=dict)  # options with their defaults
+    folder: Callable[[Options], Path] | None = None  # of the user's own files
+    known: Callable[[Options], Sizes | None] = lambda options: None  # sizes that need no file
+
+    def absent(self, options: Options) -> list[Path]:
+        """The files or the folder that must be there before anything can be read, and are not."""
+        needed = [data_root() / file for file in self.files]
+        if self.folder is not None:
+            needed.append(self.folder(options))
+        return [path for path in needed if not path.exists()]
 
     def source(self, options: Options) -> Source:
         """The data set, opened; `options` are all resolved options."""

@@ -1,5 +1,6 @@
 """One method on one task, resolved and checked: its search space, its set values, the trial of a draw."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from suite.machine.errors import one_of
 from suite.models import MODELS
 from suite.models.model import BadOption
 from suite.records.schedules import Schedule, value_at
-from suite.records.schema import DataSizes
+from suite.records.schema import DataSizes, PlannedCell
 from suite.records.trial import Augmentation, Choice, HyperSetting, Stage, TrainSettings, Trial
 
 # Adam for the real parameters: betas 0.9 and 0.999 and Keras' eps, as in the paper and the rebuttal. Its
@@ -72,6 +73,18 @@ class Cell:
             seed=seed,
             plugin=PLUGINS[self.method].source if self.method in PLUGINS else None,
             revised=(*_revised_hypers(self.method, values), *_revised_options(self.model)),
+        )
+
+    @functools.cached_property
+    def planned(self) -> PlannedCell:
+        """The cell as plan.json holds it."""
+        return PlannedCell(
+            cell=self.name,
+            data=self.data_label,
+            model=self.model_label,
+            method=self.method_label,
+            epochs=self.train.epochs,
+            trial=self.trial(self.published, FIRST_SEED, "final"),
         )
 
 

@@ -20,6 +20,11 @@ def disk_bytes(plan: Plan) -> int:
     return sum(plan.runs_per_cell * _run_bytes(cell) for cell in plan.cells)
 
 
+def training_images(plan: Plan) -> int:
+    """How many images all runs train on, each counted as often as it is used: time, for a known rate."""
+    return sum(plan.runs_per_cell * cell.train.epochs * cell.sizes.train for cell in plan.cells)
+
+
 def checkpoint_bytes(plan: Plan, workers: int) -> int:
     """The most that the checkpoints of runs in progress take at one time, for methods with usual state."""
     sizes = [network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes) for cell in plan.cells]

@@ -1,13 +1,20 @@
 """Where experiments are found: in ./experiments of the current folder, else among those that are shipped."""
 
+import os
 from pathlib import Path
 
+from suite.machine.errors import UserError
 from suite.machine.repository import ROOT
 
 FOLDER = Path("experiments")
 # Next to the packages, in a checkout and in an installation alike (see `packages` in pyproject.toml).
 SHIPPED = ROOT / FOLDER
 SUFFIXES = (".yaml", ".yml")
+MAX_NAME = 200  # bytes, so that a hash and a suffix still fit into the name of a file
+PUBLISHED, PARTS = (
+    "published",
+    ("runs", "cells", "data", "report"),
+)  # of results/, and of one experiment in it
 
 
 def experiments() -> dict[str, Path]:
@@ -29,3 +36,26 @@ def find_experiment(name_or_path: str) -> Path:
     if name_or_path.endswith(SUFFIXES):
         return Path(name_or_path)
     return experiments().get(name_or_path, FOLDER / f"{name_or_path}.yaml")
+
+
+def experiment_name(path: Path) -> str:
+    """The name of an experiment, and the place of its results: the path of its file, without the suffix,
+    below the nearest folder called `experiments`; outside of one, the name of the file.
+
+    UserError for a name that would lead out of its folder, or into that of another experiment.
+    """
+    whole = Path(os.path.abspath(path))  # `..` is resolved, links are not: they are names, too
+    folders = whole.parent.parts
+    below = len(folders) - folders[::-1].index(FOLDER.name) if FOLDER.name in folders else len(folders)
+    parts = (*folders[below:], path.stem)
+    for depth, part in enumerate(parts):
+        if part.startswith(".") or not part.isprintable() or len(os.fsencode(part)) > MAX_NAME:
+            problem = f"begins with no dot, has at most {MAX_NAME} bytes and no control characters"
+        elif (part == PUBLISHED) if depth == 0 else (part in PARTS):
+            problem = (
+                f"is none of those that a folder of results uses itself ({', '.join((*PARTS, PUBLISHED))})"
+            )
+        else:
+            continue
+        raise UserError(f"{path}: each part of an experiment's name {problem}; {part!r} cannot be one")
+    return "/".join(parts)

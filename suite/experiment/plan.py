@@ -1,5 +1,6 @@
 """From an experiment to its cells: everything that will run, resolved and checked before anything does."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from suite.experiment.resolve import searched_hypers, settings
 from suite.experiment.spec import Experiment, ExperimentFile, MethodEntry, Problem, RealEntry
 from suite.experiment.strict_yaml import Location
 from suite.records.files import canonical
-from suite.records.schema import FORMAT, HyperCard, MethodCard, PlannedCell, PlanRecord
+from suite.records.schema import FORMAT, HyperCard, MethodCard, PlanRecord
 from suite.records.trial import PROTOCOL
 
 
@@ -55,6 +56,7 @@ class Plan:
         """Training epochs, if no run diverges."""
         return sum(cell.train.epochs * self.runs_per_cell for cell in self.cells)
 
+    @functools.cached_property
     def record(self) -> PlanRecord:
         """The content of plan.json: the denominators, before anything runs."""
         return PlanRecord(
@@ -69,17 +71,7 @@ class Plan:
                 entry.called: method_card(entry, self.experiment.real) for entry in self.experiment.methods
             },
             data={cell.data_label: cell.sizes for cell in self.cells},
-            cells=[
-                PlannedCell(
-                    cell=cell.name,
-                    data=cell.data_label,
-                    model=cell.model_label,
-                    method=cell.method_label,
-                    epochs=cell.train.epochs,
-                    trial=cell.trial(cell.published, FIRST_SEED, "final"),
-                )
-                for cell in self.cells
-            ],
+            cells=[cell.planned for cell in self.cells],
         )
 
 

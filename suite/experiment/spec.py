@@ -32,10 +32,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from suite.experiment.files import experiments
+from suite.experiment.files import experiment_name, experiments
 from suite.experiment.strict_yaml import Document, Location, YamlError
 from suite.machine.errors import UserError, one_of, shown
-from suite.records.files import digest
+from suite.records.files import DamagedRecord, digest, read_bytes
 from suite.records.schema import Tuning
 from suite.records.trial import Augmentation, Precision
 
@@ -164,12 +164,14 @@ class ExperimentFile:
 
     def __init__(self, path: Path, changes: Iterable[str] = ()) -> None:
         self.path = path
-        self.name = path.stem
+        self.name = experiment_name(path)
         try:
-            self.text = path.read_text(encoding="utf-8")
+            self.text = read_bytes(path).decode()
         except FileNotFoundError:
             known = sorted(experiments())
             raise SpecError(f"{path}: no such experiment file{one_of(self.name, known)}") from None
+        except DamagedRecord as error:  # a folder or a pipe, for example
+            raise SpecError(f"{path}: cannot be read: {error.problem}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
         try:

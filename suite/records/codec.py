@@ -41,7 +41,8 @@ def decode(kind: type[Kind], value: Any, path: Path) -> Kind:
 def first_problem(error: ValidationError) -> str:
     """The first of pydantic's problems: the key and the problem."""
     first = error.errors()[0]
-    key = ".".join(str(step) for step in first["loc"])
+    steps = [str(step) for step in first["loc"]]
+    key = ".".join(step if step.isprintable() else ascii(step) for step in steps)[:200]
     message = first["msg"].removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}" if key else message
 

@@ -3,13 +3,16 @@
 The layout is described in docs/records.md. Nothing here imports torch.
 """
 
+from collections.abc import Set
+from dataclasses import dataclass
 from pathlib import Path
 
-from suite.machine.errors import UserError
+from suite.machine.errors import UserError, shown
+from suite.records.agreement import check_data, check_ledger
 from suite.records.codec import decode
 from suite.records.files import DamagedRecord, read_json
 from suite.records.run import RunFolder
-from suite.records.schema import FORMAT, DataRecord, Ledger, PlanRecord
+from suite.records.schema import FORMAT, DataRecord, Ledger, PlannedCell, PlanRecord
 
 
 class OtherFormat(DamagedRecord):
@@ -50,50 +53,73 @@ class ExperimentFolder:
         """FileNotFoundError if no sweep was started here, DamagedRecord also for a plan of an older
         format; UserError for one of a newer flipbench."""
         path = self.plan_path
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist: no sweep was started there")
         try:
             value = read_json(path)
+            found = value.get("format")
+            if type(found) is not int or found == FORMAT:
+                return decode(PlanRecord, value, path)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path} does not exist: no sweep was started there") from None
         except DamagedRecord as error:
             problem = f"{error.problem}; the next sweep sets it aside and writes it again"
             raise DamagedRecord(path, problem) from None
-        found = value.get("format")
-        if isinstance(found, int) and found > FORMAT:
+        if found > FORMAT:
             raise UserError(
-                f"{path}: written by a newer flipbench (format {found}); this one reads format {FORMAT}"
+                f"{path}: written by a newer flipbench (format {shown(found)}); this one reads {FORMAT}"
             )
-        if found != FORMAT:
-            raise OtherFormat(
-                path,
-                f"its format is {found!r}; this flipbench reads format {FORMAT}. The same sweep brings the "
-                "folder up to date and runs nothing again that is finished",
-            )
-        return decode(PlanRecord, value, path)
+        raise OtherFormat(
+            path,
+            f"its format is {found}; this flipbench reads format {FORMAT}. The same sweep brings the "
+            "folder up to date and runs nothing again that is finished",
+        )
 
     def data(self, label: str) -> DataRecord:
         """What a data set held when the runs were made; FileNotFoundError, DamagedRecord."""
         path = self.data_path(label)
         return decode(DataRecord, read_json(path), path)
 
-    def ledger(self, cell: str) -> Ledger:
-        """A cell's ledger; FileNotFoundError before its first trial, DamagedRecord."""
-        path = self.ledger_path(cell)
+    def planned_data(self, label: str, plan: PlanRecord) -> DataRecord:
+        """The same, compared with the plan: a Contradiction for the record of other data."""
+        record = self.data(label)
+        check_data(record, plan.data[label], self.data_path(label))
+        return record
+
+    def ledger(self, planned: PlannedCell, plan: PlanRecord) -> Ledger:
+        """The ledger of a planned cell; FileNotFoundError before its first trial, DamagedRecord.
+
+        A Contradiction for one that is intact, but cannot be of this cell in this plan.
+        """
+        path = self.ledger_path(planned.cell)
         ledger = decode(Ledger, read_json(path), path)
-        if ledger.cell != cell:
-            raise DamagedRecord(path, f"it is that of {ledger.cell}")
+        check_ledger(ledger, planned, plan, path)
         return ledger
 
+    def unplanned(self, plan: PlanRecord, named: Set[str]) -> "Unplanned":
+        """What is recorded here and is not part of the plan; `named` are the runs that its ledgers name."""
+        cells = {planned.cell for planned in plan.cells}
+        return Unplanned(
+            cells=[name for name in _names(self.path / "cells") if name not in cells],
+            data=[name for name in _names(self.path / "data") if name not in plan.data],
+            runs=[name for name in self.run_names() if name not in named],
+        )
 
-def ledger_problem(ledger: Ledger, plan: PlanRecord) -> str:
-    """Why a ledger cannot be one of this plan, or nothing: it names each trial and seed at most once."""
-    numbers = [entry.number for entry in ledger.tuning]
-    seeds = [entry.seed for entry in ledger.final]
-    runs = [entry.run for entry in ledger.final]
-    if not set(numbers) <= set(range(plan.tuning.trials)) or not set(seeds) <= set(plan.seeds):
-        return "it names a trial or a seed that was not planned"
-    # Two trials may draw the same setting and so share a run; the runs of two seeds are never the same.
-    if any(len(set(each)) < len(each) for each in (numbers, seeds, runs)):
-        return "it names the same trial, seed or final run twice"
-    if ledger.winner is not None and ledger.winner.number not in numbers:
-        return f"its winner is trial {ledger.winner.number}, which it does not name"
-    return ""
+
+@dataclass(frozen=True)
+class Unplanned:
+    """Cells with a ledger, data sets with a record, and runs that a folder holds beyond its plan."""
+
+    cells: list[str]
+    data: list[str]
+    runs: list[str]
+
+    def __str__(self) -> str:
+        """One sentence, or nothing."""
+        kinds = (("the cells", self.cells), ("the data sets", self.data))
+        parts = [f"{kind} {', '.join(names)}" for kind, names in kinds if names]
+        parts += [f"{len(self.runs)} runs"] if self.runs else []
+        return f"Recorded here, but not part of the plan: {'; '.join(parts)}" if parts else ""
+
+
+def _names(folder: Path) -> list[str]:
+    """The names of the JSON files in a folder, without their suffix, sorted."""
+    return sorted(path.stem for path in folder.glob("*.json") if not path.name.startswith("."))

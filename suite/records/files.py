@@ -8,12 +8,14 @@ import errno
 import fcntl
 import hashlib
 import io
+import itertools
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -63,16 +65,69 @@ REMEDIES = {
     errno.EACCES: "; make it writable, then the same command resumes from here",
     errno.EIO: "; the disk or its connection is failing: mend it, then the same command resumes from here",
     errno.EFBIG: "; raise the limit on file sizes, then the same command resumes from here",
+    errno.ELOOP: "; it is a link, and no link is followed to where it leads: move it away",
 }
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; FileNotFoundError if it is absent, DamagedRecord if it is no file at all.
+
+    What lies in a file's place may be a folder, or a named pipe, which would make a reader wait for ever.
+    """
+    try:
+        with open(path, "rb", opener=_never_waiting) as file:
+            return file.read()
+    except IsADirectoryError:
+        raise DamagedRecord(path, "a folder is in its place") from None
+    except NotAFile:
+        raise DamagedRecord(path, "it is not a file: a pipe or a device is in its place") from None
+    except NotADirectoryError:
+        raise DamagedRecord(path, "a file is in the place of its folder") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise DamagedRecord(path, "it is a link that leads to itself") from None
+        raise
+
+
+class NotAFile(OSError):
+    """A pipe, a socket or a device is where a file belongs."""
+
+
+def opener_to_write(path: str, flags: int) -> int:
+    """For `open`, wherever a file of a record is opened to be written: it follows no link and never waits."""
+    return _never_waiting(path, flags | os.O_NOFOLLOW)
+
+
+def _never_waiting(path: str, flags: int) -> int:
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a pipe without a reader, or a socket
+            raise NotAFile(errno.EINVAL, "It is not a file", path) from None
+        raise
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise NotAFile(errno.EINVAL, "It is not a file", path)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write aside, flush to disk, rename: the file is the old one or the new one, never a part."""
+    with written_whole(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when it is complete and on disk. A link in its place is replaced."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         try:
-            with open(aside, "wb") as file:
-                file.write(content)
+            with _new(aside) as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, path)
@@ -81,6 +136,14 @@ def write_atomically(path: Path, content: bytes) -> None:
                 aside.unlink()
             raise
         _flush_folder(path.parent)
+
+
+def _new(aside: Path) -> BinaryIO:
+    try:
+        return open(aside, "xb", opener=opener_to_write)
+    except FileExistsError:  # left by a killed process that had the same number
+        aside.unlink()
+        return open(aside, "xb", opener=opener_to_write)
 
 
 @contextlib.contextmanager
@@ -102,11 +165,20 @@ def make_folder(folder: Path) -> None:
             _flush_folder(folder.parent)
 
 
+def make_part(folder: Path) -> None:
+    """Make a folder inside a record's one; WriteError for a link, which would lead all writes elsewhere."""
+    with writing(folder):
+        if folder.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
+    make_folder(folder)
+
+
 def clear_torn(folder: Path) -> None:
     """Remove the unfinished files that a killed owner of this folder left."""
     with writing(folder):
         for torn in folder.glob(".*.tmp"):
-            torn.unlink(missing_ok=True)
+            if torn.is_symlink() or torn.is_file():
+                torn.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -131,7 +203,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises FileNotFoundError if it is absent.
     """
-    return unsealed(path.read_bytes(), path)
+    return unsealed(read_bytes(path), path)
 
 
 def unsealed(content: bytes, path: Path) -> dict[str, Any]:
@@ -164,8 +236,11 @@ def without_checksum(content: bytes, path: Path) -> bytes:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file to `<name>.damaged`, so that it can be examined."""
-    aside = path.with_name(path.name + ".damaged")
+    """Rename a damaged file to `<name>.damaged`, so that it can be examined; an earlier one stays."""
+    names = itertools.chain(["damaged"], (f"{number}.damaged" for number in itertools.count(2)))
+    aside = next(
+        aside for name in names if not os.path.lexists(aside := path.with_name(f"{path.name}.{name}"))
+    )
     with writing(aside):
         os.replace(path, aside)
     return aside
@@ -188,8 +263,9 @@ def owned(folder: Path) -> Iterator[bool]:
     Raises WriteError if the folder cannot be made or written.
     """
     make_folder(folder)
-    with writing(folder):
-        lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below; here only its errors are caught
+    with writing(folder / ".lock"):
+        # "a" empties nothing; closed below, here only its errors are caught.
+        lock = open(folder / ".lock", "a", opener=opener_to_write)  # noqa: SIM115
     with lock:
         try:
             try:
@@ -216,9 +292,9 @@ def is_owned(folder: Path) -> bool:
     more time between, so that a check never keeps an owner out.
     """
     try:
-        lock = open(folder / ".lock", "rb")  # noqa: SIM115 - closed below; here only its absence is caught
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+        lock = open(folder / ".lock", "rb", opener=_never_waiting)  # noqa: SIM115 - closed below
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotAFile):
+        return False  # `owned` refuses what is no file
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

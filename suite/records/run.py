@@ -1,9 +1,12 @@
 """The folder of one training run: its files, and their hashes in its result."""
 
+import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +18,10 @@ from suite.records.files import (
     DamagedRecord,
     canonical,
     clear_torn,
-    make_folder,
+    make_part,
+    opener_to_write,
+    owned,
+    read_bytes,
     read_json,
     write_array,
     write_atomically,
@@ -26,6 +32,8 @@ from suite.records.schema import Environment, EpochLine, Failure, Result
 from suite.records.trial import Trial
 
 Kind = TypeVar("Kind")
+# What the readers of arrays and of counts raise for content of another shape than docs/records.md says.
+NOT_AS_DESCRIBED = (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")  # the newest, and the one before
 FILES = (
     "trial.json",
@@ -48,6 +56,14 @@ class RunFolder:
         """The trial; FileNotFoundError if it is absent."""
         path = self.path / "trial.json"
         return decode(Trial, read_json(path), path)
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[bool]:
+        """Whether this process alone may write here; a link in the folder's place is refused."""
+        for part in (self.path.parent, self.path):
+            make_part(part)
+        with owned(self.path) as mine:
+            yield mine
 
     def environment(self) -> Environment:
         """Where the run was made; FileNotFoundError if that is absent."""
@@ -74,7 +90,7 @@ class RunFolder:
         """A file of a finished run; DamagedRecord if its hash is not the one in the result."""
         path = self.path / name
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except FileNotFoundError:
             raise DamagedRecord(path, "it does not exist") from None
         if hashlib.sha256(content).hexdigest() != result.files.get(name):
@@ -89,10 +105,13 @@ class RunFolder:
         """The epochs of a run in progress. Its last line may be half written, and is left out then."""
         path = self.path / "epochs.jsonl"
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except FileNotFoundError:
             return []
-        return parse_epochs(content[: content.rfind(b"\n") + 1], path)
+        lines = parse_epochs(content[: content.rfind(b"\n") + 1], path)
+        if [line.epoch for line in lines] != list(range(1, len(lines) + 1)):
+            raise DamagedRecord(path, f"its {len(lines)} lines are not the epochs from 1 on")
+        return lines
 
     def flips(self, result: Result) -> np.ndarray:
         """The flips of a finished run, int32 (steps, layers); DamagedRecord as in `content`."""
@@ -113,7 +132,7 @@ class RunFolder:
 
     def begin(self, trial: Trial, environment: Environment, epochs: Sequence[EpochLine] = ()) -> None:
         """Write the trial, the environment, and the epochs that a resumed run starts from."""
-        make_folder(self.path)
+        make_part(self.path)
         with writing(failure := self.path / "failure.json"):
             failure.unlink(missing_ok=True)
         write_json(self.path / "trial.json", trial.as_json())
@@ -123,7 +142,7 @@ class RunFolder:
     def append_epoch(self, line: EpochLine) -> None:
         """Add one line to epochs.jsonl."""
         path = self.path / "epochs.jsonl"
-        with writing(path), open(path, "a", encoding="utf-8") as file:
+        with writing(path), open(path, "a", encoding="utf-8", opener=opener_to_write) as file:
             file.write(canonical(encode(line)) + "\n")
 
     def finish(
@@ -150,7 +169,7 @@ class RunFolder:
 
     def fail(self, failure: Failure) -> None:
         """Write why there is no result."""
-        make_folder(self.path)
+        make_part(self.path)
         write_json(self.path / "failure.json", {"run": self.path.name, **encode(failure)})
 
     def clear_leftovers(self) -> None:
@@ -176,9 +195,9 @@ def parse_epochs(content: bytes, path: Path) -> list[EpochLine]:
 def _object(line: bytes, number: int, path: Path) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedRecord(path, f"line {number}: {error}") from None
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -144,6 +144,21 @@ def start_of(value: Any) -> Any:
     return value.start if isinstance(value, SCHEDULES) else value
 
 
+def same_shape(one: Schedule, other: Schedule) -> bool:
+    """Whether two schedules are the same but for a factor, up to the last digits."""
+    if not one.start or not other.start:
+        return type(one) is type(other)
+    return _close(one.scaled(1 / one.start).as_json(), other.scaled(1 / other.start).as_json())
+
+
+def _close(one: Any, other: Any) -> bool:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_close, one, other))
+    return math.isclose(one, other, rel_tol=1e-9) if is_number(one) and is_number(other) else one == other
+
+
 def as_json(value: Any) -> Any:
     """A hyperparameter, scheduled or not, as a record holds it."""
     return value.as_json() if isinstance(value, SCHEDULES) else value

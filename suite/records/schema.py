@@ -13,6 +13,12 @@ from pydantic_core.core_schema import no_info_plain_validator_function
 from suite.records.codec import absent, encode, record
 from suite.records.trial import Setting, Settings, Trial
 
+# A record names files by these, so that no name leads out of the experiment's folder.
+RunName = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{16}$")]
+PartName = Annotated[StrictStr, Field(pattern=r"^[^/\x00.][^/\x00]*$", max_length=200)]
+Count = Annotated[StrictInt, Field(ge=0, lt=2**63)]
+Seconds = Annotated[StrictFloat, Field(ge=0, le=1e9)]
+Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 FORMAT = 3  # of an experiment's folder: raise it when one of its files is read in another way
 
 # ---- environment.json
@@ -63,13 +69,13 @@ class FlipCounts:
     flipped since the start. distance: weights whose sign is not that of the start.
     """
 
-    flips: list[StrictInt]
-    undone_1: list[StrictInt]
-    undone_2: list[StrictInt]
-    undone_5: list[StrictInt]
-    undone_10: list[StrictInt]
-    never: list[StrictInt]
-    distance: list[StrictInt]
+    flips: list[Count]
+    undone_1: list[Count]
+    undone_2: list[Count]
+    undone_5: list[Count]
+    undone_10: list[Count]
+    never: list[Count]
+    distance: list[Count]
 
     def undone(self, within: int) -> list[int]:
         """Flips that undo one at most so many steps before, one of WITHIN."""
@@ -80,16 +86,16 @@ class FlipCounts:
 class EpochLine:
     """One epoch. Losses in nats, accuracies as fractions, times in seconds."""
 
-    epoch: StrictInt
-    step: StrictInt
-    train_loss: StrictFloat
-    train_top1: StrictFloat
-    val_loss: StrictFloat
-    val_top1: StrictFloat
-    val_top5: StrictFloat
+    epoch: Count
+    step: Count
+    train_loss: Number
+    train_top1: Number
+    val_loss: Number
+    val_top1: Number
+    val_top5: Number
     flips: FlipCounts
-    train_seconds: StrictFloat
-    seconds: StrictFloat
+    train_seconds: Seconds
+    seconds: Seconds
 
     def without_times(self) -> dict[str, Any]:
         """The part that repeats with the same trial."""
@@ -103,12 +109,12 @@ class EpochLine:
 class Scores:
     """Mean loss in nats, top-1 and top-5 as fractions; of test in final runs only."""
 
-    val_loss: StrictFloat
-    val_top1: StrictFloat
-    val_top5: StrictFloat
-    test_loss: StrictFloat | None = absent()
-    test_top1: StrictFloat | None = absent()
-    test_top5: StrictFloat | None = absent()
+    val_loss: Number
+    val_top1: Number
+    val_top5: Number
+    test_loss: Number | None = absent()
+    test_top1: Number | None = absent()
+    test_top5: Number | None = absent()
 
 
 @record
@@ -116,15 +122,15 @@ class Layer:
     """A binary layer and its number of weights."""
 
     name: StrictStr
-    weights: StrictInt
+    weights: Count
 
 
 @record
 class BytesPerWeight:
     """Bytes per binary weight: of the stored tensors, and of the optimizer's state."""
 
-    stored: StrictFloat
-    optimizer: StrictFloat
+    stored: Number
+    optimizer: Number
 
 
 @record
@@ -132,19 +138,19 @@ class Result:
     """A finished run. `digest` covers all but the measurements; `files` are the sha256 of the run's files."""
 
     status: Literal["done", "diverged"]
-    epochs: StrictInt
-    steps: StrictInt
+    epochs: Count
+    steps: Count
     scores: Scores
     layers: list[Layer]
-    binary_weights: StrictInt
-    real_parameters: StrictInt
+    binary_weights: Count
+    real_parameters: Count
     bytes_per_binary_weight: BytesPerWeight
-    diverged_at_step: StrictInt | None = absent()
+    diverged_at_step: Count | None = absent()
     damaged_images: list[StrictStr] = absent(list)
     digest: StrictStr = ""
-    seconds: StrictFloat = 0.0
-    step_milliseconds: StrictFloat | None = None
-    peak_memory_bytes: StrictInt | None = None
+    seconds: Seconds = 0.0
+    step_milliseconds: Seconds | None = None
+    peak_memory_bytes: Count | None = None
     files: dict[str, StrictStr] = field(default_factory=dict)
 
     def deterministic(self) -> dict[str, Any]:
@@ -181,7 +187,7 @@ class TuningEntry:
     """One tuning trial: its run, and its hyperparameters as drawn or set, before any decay."""
 
     number: StrictInt
-    run: StrictStr
+    run: RunName
     published_default: StrictBool
     hypers: Settings
 
@@ -200,7 +206,7 @@ class FinalEntry:
     """One final run."""
 
     seed: StrictInt
-    run: StrictStr
+    run: RunName
 
 
 @record
@@ -302,8 +308,8 @@ class DataSizes:
 class PlannedCell:
     """A cell: the labels of its parts, and its first final trial at the published setting."""
 
-    cell: StrictStr
-    data: StrictStr
+    cell: PartName
+    data: PartName
     model: StrictStr
     method: StrictStr
     epochs: StrictInt
@@ -322,7 +328,7 @@ class PlanRecord:
     tuning: Tuning
     seeds: list[StrictInt]
     methods: dict[str, MethodCard]
-    data: dict[str, DataSizes]
+    data: dict[PartName, DataSizes]
     cells: list[PlannedCell]
 
 

@@ -45,10 +45,10 @@ class CellProgress:
         """The draws in the ledger: it is written before any of them is run."""
         path = self.folder.ledger_path(self.cell.name)
         try:
-            ledger = self.folder.ledger(self.cell.name)
+            ledger = self.folder.ledger(self.cell.planned, self.plan.record)
         except FileNotFoundError:
             return []
-        except DamagedRecord as error:
+        except DamagedRecord as error:  # or the ledger of another plan
             set_aside(path)
             self.notes.append(f"{error}; set aside, and written again from the draws and the results")
             return []
@@ -117,9 +117,13 @@ class CellProgress:
         if not self._changed:
             return
         self._changed = False
-        ledger, path = self._ledger(), self.folder.ledger_path(self.cell.name)
-        if not path.exists() or self.folder.ledger(self.cell.name) != ledger:
-            write_json(path, encode(ledger))
+        ledger = self._ledger()
+        try:
+            before = self.folder.ledger(self.cell.planned, self.plan.record)
+        except (FileNotFoundError, DamagedRecord):
+            before = None
+        if before != ledger:
+            write_json(self.folder.ledger_path(self.cell.name), encode(ledger))
 
     def _ledger(self) -> Ledger:
         drawn = self.study.drawn()

@@ -17,7 +17,8 @@ from suite.machine.errors import UserError
 from suite.machine.preemption import StopRequested, requested
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder, OtherFormat
-from suite.records.files import DamagedRecord, clear_torn, make_folder, set_aside, write_json
+from suite.records.files import DamagedRecord, clear_torn, make_folder, make_part, set_aside, write_json
+from suite.records.replan import require_same_work
 from suite.records.schema import DataRecord, MethodFile, Result
 from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
@@ -83,7 +84,7 @@ class Sweep:
             raise
 
     def _walk(self) -> bool:
-        make_folder(self.folder / "cells")
+        make_part(self.folder / "cells")
         self.optuna_log = OptunaLog(self.records)
         unopened = deque(self.plan.cells)
         cells: list[CellProgress] = []
@@ -246,17 +247,18 @@ class Sweep:
 def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataRecord]) -> list[str]:
     """Write down, before anything runs, the plan and the data sets that it is measured on.
 
-    Returns notes about damaged files that were set aside. Raises UserError if a data set has changed since
-    the runs of this folder were made.
+    Returns notes about damaged files that were set aside, and about the plan that was there. Raises UserError
+    if finished runs would not be part of this plan, or if a data set has changed since they were made.
     """
-    for name in ("", "runs", "cells", "data"):
-        make_folder(folder / name)
+    make_folder(folder)
+    clear_torn(folder)
+    for name in ("runs", "cells", "data"):
+        make_part(folder / name)
         clear_torn(folder / name)
     records, notes = ExperimentFolder(folder), []
-    for label, record in data_records.items():
-        _check_same_data(records, label, record, notes)
     try:
-        records.plan()
+        if note := require_same_work(records, records.plan(), plan.record):
+            notes.append(note)
     except FileNotFoundError:
         pass
     except OtherFormat:
@@ -265,8 +267,10 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
         set_aside(records.plan_path)
         notes.append(f"{error}; set aside, and written again")
     for label, record in data_records.items():
+        _check_same_data(records, label, record, notes)
+    for label, record in data_records.items():
         write_json(records.data_path(label), encode(record))
-    write_json(records.plan_path, encode(plan.record()))
+    write_json(records.plan_path, encode(plan.record))
     return notes
 
 
@@ -284,5 +288,5 @@ def _check_same_data(records: ExperimentFolder, label: str, record: DataRecord, 
     if before.options == record.options and before.sha256 != record.sha256:
         raise UserError(
             f"{path}: the images of this data set have changed since the runs of this folder were made; "
-            "move the folder away, or give the experiment another name"
+            "move the folder away, or choose another place with --results"
         )

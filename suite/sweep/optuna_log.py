@@ -4,6 +4,7 @@ It is derived from what the sweep knows and kept up to date while that runs; the
 score from it. An absent or damaged log is made again from the ledgers and the results.
 """
 
+import os
 from typing import Any
 
 from optuna.storages import JournalStorage
@@ -12,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from suite.records.experiment import ExperimentFolder
-from suite.records.files import writing
+from suite.records.files import set_aside, writing
 from suite.records.schema import Result
 from suite.sweep.cell import CellProgress, Entry
 
@@ -33,10 +34,13 @@ class OptunaLog:
     """One Optuna study for each cell; run, phase, number and seconds of a trial are user attributes."""
 
     def __init__(self, folder: ExperimentFolder) -> None:
-        self.path = folder.optuna_log_path.resolve()
+        self.path = folder.optuna_log_path.absolute()
         self._studies: dict[str, int] = {}  # Optuna's ids, by study key
         self._trials: dict[Place, tuple[int, TrialState]] = {}
         with writing(self.path):
+            # Optuna opens it by its name: a link would be followed, and a pipe would make it wait.
+            if os.path.lexists(self.path) and (self.path.is_symlink() or not self.path.is_file()):
+                set_aside(self.path)
             try:
                 self._storage = self._open()
                 self._read()

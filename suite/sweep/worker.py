@@ -17,7 +17,7 @@ from suite.data import DecoderDied
 from suite.data.held import borrow
 from suite.machine.environment import use_device
 from suite.machine.preemption import StopRequested, heed_sigterm
-from suite.records.files import DamagedRecord, WriteError, owned, set_aside
+from suite.records.files import DamagedRecord, WriteError, set_aside
 from suite.records.run import RunFolder
 from suite.records.schema import Failure, FailureKind, Result
 from suite.records.trial import Trial
@@ -70,7 +70,7 @@ def run_once(
     """Train one trial unless it is finished or taken; every failure becomes a message."""
     run, progress = RunFolder(folder), Progress()
     try:
-        with owned(folder) as mine:
+        with run.owned() as mine:
             if not mine:
                 return Busy(trial.run_id)
             result = _finished_before(run, progress) or train(

@@ -13,6 +13,7 @@ import torch
 from suite.machine.preemption import StopRequested
 from suite.records.files import (
     DamagedRecord,
+    read_bytes,
     set_aside,
     with_checksum,
     without_checksum,
@@ -115,8 +116,13 @@ def load_checkpoint(folder: Path, note: Callable[[str], None] = lambda text: Non
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content = without_checksum(path.read_bytes(), path)
-    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    content = without_checksum(read_bytes(path), path)
+    try:
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except Exception as error:  # torch's reader raises many types
+        raise DamagedRecord(path, f"it is no checkpoint ({type(error).__name__})") from None
+    if not isinstance(state, dict):
+        raise DamagedRecord(path, "it is no checkpoint")
     if (run := state.pop("run", None)) != path.parent.name:
         raise DamagedRecord(path, f"it is that of run {run}")
     return state

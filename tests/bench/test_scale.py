@@ -129,7 +129,7 @@ def test_plan_and_resume(tmp_path: Path, shape: str) -> None:
             prepare_folder(again, folder, {})
             assert Sweep(again, folder, pool).run()
 
-        plans.append(operations(lambda path=path: make_plan(ExperimentFile(path)).record()))
+        plans.append(operations(lambda path=path: make_plan(ExperimentFile(path)).record))
         resumes.append(operations(resume))
         opened.append(OPENED.during(folder, resume) / plan.runs)
         assert pool.submitted == 0

@@ -41,7 +41,6 @@ from tests.support.fake_records import (
     final_run,
     remove,
     result_of,
-    run_id,
     score,
     spoil,
     write_experiment,
@@ -202,7 +201,7 @@ def test_a_damaged_result_is_flagged_and_never_used(spoiled: Path) -> None:
     row = accuracy(spoiled, "latent_adam")
     values = [value for seed, value in zip(SEEDS, scores("latent_adam"), strict=True) if seed != 1004]
     assert float(row["test_top1"]) == pytest.approx(np.mean(values))
-    name = run_id("digits.mlp.latent_adam", "final", 1004)
+    name = final_run(spoiled, "digits.mlp.latent_adam", 1004).name
     text = (spoiled / "report" / "report.md").read_text(encoding="utf-8")
     assert f"| damaged | runs/{name}/result.json: " in text
 
@@ -228,6 +227,18 @@ def test_an_environment_of_another_run_damages_the_run(tmp_path: Path) -> None:
     }
 
 
+def test_damaged_records_and_those_beyond_the_plan_are_named(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=2, trials=2)
+    (folder / "data" / "digits.json").write_bytes((folder / "plan.json").read_bytes())
+    write_plan(folder, replace(plan := ExperimentFolder(folder).plan(), cells=plan.cells[:1]))
+    problems: list[str] = []
+    build_report(folder, on_problem=problems.append)
+    assert [problem.split(": ")[0] for problem in problems] == ["data/digits.json"]
+    for name in ("report.md", "index.html"):
+        text = (folder / "report" / name).read_text(encoding="utf-8")
+        assert "Recorded here, but not part of the plan: the cells digits.mlp.latent_sgd; 4 runs." in text
+
+
 def test_a_final_run_without_a_test_score_is_damaged(tmp_path: Path) -> None:
     """A ledger that names a tuning run as a final one: its validation score never becomes a test score."""
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=2, trials=2)
@@ -238,7 +249,7 @@ def test_a_final_run_without_a_test_score_is_damaged(tmp_path: Path) -> None:
     build_report(folder)
     (row,) = [row for row in rows(folder, "runs.csv") if row["status"] == "damaged"]
     assert (row["seed"], row["test_top1"]) == ("1001", "")
-    assert row["reason"].endswith("result.json: a final run without a score on test")
+    assert "trial.json: seed is 0, in the plan it is 1001; stage is 'tune', in the plan" in row["reason"]
     assert accuracy(folder, "bop")["runs"] == "1"
 
 
@@ -427,7 +438,9 @@ def test_top5_is_shown_for_images_of_imagenets_kind_and_damaged_ones_are_named(t
         folder,
         lambda plan: replace(plan, data={"digits": replace(plan.data["digits"], shape=[3, 224, 224])}),
     )
-    data = replace(data_record("digits"), stored={"form": "jpeg", "damaged": ["train/n2/007.JPEG"]})
+    data = replace(
+        data_record("digits"), shape=[3, 224, 224], stored={"form": "jpeg", "damaged": ["train/n2/007.JPEG"]}
+    )
     write_json(ExperimentFolder(folder).data_path("digits"), encode(data))
     run = final_run(folder, "digits.mlp.bop", 1001)
     result = result_of(run)

@@ -13,7 +13,7 @@ import numpy as np
 
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
-from suite.records.files import write_json
+from suite.records.files import read_json, write_json
 from suite.records.run import RunFolder
 from suite.records.schedules import Cosine
 from suite.records.schema import (
@@ -253,7 +253,7 @@ def write_cell(experiment: ExperimentFolder, cell: PlannedCell, plan: PlanRecord
     tuning, values = [], []
     for number in range(plan.tuning.trials):
         hypers = {name: card.default if number == 0 else draw(card, random) for name, card in cards.items()}
-        run = run_id(cell.cell, "tuning", number)
+        run = trial_of(cell, "tune", hypers, 0).run_id
         tuning.append(TuningEntry(number=number, run=run, published_default=number == 0, hypers=hypers))
         loss = 0.02 if number == 0 else random.beta(1.3, 4) * 0.5
         values.append(round(float(REACHED[cell.data, cell.method] + 0.012 - loss), 4))
@@ -261,10 +261,10 @@ def write_cell(experiment: ExperimentFolder, cell: PlannedCell, plan: PlanRecord
     if tuning:
         best = int(np.argmax(values))
         winner = Winner(number=best, value=values[best], hypers=tuning[best].hypers)
-    final = [FinalEntry(seed=seed, run=run_id(cell.cell, "final", seed)) for seed in plan.seeds]
+    chosen = winner.hypers if winner else {name: card.default for name, card in cards.items()}
+    final = [FinalEntry(seed=seed, run=trial_of(cell, "final", chosen, seed).run_id) for seed in plan.seeds]
     ledger = Ledger(cell=cell.cell, tuning=tuning, winner=winner, final=final)
     write_json(experiment.ledger_path(cell.cell), encode(ledger))
-    chosen = winner.hypers if winner else {name: card.default for name, card in cards.items()}
     jobs = [
         (entry.run, trial_of(cell, "tune", entry.hypers, 0), value)
         for entry, value in zip(tuning, values, strict=True)
@@ -358,7 +358,9 @@ def epoch_line(epoch: int, reached: float, layers: list[Layer], flips: np.ndarra
 
 def final_run(folder: Path, cell: str, seed: int) -> Path:
     """The folder of one final run."""
-    return folder / "runs" / run_id(cell, "final", seed)
+    ledger = read_json(ExperimentFolder(folder).ledger_path(cell))
+    (run,) = (entry["run"] for entry in ledger["final"] if entry["seed"] == seed)
+    return folder / "runs" / run
 
 
 def result_of(run: Path) -> Result:

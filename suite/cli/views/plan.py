@@ -8,10 +8,13 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
+from suite.data import absent
 from suite.experiment.build import network_size
-from suite.experiment.cost import disk_bytes
+from suite.experiment.cost import disk_bytes, training_images
 from suite.experiment.plan import Plan
 from suite.records.codec import encode
+
+RATE = 1000  # images per second: a round number to scale from, no measurement
 
 
 def plan_view(plan: Plan, results: Path) -> Group:
@@ -25,14 +28,36 @@ def plan_view(plan: Plan, results: Path) -> Group:
         table.add_row(cell.name, runs, f"{each} each, {each * plan.runs_per_cell:,}", f"{size.binary:,}")
     spaces = {cell.method_label: cell.space for cell in plan.cells}
     searches = [f"{label} searches {', '.join(space) or 'nothing'}" for label, space in spaces.items()]
+    images = training_images(plan)
     totals = (
         f"{len(plan.cells)} cells, {plan.runs:,} runs, {plan.epochs:,} epochs, "
-        f"at most {disk_bytes(plan) / 1e6:,.0f} MB of records in {results / plan.name}"
+        f"at most {disk_bytes(plan) / 1e6:,.0f} MB of records in {results / plan.name}",
+        f"{images:,} images to train on: {_time(images / RATE)} at {RATE:,} images per second (make bench "
+        "measures the rate of a machine)",
     )
-    return Group(Text(plan.experiment.summary), table, *map(Text, (*searches, totals)))
+    missing = [f"{label}: {text}" for label, text in missing_images(plan).items()]
+    return Group(Text(plan.experiment.summary), table, *map(Text, (*searches, *totals, *missing)))
+
+
+def missing_images(plan: Plan) -> dict[str, str]:
+    """The data sets whose images are not there, by label, and what is missing: a plan needs none of it."""
+    found = {}
+    for label, data in {cell.data_label: cell.data for cell in plan.cells}.items():
+        if paths := absent(data):
+            more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
+            found[label] = f"its images are not there: {paths[0]}{more}"
+    return found
+
+
+def _time(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
     """The content of plan.json and the costs."""
     costs = {"runs": plan.runs, "epochs": plan.epochs, "disk_bytes": disk_bytes(plan)}
-    return {**encode(plan.record()), **costs}
+    costs |= {"training_images": training_images(plan)}
+    return {**encode(plan.record), **costs, "missing_images": missing_images(plan)}

@@ -30,7 +30,8 @@ def picture(status: Status) -> Group:
     running = [Text(f"{run.cell} {run.which}: epoch {run.epoch} of {run.epochs}") for run in status.running]
     damaged = [Text(f"damaged: {problem}", style="red") for problem in status.damaged]
     head = Text.assemble((status.experiment, "bold"), f": {_headline(status)}")
-    return Group(head, table, *running, Text(_totals(status)), *damaged)
+    beyond = [Text(status.unplanned, style="yellow")] if status.unplanned else []
+    return Group(head, table, *running, Text(_totals(status)), *beyond, *damaged)
 
 
 def _headline(status: Status) -> str:
@@ -64,8 +65,8 @@ def _time(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def watch_status(observer: Observer, console: Console, refresh: float = REFRESH) -> None:
-    """Show the status until every planned run has ended or the user presses Ctrl-C."""
+def watch_status(observer: Observer, console: Console, refresh: float = REFRESH) -> Status:
+    """Show the status until every planned run has ended or the user presses Ctrl-C; the last one."""
     status = observer.look()
     live = Live(picture(status), console=console, auto_refresh=False)
     with contextlib.suppress(KeyboardInterrupt), live:
@@ -73,3 +74,4 @@ def watch_status(observer: Observer, console: Console, refresh: float = REFRESH)
             time.sleep(refresh)
             status = observer.look()
             live.update(picture(status), refresh=True)
+    return status

@@ -100,4 +100,5 @@ IMAGE_FOLDER = Dataset(
     augment="crop-flip",
     open=open_image_folder,
     required={"folder": str, "size": int},
+    folder=lambda options: data_root() / Path(options["folder"]).expanduser(),
 )

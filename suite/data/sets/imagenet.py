@@ -5,7 +5,7 @@ from pathlib import Path
 
 from suite.data.errors import DataError
 from suite.data.files import data_root
-from suite.data.source import Dataset, Source
+from suite.data.source import Dataset, Options, Sizes, Source
 from suite.data.stored.images import Damaged
 from suite.data.stored.open import Stored, open_stored
 
@@ -16,6 +16,14 @@ def open_imagenet(folder: str, size: int, classes: int | None, damaged: Damaged)
     ImageNet's own test labels are secret: papers report the accuracy on its val.
     """
     root = data_root() / Path(folder).expanduser()
+    if not root.exists():
+        raise DataError(
+            f"data set 'imagenet': there is no folder {root}, so the number of its images is not known.\n"
+            "It needs train/<class>/*.JPEG, and val likewise or with a file that lists its classes;\n"
+            f"the option folder is absolute or below FLIPBENCH_DATA (now {data_root()}).\n"
+            f"Without images only ImageNet itself can be planned: classes: {IMAGENET_2012.classes}",
+            "folder",
+        )
     try:
         stored = _opened(root, size, damaged)
     except DataError as error:
@@ -40,6 +48,17 @@ def open_imagenet(folder: str, size: int, classes: int | None, damaged: Damaged)
     )
 
 
+# Of ILSVRC-2012, the set that papers call ImageNet: https://www.image-net.org/challenges/LSVRC/2012
+IMAGENET_2012 = Sizes(classes=1000, shape=(3, 0, 0), train=1_281_167, test=50_000)
+
+
+def _published(options: Options) -> Sizes | None:
+    """The sizes of ImageNet, if the option `classes` names it."""
+    if options["classes"] != IMAGENET_2012.classes:
+        return None
+    return IMAGENET_2012._replace(shape=(3, options["size"], options["size"]))
+
+
 @functools.lru_cache(maxsize=4)
 def _opened(folder: Path, size: int, damaged: Damaged) -> Stored:
     """Cached, because the plan and the run both open the folder, and it may hold a million files."""
@@ -55,4 +74,6 @@ IMAGENET = Dataset(
     validation=0.02,  # 25,623 of ImageNet's training images
     required={"folder": str, "size": int},
     optional={"classes": None, "damaged": "stop"},
+    folder=lambda options: data_root() / Path(options["folder"]).expanduser(),
+    known=_published,
 )

@@ -6,12 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -23,7 +21,7 @@ from suite.data.stored.crops import shrink
 from suite.data.stored.decode import DamagedImage, decode, read_bytes
 from suite.data.stored.packed import LeftOut, PackFile, Part, Settings, ShardImages, ShardRecord
 from suite.records.codec import encode as encode_record
-from suite.records.files import write_json, writing
+from suite.records.files import write_json, written_whole
 
 IMAGES_PER_SHARD = 1000
 
@@ -54,7 +52,7 @@ def pack_shard(unit: Unit, root: Path, target: Path, settings: Settings, *, stop
     images = ShardImages(offset=[], length=[], height=[], width=[], label=[], name=[])
     damaged: list[LeftOut] = []
     digest, offset, path = hashlib.sha256(), 0, target / f"{unit.name}.bin"
-    with _written_whole(path) as file:
+    with written_whole(path) as file:
         for source, label in zip(unit.paths.tolist(), unit.labels.tolist(), strict=True):
             if _stop is not None and _stop.is_set():
                 raise Stopped
@@ -114,23 +112,6 @@ def damaged_image(path: Path, problem: str) -> DataError:
         f"the image {path} is damaged: {problem}. Replace it and prepare into a new folder, or leave such "
         "images out (--damaged leave-out): the same command then continues where it stopped"
     )
-
-
-@contextmanager
-def _written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when it is complete and on disk; like write_atomically, but in pieces."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        try:
-            with open(aside, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        except BaseException:
-            with suppress(OSError):
-                aside.unlink()
-            raise
 
 
 _stop: Event | None = None  # set when the command is ending

@@ -43,12 +43,13 @@ from suite.records.schema import (
     Scores,
     Tuning,
     TuningEntry,
+    Winner,
 )
 from suite.records.trial import PROTOCOL, Choice, TrainSettings, Trial
 from tests.support.paths import ROOT
 
 SECONDS = {"bop": 2.0, "adam": 4.0}  # per epoch
-TRIALS, SEEDS, EPOCHS = 4, [1001, 1002], 10
+TRIALS, SEEDS, EPOCHS, WINNER = 4, [1001, 1002], 10, 1
 
 
 TRIAL = Trial(
@@ -98,31 +99,60 @@ def epoch_line(epoch: int, seconds: float) -> EpochLine:
     return EpochLine(epoch=epoch, step=epoch, flips=flips, train_seconds=seconds, seconds=seconds, **scores)
 
 
+def trial_of(name: str) -> Trial:
+    """The trial of `bop-2`, a tuning trial of that cell, or of `bop-1001`, its final run with that seed."""
+    method, number = name.split("-")[0], int(name.split("-")[1])
+    like = dataclasses.replace(TRIAL, method=Choice(method, hypers_of(WINNER if number in SEEDS else number)))
+    return (
+        like
+        if number == 1001
+        else dataclasses.replace(
+            like, seed=number if number in SEEDS else 0, stage="final" if number in SEEDS else "tune"
+        )
+    )
+
+
+def hypers_of(number: int) -> dict[str, Any]:
+    return {"gamma": 1e-4 * (number + 1)}
+
+
+def at(name: str) -> str:
+    """The folder of a run below that of the experiment."""
+    return f"runs/{trial_of(name).run_id}"
+
+
 def write_run(folder: Path, name: str, val_top1: float, seconds: float, **changes: Any) -> None:
-    run = RunFolder(folder / "runs" / name)
-    run.begin(TRIAL, ENVIRONMENT)
+    run = RunFolder(folder / at(name))
+    run.begin(trial_of(name), ENVIRONMENT)
     scores = Scores(val_loss=1.0, val_top1=val_top1, val_top5=1.0)
     result = dataclasses.replace(RESULT, scores=scores, seconds=seconds, **changes)
     run.finish(result, [], np.zeros((0, 1), np.int32))
 
 
 def begin_run(folder: Path, name: str, epochs: int, seconds: float) -> Path:
-    run = RunFolder(folder / "runs" / name)
-    run.begin(TRIAL, ENVIRONMENT, [epoch_line(number, seconds) for number in range(1, epochs + 1)])
+    run = RunFolder(folder / at(name))
+    run.begin(trial_of(name), ENVIRONMENT, [epoch_line(number, seconds) for number in range(1, epochs + 1)])
     return run.path
 
 
 def planned_cell(method: str) -> PlannedCell:
-    return PlannedCell(cell=f"d.m.{method}", data="d", model="m", method=method, epochs=EPOCHS, trial=TRIAL)
+    trial = dataclasses.replace(TRIAL, method=Choice(method, hypers_of(0)))
+    return PlannedCell(cell=f"d.m.{method}", data="d", model="m", method=method, epochs=EPOCHS, trial=trial)
 
 
 def write_ledger(folder: Path, method: str, finals: list[int]) -> None:
     tuning = [
-        TuningEntry(number=number, run=f"{method}-{number}", published_default=number == 0, hypers={})
+        TuningEntry(
+            number=number,
+            run=trial_of(f"{method}-{number}").run_id,
+            published_default=number == 0,
+            hypers={**hypers_of(number), "real.lr": 0.01},
+        )
         for number in range(TRIALS)
     ]
-    final = [FinalEntry(seed=seed, run=f"{method}-{seed}") for seed in finals]
-    ledger = Ledger(cell=f"d.m.{method}", tuning=tuning, winner=None, final=final)
+    winner = Winner(number=WINNER, value=0.75, hypers=tuning[WINNER].hypers) if finals else None
+    final = [FinalEntry(seed=seed, run=trial_of(f"{method}-{seed}").run_id) for seed in finals]
+    ledger = Ledger(cell=f"d.m.{method}", tuning=tuning, winner=winner, final=final)
     write_json(folder / "cells" / f"d.m.{method}.json", encode(ledger))
 
 
@@ -154,7 +184,7 @@ def folder(tmp_path: Path) -> Path:
     write_run(tmp_path, "bop-3", 0.1, 3 * SECONDS["bop"], status="diverged", epochs=3)
     begin_run(tmp_path, "bop-1001", 5, SECONDS["bop"])
     write_run(tmp_path, "adam-0", 0.375, 10 * SECONDS["adam"])
-    RunFolder(tmp_path / "runs" / "adam-1").fail(Failure(kind="error", error="ValueError: no such luck"))
+    RunFolder(tmp_path / at("adam-1")).fail(Failure(kind="error", error="ValueError: no such luck"))
     begin_run(tmp_path, "adam-2", 2, SECONDS["adam"])
     return tmp_path
 
@@ -205,12 +235,11 @@ def test_a_stopped_sweep(folder: Path) -> None:
 
 
 def test_a_sweep_at_work(folder: Path) -> None:
-    runs = folder / "runs"
-    with held(folder, runs / "bop-1001", runs / "adam-2"):
+    with held(folder, folder / at("bop-1001"), folder / at("adam-2")):
         status = Observer(folder).look()
     assert status.working and status.running == [
-        Running("d.m.bop", "seed 1001", "bop-1001", 5, 10),
-        Running("d.m.adam", "trial 2", "adam-2", 2, 10),
+        Running("d.m.bop", "seed 1001", trial_of("bop-1001").run_id, 5, 10),
+        Running("d.m.adam", "trial 2", trial_of("adam-2").run_id, 2, 10),
     ]
     assert status.epochs_per_minute == 60 / 2.0 + 60 / 4.0
     shown = text_of(status)
@@ -221,14 +250,14 @@ def test_a_sweep_at_work(folder: Path) -> None:
 
 
 def test_a_failed_run_that_is_tried_again_is_running(folder: Path) -> None:
-    with held(folder / "runs" / "adam-1"):
+    with held(folder / at("adam-1")):
         status = Observer(folder).look()
-    assert status.cells[1].failed == 0 and [run.run for run in status.running] == ["adam-1"]
+    assert status.cells[1].failed == 0 and [run.which for run in status.running] == ["trial 1"]
 
 
 def test_a_cell_without_an_epoch_is_as_fast_as_the_others(folder: Path) -> None:
     for run in ("adam-0", "adam-1", "adam-2"):
-        shutil.rmtree(folder / "runs" / run)
+        shutil.rmtree(folder / at(run))
     status = Observer(folder).look()
     assert status.work_left_seconds == 15 * 2.0 + 60 * 2.0
     shutil.rmtree(folder / "runs")
@@ -252,8 +281,8 @@ def test_a_cell_whose_trials_have_all_failed_has_ended(folder: Path) -> None:
         write_run(folder, name, 0.5, 1.0)
     assert not Observer(folder).look().settled
     for number in range(TRIALS):
-        shutil.rmtree(folder / "runs" / f"adam-{number}", ignore_errors=True)
-        run = RunFolder(folder / "runs" / f"adam-{number}")
+        shutil.rmtree(folder / at(f"adam-{number}"), ignore_errors=True)
+        run = RunFolder(folder / at(f"adam-{number}"))
         run.fail(Failure(kind="error", error="ValueError: no such luck"))
     status = Observer(folder).look()
     adam = status.cells[1]
@@ -266,30 +295,30 @@ def test_a_cell_whose_trials_have_all_failed_has_ended(folder: Path) -> None:
 
 
 def test_a_damaged_file_is_named_and_not_fatal(folder: Path) -> None:
-    for name in ("runs/bop-1/result.json", "cells/d.m.adam.json", "runs/bop-1001/epochs.jsonl"):
+    for name in (f"{at('bop-1')}/result.json", "cells/d.m.adam.json", f"{at('bop-1001')}/epochs.jsonl"):
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content.replace(b"1", b"}"))
     status = Observer(folder).look()
     assert [problem.split(": ")[0] for problem in status.damaged] == [
-        "runs/bop-1/result.json",
-        "runs/bop-1001/epochs.jsonl",
+        f"{at('bop-1')}/result.json",
+        f"{at('bop-1001')}/epochs.jsonl",
         "cells/d.m.adam.json",
     ]
     assert status.cells[0].tuning == 3 and status.cells[0].best_val_top1 == 0.625
     assert status.cells[1].tuning_planned == 4 and not status.settled
-    assert "damaged: runs/bop-1/result.json" in text_of(status)
+    assert f"damaged: {at('bop-1')}/result.json" in text_of(status)
 
 
 def test_a_sealed_file_of_another_shape_is_damaged(folder: Path) -> None:
-    path = folder / "runs" / "bop-1" / "result.json"
+    path = folder / at("bop-1") / "result.json"
     write_json(path, {**read_json(path), "status": "fine"})
     status = Observer(folder).look()
     (problem,) = status.damaged
-    assert problem.startswith("runs/bop-1/result.json: status: ") and status.cells[0].tuning == 3
+    assert problem.startswith(f"{at('bop-1')}/result.json: status: ") and status.cells[0].tuning == 3
 
 
 def test_an_epoch_that_is_being_written_is_no_damage(folder: Path) -> None:
-    with open(folder / "runs" / "adam-2" / "epochs.jsonl", "a") as file:
+    with open(folder / at("adam-2") / "epochs.jsonl", "a") as file:
         file.write('{"epoch": 3, "sec')
     status = Observer(folder).look()
     assert status.damaged == [] and status.cells[1].epochs == 12
@@ -309,7 +338,7 @@ def test_nothing_is_written_and_a_finished_run_is_read_once(folder: Path) -> Non
     observer = Observer(folder)
     first = observer.look()
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    (folder / "runs" / "bop-1" / "result.json").write_text("")
+    (folder / at("bop-1") / "result.json").write_text("")
     assert dataclasses.asdict(observer.look()) == dataclasses.asdict(first)
     assert Observer(folder).look().damaged
 
@@ -336,6 +365,11 @@ def test_the_command(folder: Path) -> None:
     value = json.loads(CliRunner().invoke(app, ["status", str(folder), "--json"]).stdout)
     assert value["cells"][0]["tuning"] == 4 and value["working"] is False and value["damaged"] == []
     assert CliRunner().invoke(app, ["status", str(folder), "--watch"]).exit_code != 0  # this is no terminal
+    shutil.copy(folder / "plan.json", folder / "cells" / "d.m.adam.json")
+    shutil.copy(folder / "plan.json", folder / "cells" / "d.m.old.json")
+    shown = CliRunner().invoke(app, ["status", str(folder)])
+    assert shown.exit_code == 2 and "damaged: cells/d.m.adam.json: cell: " in shown.output
+    assert "Recorded here, but not part of the plan: the cells d.m.old; 3 runs" in shown.output
 
 
 def test_it_needs_no_torch(folder: Path) -> None:

@@ -301,6 +301,35 @@ def test_plan_as_json_is_the_plan_that_the_sweep_will_write(flipbench: Flipbench
     assert ended.json["disk_bytes"] > 10_000 and ended.json["experiment"].startswith("tiny-")
 
 
+def test_a_plan_needs_no_images_where_their_number_is_known(flipbench: Flipbench):
+    data = "{name: imagenet, folder: imagenet, size: 32, classes: 1000}"
+    ended = flipbench("plan", "tiny", "--set", f"tasks.0.data={data}")
+    assert ended.code == 0 and flipbench.files() == []
+    # 98 % of 1,281,167 images, in 2 + 2 runs of one epoch for each of two cells
+    assert "10,044,352 images to train on: 3 hours at 1,000 images per second" in ended.out
+    assert f"imagenet: its images are not there: {flipbench.folder / 'no-data' / 'imagenet'}" in ended.out
+    found = flipbench("plan", "tiny", "--json", "--set", "tasks.0.data=mnist").json
+    assert "its images are not there: " in found["missing_images"]["mnist"]
+    assert (
+        found["training_images"] == 8 * 54_000
+        and flipbench("plan", "tiny", "--json").json["missing_images"] == {}
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("{name: imagenet, folder: mine, size: 32}", "so the number of its images is not known"),
+        ("{name: imagenet, folder: mine, size: 32, classes: 10}", "only ImageNet itself can be planned"),
+        ("{name: imagefolder, folder: mine, size: 32}", "no images in "),
+    ],
+)
+def test_a_plan_names_the_folder_whose_images_nobody_knows(flipbench: Flipbench, data: str, words: str):
+    ended = flipbench("plan", "tiny", "--set", f"tasks.0.data={data}")
+    assert ended.code == 2 and ended.out == "" and words in ended.err
+    assert str(flipbench.folder / "no-data" / "mine") in ended.err and "FLIPBENCH_DATA" in ended.err
+
+
 @pytest.mark.parametrize("command", ["sweep", "tune"])
 def test_a_dry_run_writes_nothing(flipbench: Flipbench, command: str):
     ended = flipbench(command, "tiny", "--dry-run")
@@ -323,11 +352,12 @@ def test_a_shell_completes_the_names_that_are_known_at_once(
     assert flipbench.completions("show", "t") == ["tiny"]
     assert flipbench.completions("list", "mod") == ["models"]
     assert flipbench.completions("status", "") == []
-    for name in ("one/plan.json", "two/plan.json", "tables/report.md"):
+    places = ("one/plan.json", "two/plan.json", "tables/report.md", "two/three/plan.json")
+    for name in (*places, "two/runs/four/plan.json", "published/two/plan.json"):
         Path("results", name).parent.mkdir(parents=True)
         Path("results", name).touch()
     for command in ("status", "verify", "report", "publish", "dashboard"):
-        assert flipbench.completions(command, "t") == ["two"]
+        assert flipbench.completions(command, "t") == ["two", "two/three"]
 
 
 def test_completion_never_makes_the_cards(flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,8 @@
 """`publish` and `dashboard`: records for other people's eyes."""
 
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -41,6 +43,47 @@ def test_publish_copies_the_tables_but_not_the_page(flipbench: Flipbench, report
     assert "no-such-browser is not installed: no picture" in ended.err
     assert sorted(path.name for path in target.iterdir()) == TABLES
     assert all(path.read_text() == path.name for path in target.iterdir())
+
+
+@pytest.mark.parametrize("name", ["claims/tiny", "paper/tiny"])
+def test_each_experiment_is_published_in_a_place_of_its_own(
+    flipbench: Flipbench, reported: Path, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    write_report(Path("results", name), "<p>no drawing</p>")
+    assert flipbench("publish", name).code == 0
+    assert sorted(os.listdir(Path("results/published", name))) == TABLES
+    monkeypatch.chdir(Path("results", name))  # `.` has no name, and is no reason to write elsewhere
+    assert flipbench("publish", ".", "--results", "../..").code == 0
+    assert os.listdir(flipbench.folder / "results" / "published") == [name.split("/")[0]]
+
+
+def test_publish_writes_through_no_link(flipbench: Flipbench, reported: Path):
+    target = Path("results/published/tiny")
+    target.mkdir(parents=True)
+    Path("mine").write_text("mine")
+    (target / "runs.csv").symlink_to(Path("mine").resolve())
+    assert flipbench("publish", "tiny").code == 0
+    assert Path("mine").read_text() == "mine" and (target / "runs.csv").read_text() == "runs.csv"
+
+
+def test_a_report_of_damaged_records_is_written_and_ends_with_2(
+    flipbench: Flipbench, reported: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def build(folder: Path, show: object, on_problem: Callable[[str], object]) -> Path:
+        for number in range(20):
+            on_problem(f"runs/{number}/result.json: seed is 1, in the plan it is 2")
+        return reported
+
+    monkeypatch.setattr(sys.modules["report.build"], "build_report", build)
+    ended = flipbench("report", "tiny")
+    assert ended.code == 2 and ended.out == f"report: {reported}\n" and "20 damaged" in ended.err
+    assert "damaged: runs/9/result.json: seed is 1, in the plan it is 2\n" in ended.err
+
+
+def test_results_in_the_place_of_an_older_flipbench_are_named(flipbench: Flipbench, reported: Path):
+    for command in ("report", "status", "verify", "publish", "dashboard"):
+        ended = flipbench(command, "paper/tiny")
+        assert ended.code == 2 and "results/paper/tiny does not exist. results/tiny does" in ended.err
 
 
 def test_publish_copies_the_drawings_that_the_page_refers_to(flipbench: Flipbench, reported: Path):

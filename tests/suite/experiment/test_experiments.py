@@ -1,7 +1,6 @@
 """Every experiment that comes with the suite can be planned, and its head tells what it costs."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -34,14 +33,12 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory):
 def test_there_are_experiments():
     assert {"demo", "mnist", "cifar10", "paper/rebuttal-imagenet"} <= set(NAMES)
     assert not list(FOLDER.rglob("*.yml")), "the command finds .yaml files by name"
-    stems = [Path(name).name for name in NAMES]
-    assert len(set(stems)) == len(stems), "two would share one folder in results/"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_plans(name: str):
     plan = make_plan(ExperimentFile(FOLDER / f"{name}.yaml"))
-    assert plan.name == Path(name).name and plan.runs > 0
+    assert plan.name == name and plan.runs > 0
     assert len(plan.experiment.summary) > 20 and plan.experiment.summary.endswith(".")
 
 

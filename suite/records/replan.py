@@ -1,0 +1,133 @@
+"""A folder that already holds a plan, and a new plan for it: how they differ, and what would be lost.
+
+A plan that only adds cells, trials or seeds continues the work in its folder. One that drops or changes what
+has finished runs would take the place of another experiment. Nothing here imports torch.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from suite.machine.errors import UserError
+from suite.records.agreement import differences, named_runs, text_of
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import DamagedRecord
+from suite.records.schema import PlannedCell, PlanRecord, Range
+
+SHOWN = 5  # differences in a message, of however many
+HOW = "the new plan"
+
+
+def changes(before: PlanRecord, after: PlanRecord) -> str:
+    """What a new plan changes or drops of another, in words; nothing if it only adds."""
+    cells = {planned.cell: planned for planned in after.cells}
+    found = Counter(
+        text for old in before.cells for text in _of_cell(old, cells.get(old.cell), before, after)
+    )
+    for name in ("sampler", "seed", "at_once"):
+        old, new = getattr(before.tuning, name), getattr(after.tuning, name)
+        if old != new:
+            found[text_of((f"tuning.{name}", old, new), HOW)] += 1
+    if after.tuning.trials < before.tuning.trials:
+        found[text_of(("tuning.trials", before.tuning.trials, after.tuning.trials), HOW)] += 1
+    if not set(before.seeds) <= set(after.seeds):
+        found[text_of(("seeds", len(before.seeds), len(after.seeds)), HOW)] += 1
+    texts = [f"{text}{f' ({cells} cells)' if cells > 1 else ''}" for text, cells in found.items()]
+    more = len(texts) - SHOWN
+    return "; ".join(texts[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _of_cell(
+    old: PlannedCell, new: PlannedCell | None, before: PlanRecord, after: PlanRecord
+) -> Iterator[str]:
+    if new is None:
+        yield f"the cell {old.cell} is not in {HOW}"
+        return
+    for difference in differences(new.trial.as_json(), old.trial.as_json()):
+        yield text_of(difference, HOW)
+    ranges, new_ranges = _ranges(before, old), _ranges(after, new)
+    for name in sorted(ranges.keys() | new_ranges.keys()):
+        if (one := ranges.get(name)) != (other := new_ranges.get(name)):
+            yield f"the range of {old.method}.{name} is {one}, in {HOW} it is {other}"
+
+
+def _ranges(plan: PlanRecord, cell: PlannedCell) -> dict[str, Range | None]:
+    card = plan.methods.get(cell.method)
+    return {name: hyper.range for name, hyper in card.hypers.items()} if card else {}
+
+
+def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord) -> int:
+    """How many finished runs of the plan before would not be part of the new one."""
+    cells = {planned.cell: planned for planned in after.cells}
+    same_tuning = all(
+        getattr(before.tuning, name) == getattr(after.tuning, name) for name in ("sampler", "seed", "at_once")
+    )
+    dropped = set[str]()
+    for old in before.cells:
+        new = cells.get(old.cell)
+        kept = new is not None and same_tuning and not list(_of_cell(old, new, before, after))
+        try:
+            ledger = folder.ledger(old, before)
+        except (FileNotFoundError, DamagedRecord):
+            continue  # it names no run
+        for named in named_runs(ledger, old, before):
+            planned = (
+                (named.seed in after.seeds) if named.number is None else named.number < after.tuning.trials
+            )
+            if not (kept and planned) and (folder.run(named.run).path / "result.json").exists():
+                dropped.add(named.run)
+    return len(dropped)
+
+
+def require_same_work(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord) -> str:
+    """A note about a new plan for a folder that holds another one, or nothing.
+
+    UserError if finished runs would not be part of it: they belong to another experiment, whose plan, ledgers
+    and report must not be replaced.
+    """
+    changed = changes(before, after)
+    if changed and (runs := dropped_runs(folder, before, after)):
+        aside = folder.path.with_name(f"{folder.path.name}-before")
+        raise UserError(
+            f"{folder.path}: it holds another plan, and {runs} finished runs that are not in the new one: "
+            f"{changed}.\nNothing was changed. Keep both: move this folder away (mv {folder.path} {aside}), "
+            "or choose another place with --results. To continue here with the runs that both plans share, "
+            f"move its plan away (mv {folder.plan_path} {folder.path / 'plan-before.json'})"
+        )
+    if changed:
+        return f"{folder.plan_path}: another plan without finished runs was here, and is replaced: {changed}"
+    added = _added(before, after)
+    return f"{folder.plan_path}: the plan that was here is extended: {added}" if added else ""
+
+
+def _added(before: PlanRecord, after: PlanRecord) -> str:
+    cells = len(after.cells) - len(before.cells)
+    added = [f"{cells} cells"] if cells else []
+    if after.tuning.trials > before.tuning.trials:
+        added.append(f"{after.tuning.trials} trials instead of {before.tuning.trials}")
+    if len(after.seeds) > len(before.seeds):
+        added.append(f"{len(after.seeds)} seeds instead of {len(before.seeds)}")
+    return ", ".join(added)
+
+
+def require_no_older_place(results: Path, plan: PlanRecord, *runs: str) -> str:
+    """A note about a folder that an older flipbench may have filled for this experiment, or nothing.
+
+    It named the folder after the file alone: `paper/x` was results/x. UserError if runs of this plan, or the
+    `runs`, lie there and nothing lies in the new place: they must be moved, not trained again.
+    """
+    here, before = results / plan.experiment, ExperimentFolder(results / Path(plan.experiment).name)
+    if before.path == here or here.exists() or not before.path.is_dir():
+        return ""
+    trials = {planned.trial.run_id for planned in plan.cells} | set(runs)
+    try:
+        shared = trials & {planned.trial.run_id for planned in before.plan().cells}
+    except (FileNotFoundError, DamagedRecord):
+        shared = set()
+    if shared or any(before.run(run).path.exists() for run in trials):
+        raise UserError(
+            f"{before.path}: an older flipbench left results of this experiment there; their place is now "
+            f"{here}. Move them (mkdir -p {here.parent} && mv {before.path} {here}), then the same command "
+            "resumes. To leave them there and begin again, choose another place with --results"
+        )
+    return f"{before.path}: another experiment of the same file name; it is left alone"

@@ -1,0 +1,121 @@
+"""A new plan for a folder that holds one: what only adds continues, what would replace results is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.machine.errors import UserError
+from suite.records.experiment import ExperimentFolder
+from suite.records.replan import require_no_older_place, require_same_work
+from suite.records.schema import PlannedCell, PlanRecord, Tuning
+from suite.records.trial import Choice
+from tests.support.fake_records import planned_cell, remove, searched, write_experiment
+
+TASK, METHODS = (("digits", "mlp"),), ("bop", "latent_sgd")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
+    """A finished experiment: two cells with two trials and two seeds."""
+    path = tmp_path_factory.mktemp("replan") / "results" / "x"
+    return ExperimentFolder(write_experiment(path, tasks=TASK, methods=METHODS, seeds=2, trials=2))
+
+
+def cells(change: Callable[[PlannedCell], PlannedCell]) -> Callable[[PlanRecord], PlanRecord]:
+    return lambda plan: replace(plan, cells=[change(cell) for cell in plan.cells])
+
+
+def trained(**changes: Any) -> Callable[[PlannedCell], PlannedCell]:
+    return lambda cell: replace(cell, trial=replace(cell.trial, train=replace(cell.trial.train, **changes)))
+
+
+def other_range(plan: PlanRecord) -> PlanRecord:
+    card = plan.methods["bop"]
+    hypers = {**card.hypers, "gamma": searched(1e-4, "log", 1e-5, 0.01)}
+    return replace(plan, methods={**plan.methods, "bop": replace(card, hypers=hypers)})
+
+
+DROPS: list[tuple[str, Callable[[PlanRecord], PlanRecord], int]] = [
+    ("train.epochs is 20, in the new plan it is 3 (2 cells)", cells(trained(epochs=3)), 8),
+    (
+        "the cell digits.mlp.latent_sgd is not in the new plan",
+        lambda plan: replace(plan, cells=plan.cells[:1]),
+        4,
+    ),
+    ("tuning.trials is 2, in the new plan it is 1", lambda plan: replace(plan, tuning=Tuning(trials=1)), 2),
+    (
+        "tuning.seed is 0, in the new plan it is 7",
+        lambda plan: replace(plan, tuning=Tuning(trials=2, seed=7)),
+        8,
+    ),
+    ("seeds is 2, in the new plan it is 1", lambda plan: replace(plan, seeds=[1001]), 2),
+    ("the range of bop.gamma is log 1e-06 … 0.01, in the new plan it is log 1e-05", other_range, 4),
+    (
+        "data.limit is 'absent', in the new plan it is 9",
+        cells(lambda cell: replace(cell, trial=replace(cell.trial, data=Choice("digits", {"limit": 9})))),
+        8,
+    ),
+    (
+        "protocol is 3, in the new plan it is 4",
+        cells(lambda c: replace(c, trial=replace(c.trial, protocol=4))),
+        8,
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "change", "runs"), DROPS, ids=[words for words, *_ in DROPS])
+def test_a_plan_that_drops_finished_runs_is_refused(
+    folder: ExperimentFolder, words: str, change: Callable[[PlanRecord], PlanRecord], runs: int
+) -> None:
+    with pytest.raises(UserError) as error:
+        require_same_work(folder, folder.plan(), change(folder.plan()))
+    text = str(error.value)
+    assert words in text and f"{runs} finished runs that are not in the new one" in text
+    assert all(way in text for way in ("mv ", "--results", "plan-before.json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        ("", lambda plan: plan),
+        ("", lambda plan: replace(plan, summary="Better.", yaml="# another", experiment="paper/x")),
+        ("4 trials instead of 2", lambda plan: replace(plan, tuning=Tuning(trials=4))),
+        ("3 seeds instead of 2", lambda plan: replace(plan, seeds=[1001, 1002, 1003])),
+        ("1 cells", lambda plan: replace(plan, cells=[*plan.cells, planned_cell("fashion", "mlp", "bop")])),
+    ],
+)  # fmt: skip
+def test_a_plan_that_only_adds_continues(
+    folder: ExperimentFolder, words: str, change: Callable[[PlanRecord], PlanRecord]
+) -> None:
+    note = require_same_work(folder, folder.plan(), change(folder.plan()))
+    assert note == (f"{folder.plan_path}: the plan that was here is extended: {words}" if words else "")
+
+
+def test_a_plan_without_finished_runs_is_replaced_with_a_note(tmp_path: Path) -> None:
+    folder = ExperimentFolder(
+        write_experiment(tmp_path / "x", tasks=TASK, methods=METHODS, seeds=1, trials=1)
+    )
+    for run in folder.run_names():
+        remove(folder.run(run).path)
+    after = cells(trained(epochs=3))(folder.plan())
+    assert "another plan without finished runs was here" in require_same_work(folder, folder.plan(), after)
+
+
+def test_results_in_the_place_of_an_older_flipbench_are_named(
+    folder: ExperimentFolder, tmp_path: Path
+) -> None:
+    results = folder.path.parent
+    plan = replace(folder.plan(), experiment="paper/x")
+    with pytest.raises(UserError, match=f"mv {folder.path} {results / 'paper' / 'x'}"):
+        require_no_older_place(results, plan)
+    other = cells(trained(epochs=3))(plan)
+    note = require_no_older_place(results, other)
+    assert note == f"{folder.path}: another experiment of the same file name; it is left alone"
+    with pytest.raises(UserError, match="older flipbench"):  # the run of `train`
+        require_no_older_place(results, other, folder.run_names()[0])
+    assert require_no_older_place(results, folder.plan()) == require_no_older_place(tmp_path, plan) == ""
+    (results / "paper" / "x").mkdir(parents=True)
+    assert require_no_older_place(results, plan) == ""
