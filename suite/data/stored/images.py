@@ -124,7 +124,7 @@ class StoredImages:
                 name = self.reader.name(position)
                 if self.damaged == "stop":
                     raise DataError(
-                        f"the image {name} of {self.reader.folder} is damaged: {error}"
+                        f"the image {name} of {self.reader.folder} cannot be used: {error}"
                     ) from error
                 row.fill_(GREY)
                 damaged.append(name)

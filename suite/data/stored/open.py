@@ -1,6 +1,7 @@
 """Open a folder of images, a tree of files or the result of `prepare`."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -34,12 +35,16 @@ class FileReader:
 
 @dataclass(frozen=True)
 class Stored:
-    """The content of a folder. `record` is the part of a data record about it: its form and a digest."""
+    """The content of a folder. `record` is the part of a data record about it: its form and a digest.
+
+    skipped: entries that are left out, by kind.
+    """
 
     classes: list[str]
     train: StoredImages
     val: StoredImages
     record: dict[str, Any]
+    skipped: Mapping[str, int]
 
 
 def open_stored(folder: Path, size: int, damaged: Damaged) -> Stored:
@@ -68,7 +73,7 @@ def _open_tree(folder: Path, size: int, damaged: Damaged) -> Stored:
         return StoredImages(reader, index, torch.from_numpy(listing.labels), size, damaged)
 
     record = {"form": "tree", "digest": tree.digest()}
-    return Stored(list(tree.classes), part(tree.train), part(tree.val), record)
+    return Stored(list(tree.classes), part(tree.train), part(tree.val), record, tree.skipped)
 
 
 def _open_prepared(folder: Path, size: int, damaged: Damaged) -> Stored:
@@ -85,4 +90,4 @@ def _open_prepared(folder: Path, size: int, damaged: Damaged) -> Stored:
         "damaged": [image.name for image in manifest.damaged],
     }
     train, val = images.subset(positions[: manifest.train]), images.subset(positions[manifest.train :])
-    return Stored(manifest.classes, train, val, record)
+    return Stored(manifest.classes, train, val, record, {})

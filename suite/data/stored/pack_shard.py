@@ -111,8 +111,8 @@ def bytes_per_image(paths: np.ndarray, root: Path, settings: Settings) -> float:
 def damaged_image(path: Path, problem: str) -> DataError:
     """The error for a damaged image that stops the preparation."""
     return DataError(
-        f"the image {path} is damaged: {problem}. Replace it and prepare into a new folder, or leave such "
-        "images out (--damaged leave-out): the same command then continues where it stopped"
+        f"the image {path} cannot be used: {problem}. Replace it and prepare into a new folder, or leave "
+        "such images out (--damaged leave-out): the same command then continues where it stopped"
     )
 
 

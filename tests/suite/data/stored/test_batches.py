@@ -139,7 +139,7 @@ def test_a_damaged_image_stops_the_run_and_is_named(
 ) -> None:
     damage(tree)
     monkeypatch.setenv("FLIPBENCH_DECODERS", count)
-    with pytest.raises(DataError, match=rf"^the image train/n1/041.JPEG of {tree} is damaged: [^\n]*$"):
+    with pytest.raises(DataError, match=rf"^the image train/n1/041.JPEG of {tree} cannot be used: [^\n]*$"):
         train(a_trial(tmp_path), RunFolder(tmp_path / "run"), CPU)
 
 

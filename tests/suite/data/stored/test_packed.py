@@ -231,7 +231,7 @@ def test_a_damaged_image_stops_with_its_name(damaged_tree: Path):
     images = open_stored(damaged_tree, SIZE, "stop").train
     images.train_crops([0, 1, 3], key=0)
     for crops in (lambda: images.train_crops([0, 2], key=0), lambda: images.centre_crops([2])):
-        with pytest.raises(DataError, match=r"n02102040_0\.JPEG of .* is damaged: .*truncated"):
+        with pytest.raises(DataError, match=r"n02102040_0\.JPEG of .* cannot be used: .*truncated"):
             crops()
 
 

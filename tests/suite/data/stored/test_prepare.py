@@ -282,7 +282,7 @@ def damaged(tmp_path: Path) -> Path:
 
 def test_the_first_damaged_image_stops_and_leaving_out_continues(damaged: Path, tmp_path: Path):
     target = tmp_path / "prepared"
-    with pytest.raises(DataError, match=r"n02102040_1\.JPEG is damaged: .*--damaged leave-out"):
+    with pytest.raises(DataError, match=r"n02102040_1\.JPEG cannot be used: .*--damaged leave-out"):
         prepare(damaged, target, encoding="pixels", side=32)
     assert (target / "train-00000.bin").exists() and not (target / "train-00001.bin").exists()
     summary = prepare(damaged, target, encoding="pixels", side=32, damaged="leave-out")
@@ -291,7 +291,7 @@ def test_the_first_damaged_image_stops_and_leaving_out_continues(damaged: Path, 
     manifest = read_json(target / "prepared.json")
     assert [image["name"] for image in manifest["damaged"]] == names
     assert all("truncated" in image["problem"] for image in manifest["damaged"])
-    with pytest.raises(DataError, match=r"n02102040_1\.JPEG is damaged"):
+    with pytest.raises(DataError, match=r"n02102040_1\.JPEG cannot be used"):
         prepare(damaged, target, encoding="pixels", side=32)
 
 
