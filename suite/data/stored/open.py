@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -83,11 +83,11 @@ def _open_prepared(folder: Path, size: int, damaged: Damaged) -> Stored:
     images = StoredImages(pack.reader, positions, torch.from_numpy(pack.labels), size, damaged)
     record = {
         "form": manifest.encoding,
-        "digest": digest(encode(manifest)),  # the manifest holds the sha256 of every shard
+        "digest": digest(encode(replace(manifest, skipped={}))),  # it holds the sha256 of every shard
         "side": manifest.side,
         "quality": manifest.quality,
         "source": manifest.source,
         "damaged": [image.name for image in manifest.damaged],
     }
     train, val = images.subset(positions[: manifest.train]), images.subset(positions[manifest.train :])
-    return Stored(manifest.classes, train, val, record, {})
+    return Stored(manifest.classes, train, val, record, manifest.skipped)

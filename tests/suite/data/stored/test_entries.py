@@ -10,6 +10,8 @@ import torch
 from suite.data import DATASETS, DataError, load_splits, resolve, skipped_text
 from suite.data.sets import imagenet
 from suite.data.source import Source
+from suite.data.stored.open import open_stored
+from suite.data.stored.prepare import prepare
 from suite.records.codec import encode
 from suite.records.trial import Choice
 from tests.support.photographs import CLASSES, write_jpeg, write_tree
@@ -58,6 +60,20 @@ def test_leftovers_change_no_image_and_are_counted_in_the_record(tree: Path, rea
     record = load_splits(choice(reader, tree), with_test=False).record
     assert record.skipped == kinds
     assert {**encode(clean), "skipped": kinds} == encode(record)
+
+
+def test_prepare_skips_the_same_and_reads_the_same_later(tree: Path, tmp_path: Path):
+    prepare(tree, tmp_path / "clean", encoding="jpeg")
+    kinds = litter(tree)
+    assert prepare(tree, tmp_path / "other", encoding="jpeg").skipped == kinds
+    clean, other = (open_stored(tmp_path / name, 16, "stop") for name in ("clean", "other"))
+    assert (clean.skipped, other.skipped) == ({}, kinds) and clean.record == other.record
+
+
+def test_a_finder_that_has_looked_into_a_prepared_folder_does_no_harm(tree: Path, tmp_path: Path):
+    prepare(tree, tmp_path / "prepared", encoding="jpeg")
+    (tmp_path / "prepared" / ".DS_Store").touch()
+    assert prepare(tree, tmp_path / "prepared", encoding="jpeg").made == 0
 
 
 @pytest.mark.parametrize("reader", READERS)
