@@ -24,13 +24,16 @@ class FileReader:
     """The images of one part of a tree, one file each."""
 
     folder: Path
-    paths: np.ndarray  # bytes (N,)
+    paths: Tensor  # uint8 (N, width), filled up with zeros: like all tensors it can be shared
 
     def name(self, position: int) -> str:
-        return os.fsdecode(self.paths[position])
+        return os.fsdecode(self.paths[position].numpy().tobytes().rstrip(b"\0"))
 
     def read(self, position: int) -> Tensor:
-        return decode(read_bytes(os.path.join(os.fsencode(self.folder), self.paths[position])))
+        return decode(read_bytes(self.folder / self.name(position)))
+
+    def share(self) -> None:
+        self.paths.share_memory_()
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def _open_tree(folder: Path, size: int, damaged: Damaged) -> Stored:
     tree = list_tree(folder)
 
     def part(listing: Listing) -> StoredImages:
-        reader, index = FileReader(folder, listing.paths), torch.arange(len(listing))
+        paths = torch.from_numpy(listing.paths.view(np.uint8).reshape(len(listing), -1))
+        reader, index = FileReader(folder, paths), torch.arange(len(listing))
         return StoredImages(reader, index, torch.from_numpy(listing.labels), size, damaged)
 
     record = {"form": "tree", "digest": tree.digest()}
