@@ -85,7 +85,8 @@ def _run(planned: "Plan", folder: Path, place: Place, *, tuning_only: bool) -> b
     pool, workers = _pool(planned, folder, place)
     with pool:
         require_space(planned, folder, workers)
-        return _sweep(planned, folder, pool, tuning_only=tuning_only)
+        records = _lend_images(planned, pool, workers if place.engine == "local" else 0)
+        return _sweep(planned, folder, pool, records, tuning_only=tuning_only)
 
 
 def _pool(planned: "Plan", folder: Path, place: Place) -> "tuple[LocalPool | RayPool, int]":
@@ -107,12 +108,13 @@ def _pool(planned: "Plan", folder: Path, place: Place) -> "tuple[LocalPool | Ray
     return LocalPool(Machine(devices, place.threads), planned.plugins), len(devices)
 
 
-def _sweep(planned: "Plan", folder: Path, pool: "Pool", *, tuning_only: bool) -> bool:
+def _sweep(
+    planned: "Plan", folder: Path, pool: "Pool", records: "dict[str, DataRecord]", *, tuning_only: bool
+) -> bool:
     from suite.cli.views.progress import SweepProgress
     from suite.records.files import owned
     from suite.sweep.coordinator import DiskFailed, Sweep, prepare_folder
 
-    records = _lend_images(planned, pool)
     preemption.heed_sigterm()
     with owned(folder) as mine:
         if not mine:
@@ -136,14 +138,23 @@ def _sweep(planned: "Plan", folder: Path, pool: "Pool", *, tuning_only: bool) ->
             raise typer.Exit(1) from None
 
 
-def _lend_images(planned: "Plan", pool: "Pool") -> "dict[str, DataRecord]":
-    """Read each data set once, without its test part, and offer its images to the workers."""
-    from suite.data import load_splits
+def _lend_images(planned: "Plan", pool: "Pool", workers: int) -> "dict[str, DataRecord]":
+    """Read each data set once, without its test part, and offer its images to the workers.
+
+    workers: those on this machine. DataError if they have too little shared memory for images on disk.
+    """
+    from suite.data import StoredImages, load_splits, skipped_text
 
     records = {}
     for label, data in {cell.data_label: cell.data for cell in planned.cells}.items():
         splits = load_splits(data, with_test=False)
         records[label] = splits.record
+        if note := skipped_text(splits.record.skipped):
+            say(err, f"{label}: {note}")
+        if workers and isinstance(splits.train, StoredImages):
+            trains = [cell.train for cell in planned.cells if cell.data_label == label]
+            parts = [train.batch_size // train.batch_parts for train in trains]
+            splits.train.require_shared_memory(parts, workers=min(workers, planned.runs))
         if problem := pool.lend(data, splits):
             say(err, f"{label}: every worker holds its own images, because they cannot be shared: {problem}")
     return records

@@ -1,11 +1,13 @@
 """`flipbench train`: one run of one cell, in this process or in several that torchrun starts."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from suite.cli.console import err, out, print_json, say
 from suite.cli.options import RESULTS, AsJson, Device, Exp, Plugin, Results, Set, Threads
@@ -35,6 +37,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one run of one cell at its published (or set) hyperparameters, epoch by epoch."""
+    from suite.data import StoredImages, skipped_text
     from suite.data.held import splits_on
     from suite.machine.environment import choose_device, use_device
     from suite.records.codec import encode
@@ -46,12 +49,17 @@ def train(
     where = choose_device(device_of_rank(device))
     use_device(where, threads)
     run = RunFolder(results / planned.name / "runs" / trial.run_id)
-    for note in filter(None, _notes(planned, results, run)):
-        say(err, note)
-    preemption.heed_sigterm()
+    notes = [note for note in _notes(planned, results, run) if note]
     if not (run.path / "result.json").exists():
-        splits_on(where, trial.data, final)  # absent data raise an error before anything is written
-    result = _train(trial, run, where)
+        # absent data and too little memory raise an error before anything is written
+        splits = splits_on(where, trial.data, final)
+        notes.append(skipped_text(splits.record.skipped))
+        if isinstance(splits.train, StoredImages):
+            here, all_ = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+            part = trial.train.batch_size // max(trial.train.batch_parts, all_)
+            splits.train.require_shared_memory([part], workers=here)
+    preemption.heed_sigterm()
+    result = _train(trial, run, where, [note for note in notes if note])
     if result is None:
         return
     if as_json:
@@ -84,8 +92,9 @@ def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Tri
     return cells[cell].trial(cells[cell].published, seed, "final" if final else "tune")
 
 
-def _train(trial: "Trial", run: "RunFolder", device: "torch.device") -> "Result | None":
+def _train(trial: "Trial", run: "RunFolder", device: "torch.device", notes: list[str]) -> "Result | None":
     """Train the run unless it is finished. The result goes to the first of several processes only."""
+    from suite.data import DecoderDied
     from suite.training.loop import train as train_trial
     from suite.training.progress import Progress
     from suite.training.ranks import joined
@@ -95,6 +104,8 @@ def _train(trial: "Trial", run: "RunFolder", device: "torch.device") -> "Result 
         if not all(ranks.gather(mine)):
             raise UserError(f"{run.path}: another process trains this run")
         show = _print_epoch if ranks.first else lambda line: None
+        for note in notes if ranks.first else ():
+            say(err, note)
         try:
             finished = ranks.gather(run.result() if ranks.first else None)[0]
             result = finished or train_trial(
@@ -104,6 +115,10 @@ def _train(trial: "Trial", run: "RunFolder", device: "torch.device") -> "Result 
             if ranks.first:
                 say(err, f"{stopped}; the same command resumes the run")
             raise typer.Exit(preemption.EXIT_CODE) from None
+        except DecoderDied as error:
+            err.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+            say(err, "the same command resumes the run")
+            raise typer.Exit(1) from None
     if not ranks.first:
         return None
     for note in progress.notes:

@@ -12,6 +12,7 @@ from suite.data.sets.imagenet import IMAGENET
 from suite.data.sets.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
 from suite.data.source import Dataset
 from suite.data.splits import Splits, make_splits, part_sizes
+from suite.data.stored.entries import skipped_text
 from suite.data.stored.images import StoredImages
 from suite.machine.errors import one_of
 from suite.records.schema import DataSizes
@@ -34,6 +35,7 @@ __all__ = [
     "load_splits",
     "load_test",
     "resolve",
+    "skipped_text",
 ]
 
 DATASETS: dict[str, Dataset] = {

@@ -15,7 +15,7 @@ class DataError(UserError):
 
 
 class DecoderDied(RuntimeError):
-    """A process that decodes images died, as when memory runs out; the run itself is not at fault."""
+    """A process that decodes images died or failed, as when memory runs out; the run is not at fault."""
 
 
 class TestSetGuard(RuntimeError):

@@ -33,6 +33,7 @@ class Source:
     labels: int64 (N,), of the whole training part, before validation is carved out.
     read: the images at positions (n,) in the training part.
     stored: of images that stay on disk, what the data record keeps of their folder, with a `digest` of it.
+    skipped: entries of the folders that are left out, by kind.
     """
 
     classes: int
@@ -42,6 +43,7 @@ class Source:
     test_size: int
     read_test: Callable[[], ImageSet]
     stored: Mapping[str, Any] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def sha256(self, train: ImageSet, val: ImageSet) -> str:
         """A digest of train, then val: the pixels (sample, row, column, channel) and the labels of each.

@@ -116,6 +116,7 @@ def _record(
         shape=list(source.shape),
         sha256=source.sha256(train, val),
         stored=dict(source.stored),
+        skipped=dict(sorted(source.skipped.items())),
         validation_index=val_index,
         validation_index_sha256=hashlib.sha256(str(val_index).encode()).hexdigest(),
     )

@@ -345,5 +345,6 @@ class DataRecord:
     shape: list[StrictInt]
     sha256: StrictStr
     stored: dict[str, Any] = absent(dict)  # of images that stay on disk: their form and a digest
+    skipped: dict[str, StrictInt] = absent(dict)  # entries of the user's folders that are no data, by kind
     validation_index: list[StrictInt]
     validation_index_sha256: StrictStr

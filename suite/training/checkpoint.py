@@ -4,9 +4,9 @@ import contextlib
 import io
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
@@ -24,6 +24,7 @@ from suite.records.run import CHECKPOINTS
 from suite.training.ranks import Ranks
 
 FORMAT = 3  # of the state that training keeps
+Item = TypeVar("Item")
 
 
 class Checkpoints:
@@ -79,6 +80,11 @@ class Checkpoints:
             yield
         except StopRequested:
             self.save_and_stop()
+
+    def saved_while_waiting(self, batches: Iterable[Item]) -> Iterator[Item]:
+        """The batches, one after another; saves before a StopRequested that comes while one is awaited."""
+        with self.saved_if_stopped():
+            yield from batches
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:

@@ -98,7 +98,8 @@ def train(
         # One epoch of training
         model.train()
         progress.start_epoch()
-        for batch in batches.steps(epoch, progress.step - (epoch - 1) * steps_per_epoch):
+        first_step = progress.step - (epoch - 1) * steps_per_epoch
+        for batch in checkpoints.saved_while_waiting(batches.steps(epoch, first_step)):
             loss, hits = training_step(
                 learner,
                 batch,

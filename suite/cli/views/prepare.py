@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from suite.data.stored.entries import skipped_text
 from suite.data.stored.pack_index import Summary
 
 LINE_EVERY = 30.0  # seconds, without a terminal
@@ -39,6 +40,8 @@ def summary_text(summary: Summary, target: Path) -> str:
         f"{target}: {summary.train:,} images of train and {summary.val:,} of val in {summary.shards} shards, "
         f"{decimal(summary.bytes)}; {summary.made} of the shards made now"
     ]
+    if summary.skipped:
+        lines.append(skipped_text(summary.skipped))
     if summary.damaged:
         more = len(summary.damaged) - NAMED
         lines.append(f"{len(summary.damaged)} damaged images are left out, listed in prepared.json:")

@@ -1,9 +1,10 @@
 """Any tree of image files, one folder per class, in the layout that ImageNet is usually unpacked to."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,10 @@ from suite.data.errors import DataError
 from suite.data.files import data_root
 from suite.data.memory import Images
 from suite.data.source import Dataset, Source
+from suite.data.stored.decode import DamagedImage, read_bytes
+from suite.data.stored.decode import decode as decode_image
+from suite.data.stored.entries import OUTSIDE, Skipped, content_of, images_below
+from suite.machine.preemption import unless_stopped
 
 
 def open_image_folder(folder: str, size: int) -> Source:
@@ -21,50 +26,79 @@ def open_image_folder(folder: str, size: int) -> Source:
 
     Validation is always carved out of train; if both test and val exist, val is not used.
     """
-    root = data_root() / Path(folder).expanduser()
-    train = _list_images(root / "train")
-    test = _list_images(root / "test" if (root / "test").is_dir() else root / "val")
+    root, skipped = data_root() / Path(folder).expanduser(), Skipped()
+    train = _list_images(root / "train", skipped)
+    test = _list_images(root / "test" if (root / "test").is_dir() else root / "val", skipped)
     if foreign := sorted(set(test.classes) - set(train.classes)):
         raise DataError(
-            f"data set 'imagefolder': {test.root} has classes {foreign} that train lacks", "folder"
+            f"data set 'imagefolder': {test.folder} has classes {foreign} that train lacks", "folder"
         )
-    paths, labels = np.array([path for path, _ in train.samples]), torch.tensor(train.targets)
+    paths, labels = train.paths, train.labels(train.classes)
 
     def read(index: Tensor) -> Images:
-        return Images(decode(paths[index.numpy()].tolist(), size), labels[index]).channels_last()
+        chosen = [paths[position] for position in index.tolist()]
+        return Images(decode(chosen, size), labels[index]).channels_last()
 
     def read_test() -> Images:
-        labels = torch.tensor([train.class_to_idx[test.classes[label]] for label in test.targets])
-        return Images(decode([path for path, _ in test.samples], size), labels).channels_last()
+        return Images(decode(test.paths, size), test.labels(train.classes)).channels_last()
 
     return Source(
         classes=len(train.classes),
         shape=(3, size, size),
         labels=labels,
         read=read,
-        test_size=len(test.samples),
+        test_size=len(test.paths),
         read_test=read_test,
+        skipped=skipped,
     )
 
 
-def _list_images(folder: Path) -> Any:
-    from torchvision.datasets import ImageFolder  # here, because importing it takes seconds
+class _Part(NamedTuple):
+    """The images of train or of test: their classes, sorted, and the paths of the images of each."""
 
+    folder: Path
+    classes: list[str]
+    paths_by_class: list[list[bytes]]
+
+    @property
+    def paths(self) -> list[bytes]:
+        return [path for paths in self.paths_by_class for path in paths]
+
+    def labels(self, classes: list[str]) -> Tensor:
+        """The number of each image's class among `classes`."""
+        counts = torch.tensor([len(paths) for paths in self.paths_by_class])
+        return torch.tensor([classes.index(name) for name in self.classes]).repeat_interleave(counts)
+
+
+def _list_images(folder: Path, skipped: Skipped) -> _Part:
+    """The images of each class, at any depth: folder by folder, as torchvision's ImageFolder lists them."""
+    root = os.fsencode(folder)
     try:
-        return ImageFolder(str(folder))
-    except OSError as error:
+        top = content_of(root, skipped)
+        if top.images:
+            skipped[OUTSIDE] += len(top.images)
+        names = sorted(top.folders)
+        paths = [sorted(images_below(root, name, skipped), key=os.path.split) for name in names]
+        if not names:
+            raise DataError("it holds no folders")
+        if empty := [os.fsdecode(name) for name, found in zip(names, paths, strict=True) if not found]:
+            raise DataError(f"the class {empty[0]!r} has none")
+    except DataError as error:
         raise DataError(
             f"data set 'imagefolder': no images in {folder} ({error}).\n"
             "It needs <folder>/train/<class>/*.jpg and the same below <folder>/test or <folder>/val;\n"
             f"the option folder is absolute or below FLIPBENCH_DATA (now {data_root()})",
             "folder",
         ) from error
+    whole = [[os.path.join(root, path) for path in found] for found in paths]
+    return _Part(folder, list(map(os.fsdecode, names)), whole)
 
 
-def decode(paths: list[str], size: int) -> Tensor:
+def decode(paths: Sequence[bytes], size: int) -> Tensor:
     """Image files as one uint8 tensor (N, 3, size, size): short side resized to `size`, centre cropped, RGB.
 
     DataError names the first file that cannot be decoded, and refuses more images than fit into memory.
+    StopRequested if this process is asked to stop.
     """
     needed, memory = len(paths) * 3 * size * size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
@@ -80,18 +114,19 @@ def decode(paths: list[str], size: int) -> Tensor:
 
     # Pillow releases the interpreter lock while it decodes.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for _ in pool.map(decode_into, range(len(paths))):
+        for _ in unless_stopped(pool.map(decode_into, range(len(paths)))):
             pass
     return pixels.permute(0, 3, 1, 2)
 
 
-def _decode_one(path: str, size: int) -> np.ndarray:
+def _decode_one(path: bytes, size: int) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
-    except Exception as error:  # Pillow's decoders raise many types for damaged files
-        raise DataError(f"data set 'imagefolder': cannot read the image {path}: {error}") from error
-    return np.array(square)
+        image = Image.fromarray(decode_image(read_bytes(path)).numpy())
+    except DamagedImage as error:
+        raise DataError(
+            f"data set 'imagefolder': the image {os.fsdecode(path)} cannot be used: {error}"
+        ) from error
+    return np.array(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR))
 
 
 IMAGE_FOLDER = Dataset(

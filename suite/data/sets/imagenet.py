@@ -45,6 +45,7 @@ def open_imagenet(folder: str, size: int, classes: int | None, damaged: Damaged)
         test_size=len(stored.val),
         read_test=lambda: stored.val,
         stored=stored.record,
+        skipped=stored.skipped,
     )
 
 

@@ -1,21 +1,20 @@
 """ImageNet as it is usually unpacked: the paths of its images, and the class of each.
 
 `train/<class>/` and `val/<class>/` hold the images at any depth, or val/ holds them all together and a file
-lists their classes; see `ground_truth.py`. Nothing here opens an image.
+lists their classes; see `ground_truth.py`. `entries.py` decides what counts. Nothing here opens an image.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from suite.data.errors import DataError
+from suite.data.stored.entries import OUTSIDE, SUFFIXES, Skipped, content_of, images_below, skipped_text
 from suite.data.stored.ground_truth import find_ground_truth
 
-SUFFIXES = (b".jpeg", b".jpg", b".png")  # in any case
 NAMED = 10  # names that a message lists, of however many
 
 
@@ -32,12 +31,16 @@ class Listing:
 
 @dataclass(frozen=True)
 class ImageTree:
-    """The images of one tree. A class is numbered by its place among the sorted folders of train."""
+    """The images of one tree. A class is numbered by its place among the sorted folders of train.
+
+    skipped: the entries that are left out, by kind.
+    """
 
     root: Path
     classes: tuple[str, ...]
     train: Listing
     val: Listing
+    skipped: Skipped
 
     def digest(self) -> str:
         """sha256 over one line per image: path, size in bytes, class. The images themselves are not read.
@@ -63,22 +66,28 @@ def list_tree(root: Path) -> ImageTree:
                 f"there is no folder {root / part}. A tree of images has train/<class>/*.JPEG, and val/ "
                 "likewise or with a file that lists the classes of its images"
             )
-    classes = tuple(_folders(root / "train"))
-    train = _by_folder(root, "train", classes)
-    _refuse_empty(root / "train", classes, train.labels)
-    val = _list_val(root, classes)
-    _refuse_empty(root / "val", classes, val.labels)
-    return ImageTree(root, classes, train, val)
+    skipped = Skipped()
+    top = content_of(os.fsencode(root / "train"), skipped)
+    classes = tuple(sorted(map(os.fsdecode, top.folders)))
+    if top.images:
+        skipped[OUTSIDE] = len(top.images)
+    train = _by_folder(root, "train", classes, skipped)
+    _refuse_empty(root / "train", classes, train.labels, skipped)
+    val = _list_val(root, classes, skipped)
+    _refuse_empty(root / "val", classes, val.labels, skipped)
+    return ImageTree(root, classes, train, val, skipped)
 
 
-def _list_val(root: Path, classes: tuple[str, ...]) -> Listing:
+def _list_val(root: Path, classes: tuple[str, ...], skipped: Skipped) -> Listing:
     """The images of val: by their folders if these are classes of train, else by the ground truth."""
-    folder = root / "val"
-    foreign = sorted(set(_folders(folder)) - set(classes))
-    flat = any(_is_image(entry.name) for entry in _entries(os.fsencode(folder)))
+    folder, in_val = root / "val", Skipped()
+    top = content_of(os.fsencode(folder), in_val)
+    foreign = sorted(set(map(os.fsdecode, top.folders)) - set(classes))
+    flat = bool(top.images)
     if not foreign and not flat:
-        return _by_folder(root, "val", classes)
-    paths = sorted(_images(os.fsencode(root), b"val"))
+        skipped.update(in_val)
+        return _by_folder(root, "val", classes, skipped)
+    paths = sorted(images_below(os.fsencode(root), b"val", skipped))
     truth = find_ground_truth(root, [os.fsdecode(os.path.basename(path)) for path in paths])
     if truth is None and not flat:
         raise DataError(
@@ -100,60 +109,27 @@ def _list_val(root: Path, classes: tuple[str, ...]) -> Listing:
     )
 
 
-def _by_folder(root: Path, part: str, classes: tuple[str, ...]) -> Listing:
+def _by_folder(root: Path, part: str, classes: tuple[str, ...], skipped: Skipped) -> Listing:
     paths: list[bytes] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         if (root / part / name).is_dir():
-            found = sorted(_images(os.fsencode(root), os.fsencode(os.path.join(part, name))))
+            found = sorted(images_below(os.fsencode(root), os.fsencode(os.path.join(part, name)), skipped))
             paths += found
             labels += [label] * len(found)
     return Listing(np.array(paths, dtype=np.bytes_), np.array(labels, dtype=np.int64))
 
 
-def _refuse_empty(folder: Path, classes: tuple[str, ...], labels: np.ndarray) -> None:
+def _refuse_empty(folder: Path, classes: tuple[str, ...], labels: np.ndarray, skipped: Skipped) -> None:
     """DataError for classes without any image: they have no accuracy."""
     if not len(labels):
-        raise DataError(f"there are no images (.jpeg, .jpg, .png) in {folder}")
+        others = f"; {text}" if (text := skipped_text(skipped)) else ""
+        raise DataError(f"there are no images ({', '.join(SUFFIXES)}) in {folder}{others}")
     counts = np.bincount(labels, minlength=len(classes))
     if empty := [name for name, count in zip(classes, counts.tolist(), strict=True) if not count]:
         raise DataError(
             f"{folder} has no image of {len(empty)} of the {len(classes)} classes: {_some(empty)}"
         )
-
-
-def _images(root: bytes, folder: bytes) -> Iterator[bytes]:
-    """Paths below `root` of the images in `folder`, at any depth, in the order of the file system."""
-    for entry in _entries(os.path.join(root, folder)):
-        path = os.path.join(folder, entry.name)
-        _refuse_unreadable(path)
-        if _is_image(entry.name):
-            yield path
-        elif entry.is_dir():
-            yield from _images(root, path)
-
-
-def _refuse_unreadable(path: bytes) -> None:
-    try:
-        path.decode()
-    except UnicodeDecodeError:
-        raise DataError(f"a record cannot hold a name that is not UTF-8: {path!r}") from None
-
-
-def _is_image(name: bytes) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(b".")  # macOS leaves ._n01440764.JPEG
-
-
-def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(f"cannot list {os.fsdecode(folder)}: {error.strerror}") from error
-
-
-def _folders(folder: Path) -> list[str]:
-    return sorted(os.fsdecode(entry.name) for entry in _entries(os.fsencode(folder)) if entry.is_dir())
 
 
 def _size(path: bytes) -> int:

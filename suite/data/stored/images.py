@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from suite.data.errors import DataError
-from suite.data.image_set import EVAL_BATCH, Batch, Batches
-from suite.data.stored.batches import Crops, Request, decoded_batches
+from suite.data.image_set import EVAL_BATCH, WHOLE, Batch, Batches
+from suite.data.stored.batches import Crops, Request, decoded_batches, require_shared_memory
 from suite.data.stored.crops import Draw, central_box, cut, draws, random_box
 from suite.data.stored.decode import DamagedImage
 from suite.machine.random_keys import random_key
@@ -36,6 +36,10 @@ class Reader(Protocol):
         """Pixels, uint8 (H, W, 3); DamagedImage if they cannot be decoded."""
         ...
 
+    def share(self) -> None:
+        """Share what is not small with other processes; RuntimeError as in `ImageSet.share`."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class StoredImages:
@@ -59,7 +63,10 @@ class StoredImages:
         return self
 
     def share(self) -> None:
-        """Nothing to do: every process reads them from disk."""
+        """Share the lists; every process reads the images from disk."""
+        self.index.share_memory_()
+        self.labels.share_memory_()
+        self.reader.share()
 
     def hashed_tensors(self) -> tuple[Tensor, ...]:
         """The positions of the images; a digest of their folder stands for the pixels."""
@@ -79,13 +86,24 @@ class StoredImages:
         slices: Sequence[slice],
         damaged: set[str],
     ) -> Batches:
-        """Shuffled batches of random crops, or of central crops with `augment` none."""
+        """Shuffled batches of random crops, or of central crops with `augment` none.
+
+        DataError if there is too little shared memory for them, or for those of an evaluation.
+        """
+        self.require_shared_memory([batch_size], slices)
 
         def read(epoch: int, parts: Iterator[Tensor]) -> Iterator[Batch]:
             key = None if augment == "none" else random_key(seed, "augment", epoch)
             return decoded_batches(self.decode, [Request(part, key) for part in parts], device, damaged)
 
         return Batches(len(self), batch_size, seed=seed, slices=slices, read=read)
+
+    def require_shared_memory(
+        self, batch_sizes: Sequence[int], slices: Sequence[slice] = WHOLE, workers: int = 1
+    ) -> None:
+        """DataError if so many processes cannot train on batches of these sizes at the same time."""
+        parts = [len(range(batch)[part]) for batch in batch_sizes for part in slices]
+        require_shared_memory(max(EVAL_BATCH, *parts), self.size, workers)
 
     def eval_batches(
         self, device: torch.device, damaged: set[str], first: int = 0, every: int = 1
@@ -124,7 +142,7 @@ class StoredImages:
                 name = self.reader.name(position)
                 if self.damaged == "stop":
                     raise DataError(
-                        f"the image {name} of {self.reader.folder} is damaged: {error}"
+                        f"the image {name} of {self.reader.folder} cannot be used: {error}"
                     ) from error
                 row.fill_(GREY)
                 damaged.append(name)

@@ -1,7 +1,8 @@
 """Open a folder of images, a tree of files or the result of `prepare`."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,23 +24,30 @@ class FileReader:
     """The images of one part of a tree, one file each."""
 
     folder: Path
-    paths: np.ndarray  # bytes (N,)
+    paths: Tensor  # uint8 (N, width), filled up with zeros: like all tensors it can be shared
 
     def name(self, position: int) -> str:
-        return os.fsdecode(self.paths[position])
+        return os.fsdecode(self.paths[position].numpy().tobytes().rstrip(b"\0"))
 
     def read(self, position: int) -> Tensor:
-        return decode(read_bytes(os.path.join(os.fsencode(self.folder), self.paths[position])))
+        return decode(read_bytes(self.folder / self.name(position)))
+
+    def share(self) -> None:
+        self.paths.share_memory_()
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The content of a folder. `record` is the part of a data record about it: its form and a digest."""
+    """The content of a folder. `record` is the part of a data record about it: its form and a digest.
+
+    skipped: entries that are left out, by kind.
+    """
 
     classes: list[str]
     train: StoredImages
     val: StoredImages
     record: dict[str, Any]
+    skipped: Mapping[str, int]
 
 
 def open_stored(folder: Path, size: int, damaged: Damaged) -> Stored:
@@ -64,11 +72,12 @@ def _open_tree(folder: Path, size: int, damaged: Damaged) -> Stored:
     tree = list_tree(folder)
 
     def part(listing: Listing) -> StoredImages:
-        reader, index = FileReader(folder, listing.paths), torch.arange(len(listing))
+        paths = torch.from_numpy(listing.paths.view(np.uint8).reshape(len(listing), -1))
+        reader, index = FileReader(folder, paths), torch.arange(len(listing))
         return StoredImages(reader, index, torch.from_numpy(listing.labels), size, damaged)
 
     record = {"form": "tree", "digest": tree.digest()}
-    return Stored(list(tree.classes), part(tree.train), part(tree.val), record)
+    return Stored(list(tree.classes), part(tree.train), part(tree.val), record, tree.skipped)
 
 
 def _open_prepared(folder: Path, size: int, damaged: Damaged) -> Stored:
@@ -78,11 +87,11 @@ def _open_prepared(folder: Path, size: int, damaged: Damaged) -> Stored:
     images = StoredImages(pack.reader, positions, torch.from_numpy(pack.labels), size, damaged)
     record = {
         "form": manifest.encoding,
-        "digest": digest(encode(manifest)),  # the manifest holds the sha256 of every shard
+        "digest": digest(encode(replace(manifest, skipped={}))),  # it holds the sha256 of every shard
         "side": manifest.side,
         "quality": manifest.quality,
         "source": manifest.source,
         "damaged": [image.name for image in manifest.damaged],
     }
     train, val = images.subset(positions[: manifest.train]), images.subset(positions[manifest.train :])
-    return Stored(manifest.classes, train, val, record)
+    return Stored(manifest.classes, train, val, record, manifest.skipped)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
@@ -39,6 +40,15 @@ class Unit:
     def name(self) -> str:
         return f"{self.part}-{self.number:05}"
 
+    def holds(self, row: ShardRecord) -> bool:
+        """Whether a record is that of this shard: its part, its file, and each of its images, in order."""
+        labels = dict(zip(map(os.fsdecode, self.paths.tolist()), self.labels.tolist(), strict=True))
+        for image in row.damaged:
+            if labels.pop(image.name, None) is None:
+                return False
+        images = list(zip(row.images.name, row.images.label, strict=True))
+        return (row.part, row.shard.name, images) == (self.part, f"{self.name}.bin", list(labels.items()))
+
 
 class Stopped(Exception):
     """The command is ending; the shard is not written."""
@@ -49,7 +59,7 @@ def pack_shard(unit: Unit, root: Path, target: Path, settings: Settings, *, stop
 
     With `stop_at_damaged`, DataError names a damaged image; otherwise such images are left out, and listed.
     """
-    images = ShardImages(offset=[], length=[], height=[], width=[], label=[], name=[])
+    images = ShardImages(offset=[], length=[], height=[], width=[], label=[], crc32=[], name=[])
     damaged: list[LeftOut] = []
     digest, offset, path = hashlib.sha256(), 0, target / f"{unit.name}.bin"
     with written_whole(path) as file:
@@ -71,6 +81,7 @@ def pack_shard(unit: Unit, root: Path, target: Path, settings: Settings, *, stop
             images.height.append(height)
             images.width.append(width)
             images.label.append(label)
+            images.crc32.append(zlib.crc32(content))
             images.name.append(name)
             offset += len(content)
     shard = PackFile(name=path.name, bytes=offset, sha256=digest.hexdigest())
@@ -81,7 +92,7 @@ def pack_shard(unit: Unit, root: Path, target: Path, settings: Settings, *, stop
 def encode(content: Tensor, settings: Settings) -> tuple[bytes, int, int]:
     """An image file's bytes, uint8 (n,), in the prepared form: bytes, height, width; DamagedImage.
 
-    A JPEG file that is not larger than wanted is kept as it is, without loss.
+    For jpeg, a file that is not larger than wanted is kept as it is, without loss, whatever its format.
     """
     pixels = decode(content)
     height, width, _ = pixels.shape
@@ -109,8 +120,8 @@ def bytes_per_image(paths: np.ndarray, root: Path, settings: Settings) -> float:
 def damaged_image(path: Path, problem: str) -> DataError:
     """The error for a damaged image that stops the preparation."""
     return DataError(
-        f"the image {path} is damaged: {problem}. Replace it and prepare into a new folder, or leave such "
-        "images out (--damaged leave-out): the same command then continues where it stopped"
+        f"the image {path} cannot be used: {problem}. Replace it and prepare into a new folder, or leave "
+        "such images out (--damaged leave-out): the same command then continues where it stopped"
     )
 
 

@@ -10,10 +10,13 @@ An image is a JPEG file ("jpeg") or its bare pixels, uint8 (height, width, 3) ("
 
 import hashlib
 import io
-from dataclasses import dataclass, fields
-from functools import cached_property
+import mmap
+import zlib
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,16 +24,17 @@ from pydantic import StrictInt, StrictStr
 from torch import Tensor
 
 from suite.data.errors import DataError
-from suite.data.stored.decode import decode
+from suite.data.stored.decode import DamagedImage, decode
 from suite.records import codec
-from suite.records.codec import record
+from suite.records.codec import absent, record
 from suite.records.files import DamagedRecord, read_json
 
 Encoding = Literal["jpeg", "pixels"]
 Part = Literal["train", "val"]
 MANIFEST, INDEX = "prepared.json", "index.npy"
-VERSION = 1  # of the layout above
-COLUMNS = {"shard": "<i4", "offset": "<i8", "length": "<i8", "height": "<i4", "width": "<i4", "label": "<i8"}
+VERSION = 2  # of the layout above, and of the rules by which files become images
+COLUMNS = {"shard": "<i4", "offset": "<i8", "length": "<i8", "height": "<i4", "width": "<i4", "label": "<i8",
+           "crc32": "<u4"}  # fmt: skip
 REPAIR = "delete it and run `flipbench prepare` again, which makes only absent files"
 
 
@@ -68,19 +72,20 @@ class LeftOut:
 
 @record
 class ShardImages:
-    """The images of a shard, one entry each: bytes, pixels, class, and path below the tree's root."""
+    """The images of a shard, one entry each: bytes, pixels, class, checksum, path below the tree's root."""
 
     offset: list[StrictInt]
     length: list[StrictInt]
     height: list[StrictInt]
     width: list[StrictInt]
     label: list[StrictInt]
+    crc32: list[StrictInt]
     name: list[StrictStr]
 
 
 @record
 class ShardRecord:
-    """The JSON file next to a shard."""
+    """The JSON file next to a shard. `images` and `damaged` together are all that it was made of."""
 
     settings: Settings
     part: Part
@@ -91,7 +96,10 @@ class ShardRecord:
 
 @record
 class Manifest(Settings):
-    """prepared.json: the settings and all that they gave. `train` and `val` are numbers of images."""
+    """prepared.json: the settings and all that they gave. `train` and `val` are numbers of images.
+
+    skipped: entries of the tree that were left out, by kind.
+    """
 
     classes: list[StrictStr]
     train: StrictInt
@@ -99,6 +107,7 @@ class Manifest(Settings):
     shards: list[PackFile]
     index: PackFile
     damaged: list[LeftOut]
+    skipped: dict[str, StrictInt] = absent(dict)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -106,18 +115,39 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         content = read_json(path)
-        if (version := content.get("version")) != VERSION:
-            raise DataError(f"{path} is of version {version}, this flipbench reads {VERSION}")
-        return codec.decode(Manifest, content, path)
+        _refuse_other_version(path, content)
+        manifest = codec.decode(Manifest, content, path)
     except FileNotFoundError:
         raise DataError(f"there is no {path}: nothing is prepared there, or not completely") from None
     except DamagedRecord as error:
         raise DataError(f"{error}; {REPAIR}") from error
+    names = [shard.name for shard in manifest.shards]
+    for found, expected in zip_longest(names, _shard_names(names)):
+        if found != expected:
+            raise DataError(f"{path} is damaged: it names {found} in the place of {expected}; {REPAIR}")
+    return manifest
+
+
+def _shard_names(names: list[str]) -> list[str]:
+    """The names of as many shards of train, and then of val, as there are among `names`."""
+    counts = {part: sum(name.startswith(part) for name in names) for part in get_args(Part)}
+    return [f"{part}-{number:05}.bin" for part, count in counts.items() for number in range(count)]
 
 
 def read_shard_record(path: Path) -> ShardRecord:
-    """FileNotFoundError, DamagedRecord."""
-    return codec.decode(ShardRecord, read_json(path), path)
+    """FileNotFoundError, DamagedRecord; DataError for one of another version."""
+    content = read_json(path)
+    if isinstance(settings := content.get("settings"), dict):
+        _refuse_other_version(path, settings)
+    return codec.decode(ShardRecord, content, path)
+
+
+def _refuse_other_version(path: Path, settings: dict[str, Any]) -> None:
+    if (version := settings.get("version")) != VERSION:
+        raise DataError(
+            f"{path} is of version {version}, this flipbench reads {VERSION}. What an old folder holds "
+            "cannot be checked: prepare the tree again, into another folder, or delete this one first"
+        )
 
 
 def wrong_size(path: Path, size: int) -> str:
@@ -144,7 +174,7 @@ class Pack:
 def open_pack(folder: Path) -> Pack:
     """A prepared folder; DataError if manifest or index are damaged or a shard does not have its size.
 
-    The content of the shards is left to `verify`: checking it takes as long as reading them.
+    The content of the shards is checked later, image by image.
     """
     manifest = read_manifest(folder)
     content = _content(folder / INDEX)
@@ -154,8 +184,11 @@ def open_pack(folder: Path) -> Pack:
         if problem := wrong_size(folder / shard.name, shard.bytes):
             raise DataError(f"{problem}; {REPAIR}")
     labels = np.load(io.BytesIO(content), allow_pickle=False)["label"].copy()
+    if len(labels) != manifest.train + manifest.val:
+        raise DataError(f"{folder / INDEX} has {len(labels)} images, not those of {MANIFEST}; {REPAIR}")
     shards = tuple(shard.name for shard in manifest.shards)
-    return Pack(manifest, labels, PackReader(folder, manifest.encoding, shards))
+    reader = PackReader(folder, manifest.encoding, shards, len(labels), manifest.index.sha256)
+    return Pack(manifest, labels, reader)
 
 
 def _content(path: Path) -> bytes:
@@ -167,26 +200,47 @@ def _content(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class PackReader:
-    """The images of a prepared folder. Files are mapped into memory when they are first needed."""
+    """The images of a prepared folder. Files are mapped into memory when they are first needed.
+
+    The bytes of an image are checked when they are first read in this process or in one forked from it.
+    images: their number. index: the sha256 of index.npy, which holds their checksums.
+    """
 
     folder: Path
     encoding: Encoding
     shards: tuple[str, ...]
+    images: int
+    index: str
+
+    def __post_init__(self) -> None:
+        _ = self._intact  # made now, so that processes that are forked later share it
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (self.folder, self.encoding, self.shards, self.images, self.index)
+        return PackReader, fields  # without the mapped files
 
     def name(self, position: int) -> str:
         """The path that the image had in the tree it was prepared from."""
         return self._index[position]["name"].decode(errors="replace")
 
     def read(self, position: int) -> Tensor:
-        """Pixels, uint8 (H, W, 3); DamagedImage if a JPEG cannot be decoded."""
-        shard, offset, length, height, width, *_ = self._index[position].item()
+        """Pixels, uint8 (H, W, 3); DamagedImage if the bytes are not those that were written."""
+        shard, offset, length, height, width, _, checksum, _ = self._index[position].item()
         if shard not in self._mapped:
             self._mapped[shard] = self._map(shard)
         content = self._mapped[shard][offset : offset + length]
+        if not self._intact[position]:
+            if zlib.crc32(memoryview(content.numpy())) != checksum:
+                raise DamagedImage(f"its bytes in {self.shards[shard]} have changed; for that file, {REPAIR}")
+            self._intact[position] = 1
         return content.view(height, width, 3) if self.encoding == "pixels" else decode(content)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # without the mapped files
+    def share(self) -> None:
+        """Nothing to do: every process maps the same files."""
+
+    @cached_property
+    def _intact(self) -> mmap.mmap:
+        return _intact(self.folder, self.index, self.images)
 
     @cached_property
     def _mapped(self) -> dict[int, Tensor]:
@@ -203,3 +257,9 @@ class PackReader:
             return torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
         except (OSError, RuntimeError) as error:
             raise DataError(f"cannot read {path}: {error}") from error
+
+
+@cache
+def _intact(folder: Path, index: str, images: int) -> mmap.mmap:
+    """A byte for each image of a prepared folder, 1 once its bytes are checked; forked processes share it."""
+    return mmap.mmap(-1, max(1, images))

@@ -4,6 +4,7 @@ Every shard is one unit of work. A finished unit is never made again, so the sam
 interruption of any kind; the manifest comes last, and only with it can the folder be opened.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from suite.data.errors import DataError
+from suite.data.stored.entries import foreign
 from suite.data.stored.image_tree import ImageTree, list_tree
 from suite.data.stored.pack_index import Summary, finish
 from suite.data.stored.pack_shard import (
@@ -29,6 +31,7 @@ from suite.data.stored.pack_shard import (
 from suite.data.stored.packed import (
     INDEX,
     MANIFEST,
+    REPAIR,
     Encoding,
     Part,
     Settings,
@@ -38,9 +41,7 @@ from suite.data.stored.packed import (
 from suite.machine.forkserver import fork_context
 from suite.records.files import DamagedRecord, clear_torn, owned, writing
 
-OURS = re.compile(
-    rf"(train|val)-\d{{5}}\.(bin|json)|{re.escape(INDEX)}|{re.escape(MANIFEST)}|\.lock|\..*\.tmp"
-)
+OURS = re.compile(rf"(train|val)-\d{{5}}\.(bin|json)|{re.escape(INDEX)}|{re.escape(MANIFEST)}")
 SAMPLE = 32  # images from which the space for all is estimated
 
 OnDamage = Literal["stop", "leave-out"]
@@ -88,7 +89,7 @@ def prepare(
         done = [read_shard_record(target / f"{unit.name}.json") for unit in units]
         if damaged == "stop" and (left_out := [image for unit in done for image in unit.damaged]):
             raise damaged_image(tree.root / left_out[0].name, left_out[0].problem)
-        return finish(target, tree.classes, settings, done, made=len(absent))
+        return finish(target, tree, settings, done, made=len(absent))
 
 
 def _check(encoding: str, side: int, quality: int, damaged: str, workers: int) -> None:
@@ -115,14 +116,19 @@ def _units(tree: ImageTree) -> Iterator[Unit]:
 
 
 def _refuse_foreign(target: Path) -> None:
-    if foreign := sorted(path.name for path in target.iterdir() if not OURS.fullmatch(path.name)):
-        raise DataError(f"{target} holds other files, such as {foreign[0]}: choose a folder of its own")
+    names = sorted(path.name for path in target.iterdir() if not foreign(os.fsencode(path.name)))
+    if others := [name for name in names if not OURS.fullmatch(name)]:
+        raise DataError(f"{target} holds other files, such as {others[0]}: choose a folder of its own")
 
 
 def _is_done(target: Path, unit: Unit, settings: Settings) -> bool:
-    """Whether the shard is complete; DataError if it was made from other images or with other settings."""
+    """Whether the shard is complete; DataError if it was made from other images or with other settings.
+
+    Its index then proves that the shard holds these images of this part, and no others.
+    """
+    path = target / f"{unit.name}.json"
     try:
-        done = read_shard_record(target / f"{unit.name}.json")
+        done = read_shard_record(path)
     except (FileNotFoundError, DamagedRecord):
         return False
     for key, value in asdict(settings).items():
@@ -131,6 +137,11 @@ def _is_done(target: Path, unit: Unit, settings: Settings) -> bool:
                 f"{target} was prepared with {key} {found}, now it is {value}: choose another folder, or "
                 "delete this one"
             )
+    if not unit.holds(done):
+        raise DataError(
+            f"{path} is the index of {done.shard.name} or of other images, not that of {unit.name}.bin; "
+            f"{REPAIR}"
+        )
     return not wrong_size(target / done.shard.name, done.shard.bytes)
 
 

@@ -491,7 +491,7 @@ def test_the_plan_describes_of_the_optional_only_what_is_used(tmp_path: Path):
 
 
 def summary_and_paper(folder: Path, method: str) -> tuple[str, str]:
-    (card,) = plan_of(folder, text_of(method=method)).record().methods.values()
+    (card,) = plan_of(folder, text_of(method=method)).record.methods.values()
     return card.summary.removeprefix(METHODS[card.method].summary).strip(), card.paper
 
 
@@ -524,7 +524,7 @@ def test_a_row_names_what_it_adds_to_its_method_and_that_paper(tmp_path: Path):
 
 def test_all_methods_has_no_two_rows_of_one_description():
     source = ExperimentFile(find_experiment("all-methods"), ["tasks=[{data: digits, model: mlp}]"])
-    cards = make_plan(source).record().methods.values()
+    cards = make_plan(source).record.methods.values()
     assert len({card.summary for card in cards}) == len(cards)
 
 

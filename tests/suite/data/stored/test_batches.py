@@ -2,12 +2,15 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,9 +18,11 @@ import torch
 from PIL import Image
 
 from suite.data import Batches, DataError, DecoderDied, ImageSet, StoredImages, held, load_splits, load_test
+from suite.data.held import Loan
 from suite.data.image_set import WHOLE
 from suite.data.stored.batches import Crops, Request, decoded_batches, decoders, share_decoders
 from suite.data.stored.crops import normalise
+from suite.data.stored.open import FileReader
 from suite.experiment.build import build_network, rule_at
 from suite.machine import preemption
 from suite.machine.preemption import StopRequested
@@ -139,7 +144,7 @@ def test_a_damaged_image_stops_the_run_and_is_named(
 ) -> None:
     damage(tree)
     monkeypatch.setenv("FLIPBENCH_DECODERS", count)
-    with pytest.raises(DataError, match=rf"^the image train/n1/041.JPEG of {tree} is damaged: [^\n]*$"):
+    with pytest.raises(DataError, match=rf"^the image train/n1/041.JPEG of {tree} cannot be used: [^\n]*$"):
         train(a_trial(tmp_path), RunFolder(tmp_path / "run"), CPU)
 
 
@@ -255,6 +260,102 @@ def test_a_dead_decoder_is_a_typed_error_outside_the_main_thread_too(monkeypatch
     finally:
         signal.signal(signal.SIGCHLD, handler)
     assert isinstance(error, DecoderDied) and "exited unexpectedly" in str(error)
+
+
+SHORT = "unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)"
+
+
+def test_a_decoder_that_cannot_hand_over_its_images_ends_the_run_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Torch would do it in a thread, and lose both the images and the error: the run would wait for ever."""
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "1")
+
+    def full(tensor: torch.Tensor) -> None:
+        raise RuntimeError(SHORT)
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(DecoderDied, match=rf"could not hand over its images: {re.escape(SHORT)}"):
+        list(batches_of().steps(1))
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that answers the first request, and no other in time; the waits are short."""
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "1")
+    decode = StoredImages.decode
+
+    def wait(images: StoredImages, request: Request) -> Crops:
+        crops = decode(images, request)
+        time.sleep(1 if os.path.exists(held_up) else 0)
+        Path(held_up).touch()
+        return crops
+
+    held_up = f"{os.environ['FLIPBENCH_DATA']}/held-up"
+    monkeypatch.setattr(StoredImages, "decode", wait)
+    for name, seconds in (("LOOK", 0.05), ("PATIENCE", 0.4), ("GRACE", 0.1)):
+        monkeypatch.setattr(f"suite.data.stored.batches.{name}", seconds)
+
+
+def test_no_wait_for_a_decoder_is_without_end(silent: None) -> None:
+    with pytest.raises(DecoderDied, match=r"no images came from the decoding processes for 0 seconds"):
+        list(batches_of().steps(1))
+
+
+def test_a_request_to_stop_is_noticed_while_a_decoder_is_silent(
+    silent: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress, asked = Progress(), []
+
+    def requested() -> bool:  # from the first look after the first step on
+        return progress.step == 1 and bool(asked or asked.append(1))
+
+    monkeypatch.setattr(preemption, "requested", requested)
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(StopRequested, match="stopped after step 1 of 12, and saved"):
+        train(a_trial(tmp_path), run, CPU, progress=progress)
+    assert (run.path / "checkpoint.pt").exists()
+
+
+class Disk(NamedTuple):
+    free: int
+
+
+def test_too_little_shared_memory_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = 125 * 16 * 16 * 3  # of an evaluation: larger than those of training
+    looked = []
+
+    def usage(place: str) -> Disk:
+        looked.append(place)
+        return Disk(free)
+
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "3")
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    free = 8 * part  # two for each decoder, and two that are in use
+    assert len(batches_of()) == 3
+    with pytest.raises(DataError, match=r"2 MB of shared memory \(/dev/shm\).* or set FLIPBENCH_DECODERS=0"):
+        images().require_shared_memory([20], workers=3)
+    free -= 1
+    with pytest.raises(DataError, match=r"or set FLIPBENCH_DECODERS=2 \(now 3 for each") as error:
+        batches_of()
+    assert "docker run --shm-size=8g" in str(error.value)
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(DataError, match="of shared memory"):
+        train(a_trial(tmp_path), run, CPU)
+    assert not run.path.exists() and set(looked) == {"/dev/shm"}
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "0")
+    assert len(batches_of()) == 3
+
+
+def test_images_go_to_a_worker_as_shared_memory_and_not_through_its_pipe() -> None:
+    """A pipe holds 64 KB: with more, to send would wait for a worker that may never read."""
+    paths, lists = torch.zeros(100_000, 40, dtype=torch.uint8), torch.arange(100_000)
+    stored = StoredImages(FileReader(Path("net"), paths), lists, lists.clone(), 224)
+    stored.share()
+    assert all(part.is_shared() for part in (paths, stored.index, stored.labels))
+    assert len(ForkingPickler.dumps(Loan(DATA, None, stored))) < 4000
 
 
 def test_an_error_of_another_kind_in_a_decoder_is_not_taken_for_its_death(

@@ -189,9 +189,9 @@ def half_a_line(root: Path) -> None:
         (lambda root: (root / "val").rename(root / "validation"), r"there is no folder .*/val\. A tree"),
         (
             lambda root: remove_images(root / "train"),
-            r"there are no images \(.jpeg, .jpg, .png\) in .*/train",
+            r"there are no images \(.jpeg, .* .avif\) in .*/train",
         ),
-        (lambda root: remove_images(root / "val"), r"there are no images \(.jpeg, .jpg, .png\) in .*/val"),
+        (lambda root: remove_images(root / "val"), r"there are no images \(.jpeg, .* .avif\) in .*/val"),
         (
             lambda root: remove_images(root / "train" / CLASSES[1]),
             "train has no image of 1 of the 3 classes: n02102040",

@@ -6,9 +6,11 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import torch
 from PIL import Image
 
 from suite.data.errors import DataError
+from suite.data.stored.batches import Request, decoded_batches
 from suite.data.stored.crops import central_box, cut, draws, random_box, shrink
 from suite.data.stored.decode import DamagedImage, decode
 from suite.data.stored.images import StoredImages
@@ -23,6 +26,7 @@ from suite.data.stored.open import Stored, open_stored
 from suite.data.stored.prepare import Encoding, prepare
 from suite.records.files import read_json, write_json
 from tests.support.photographs import CLASSES, window, write_jpeg, write_tree
+from tests.support.tiny import CPU
 
 SIZE = 32
 
@@ -231,7 +235,7 @@ def test_a_damaged_image_stops_with_its_name(damaged_tree: Path):
     images = open_stored(damaged_tree, SIZE, "stop").train
     images.train_crops([0, 1, 3], key=0)
     for crops in (lambda: images.train_crops([0, 2], key=0), lambda: images.centre_crops([2])):
-        with pytest.raises(DataError, match=r"n02102040_0\.JPEG of .* is damaged: .*truncated"):
+        with pytest.raises(DataError, match=r"n02102040_0\.JPEG of .* cannot be used: .*truncated"):
             crops()
 
 
@@ -291,7 +295,10 @@ def flip_last_bit(content: bytes) -> bytes:
             remake("prepared.json", lambda content: content.replace(b'"side": 48', b'"side": 49')),
             r"prepared\.json is damaged: its content does not match its checksum",
         ),
-        (another_version, r"prepared\.json is of version 0, this flipbench reads 1"),
+        (
+            another_version,
+            r"prepared\.json is of version 0, this flipbench reads 2\. .* prepare the tree again",
+        ),
         (
             changed_manifest(lambda manifest: manifest.pop("side")),
             r"prepared\.json is damaged: side: field required; delete it",
@@ -314,14 +321,48 @@ def test_a_prepared_folder_that_is_not_whole_is_refused(
         open_stored(folder, SIZE, "stop")
 
 
-def test_damage_inside_a_shard_is_that_of_an_image(folders: dict[str, Path], tmp_path: Path):
-    folder = tmp_path / "copy"
-    shutil.copytree(folders["jpeg"], folder)
-    second = read_json(folder / "train-00000.json")["images"]["offset"][1]
-    remake("train-00000.bin", lambda content: content[:second] + b"no" + content[second + 2 :])(folder)
-    images = open_stored(folder, SIZE, "grey").train
-    crops = images.centre_crops([0, 1, 2])
-    assert crops.damaged == ["train/n01440764/n01440764_1.JPEG"]
+def flip_a_bit(path: Path, position: int) -> None:
+    with open(path, "r+b") as file:
+        file.seek(position)
+        (byte,) = file.read(1)
+        file.seek(position)
+        file.write(bytes([byte ^ 4]))
+
+
+@pytest.mark.parametrize("form", ["jpeg", "pixels"])
+def test_one_changed_bit_in_a_shard_is_named_and_never_trained_on(
+    folders: dict[str, Path], tmp_path: Path, form: str
+):
+    folder = shutil.copytree(folders[form], tmp_path / "copy")
+    rows = read_json(folder / "train-00000.json")["images"]
+    flip_a_bit(folder / "train-00000.bin", rows["offset"][1] + rows["length"][1] // 2)
+    stop, grey = (open_stored(folder, SIZE, damaged).train for damaged in ("stop", "grey"))
+    changed = (
+        r"n01440764_1\.JPEG of .*copy cannot be used: its bytes in train-00000\.bin have changed.*delete it"
+    )
+    for crops in (lambda: stop.centre_crops([0, 1]), lambda: stop.train_crops([1], key=0)):
+        with pytest.raises(DataError, match=changed):
+            crops()
+    crops = grey.centre_crops([0, 1, 2])
+    assert crops.damaged == ["train/n01440764/n01440764_1.JPEG"] and (crops.pixels[1] == 128).all()
+    whole = open_stored(folders[form], SIZE, "stop").train
+    assert crops.pixels[[0, 2]].equal(whole.centre_crops([0, 2]).pixels)
+
+
+def test_an_image_is_checked_once_by_a_process_and_its_decoders(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    images = open_stored(shutil.copytree(folders["pixels"], tmp_path / "copy"), SIZE, "stop").train
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "1")
+    requests = [Request(torch.tensor([3, 5]), None)]
+    list(decoded_batches(images.decode, requests, CPU, set()))  # in a process that ends with it
+
+    checked: list[int] = []
+    monkeypatch.setattr(zlib, "crc32", lambda content: checked.append(len(content)) or crc32(content))
+    again = pickle.loads(pickle.dumps(images))  # as for the next trial
+    for _ in range(2):
+        again.centre_crops([3, 4, 5])
+    assert len(checked) == 1
 
 
 @pytest.mark.parametrize(

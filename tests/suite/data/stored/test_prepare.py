@@ -23,7 +23,7 @@ from suite.data.stored.image_tree import list_tree
 from suite.data.stored.open import open_stored
 from suite.data.stored.prepare import prepare
 from suite.data.stored.verify_pack import verify
-from suite.records.files import owned, read_json
+from suite.records.files import owned, read_json, write_json
 from tests.support.photographs import window, write_jpeg, write_tree
 
 PER_SHARD = 4
@@ -72,14 +72,14 @@ SETTINGS = ["encoding", "side", "quality", "source", "images_per_shard", "versio
 FILE = ["name", "bytes", "sha256"]
 
 
-def test_the_layout_of_the_json_files_is_that_of_version_1(unbroken: Path):
+def test_the_layout_of_the_json_files_is_that_of_version_2(unbroken: Path):
     manifest, shard = (read_json(unbroken / name) for name in ("prepared.json", "train-00001.json"))
     assert list(manifest) == [*SETTINGS, "classes", "train", "val", "shards", "index", "damaged"]
-    assert manifest["version"] == 1 and [list(file) for file in manifest["shards"]] == [FILE] * len(SHARDS)
+    assert manifest["version"] == 2 and [list(file) for file in manifest["shards"]] == [FILE] * len(SHARDS)
     assert list(manifest["index"]) == FILE and manifest["damaged"] == []
     assert list(shard) == ["settings", "part", "shard", "images", "damaged"]
     assert list(shard["settings"]) == SETTINGS and list(shard["shard"]) == FILE
-    assert list(shard["images"]) == ["offset", "length", "height", "width", "label", "name"]
+    assert list(shard["images"]) == ["offset", "length", "height", "width", "label", "crc32", "name"]
     assert shard["images"]["label"] == [1] * 4 and shard["damaged"] == []
 
 
@@ -96,7 +96,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tree: Path, unbroken: 
     assert hashes(tmp_path / "two") == hashes(unbroken)
     assert seen == [(0, 18), (4, 18), (8, 18), (12, 18), (16, 18), (18, 18)]
     size = sum((unbroken / f"{name}.bin").stat().st_size for name in SHARDS)
-    assert summary == (12, 6, size, 5, 5, [])
+    assert summary == (12, 6, size, 5, 5, [], {})
 
 
 def test_a_finished_shard_is_not_made_again(tree: Path, target: Path, unbroken: Path):
@@ -255,6 +255,94 @@ def test_a_shard_that_is_not_whole_is_made_again(
     assert hashes(target) == hashes(unbroken)
 
 
+# --- indexes that do not belong to their shards -----------------------------------------------------------
+
+
+def copy(source: str, place: str) -> Callable[[Path], object]:
+    return lambda target: shutil.copyfile(target / source, target / place)
+
+
+def swap(one: str, other: str) -> Callable[[Path], object]:
+    def swap_them(target: Path) -> None:
+        (target / one).rename(target / "aside")
+        (target / other).rename(target / one)
+        (target / "aside").rename(target / other)
+
+    return swap_them
+
+
+def both(*changes: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda target: [change(target) for change in changes]
+
+
+def rewritten(
+    change: Callable[[dict[str, Any]], object], file: str = "train-00001.json"
+) -> Callable[[Path], object]:
+    """An index with a valid checksum and another content."""
+
+    def rewrite(target: Path) -> None:
+        content = read_json(target / file)
+        change(content)
+        write_json(target / file, content)
+
+    return rewrite
+
+
+def drop_last(row: dict[str, Any]) -> None:
+    for column in row["images"].values():
+        column.pop()
+
+
+WRONG = {
+    "doubled": copy("train-00000.json", "train-00001.json"),
+    "of the other part": copy("val-00000.json", "train-00001.json"),
+    "swapped": swap("train-00001.json", "train-00002.json"),
+    "swapped with its shard": both(
+        swap("train-00001.json", "train-00002.json"), swap("train-00001.bin", "train-00002.bin")
+    ),
+    "without its last image": rewritten(drop_last),
+    "with an image of another": rewritten(lambda row: row["images"]["name"].__setitem__(0, "train/x.JPEG")),
+    "with another label": rewritten(lambda row: row["images"]["label"].__setitem__(0, 2)),
+    "with an image left out that was not there": rewritten(
+        lambda row: row["damaged"].append({"name": "train/x.JPEG", "problem": "none"})
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_prepare_and_check_refuse_an_index_that_is_not_that_of_its_shard(
+    tree: Path, target: Path, wrong: str
+):
+    WRONG[wrong](target)
+    before = hashes(target)
+    with pytest.raises(
+        DataError, match=r"train-00001\.json is the index of .*not that of train-00001\.bin; delete it"
+    ):
+        prepare(tree, target, encoding="jpeg", side=32)
+    assert hashes(target) == before
+    assert verify(target)
+
+
+def test_check_refuses_a_lost_index_and_shards_that_changed_places(target: Path):
+    (target / "train-00001.json").unlink()
+    assert verify(target) == [f"{target / 'train-00001.json'} is absent"]
+    swap("val-00000.bin", "val-00001.bin")(target)
+    assert [re.sub(" is damaged.*", "", line) for line in verify(target)] == [
+        f"{target / 'val-00000.bin'}",
+        f"{target / 'val-00001.bin'}",
+    ]
+
+
+def test_a_folder_of_an_older_version_is_refused_and_kept(tree: Path, target: Path):
+    rewritten(lambda row: (row["settings"].update(version=1), row["images"].pop("crc32")))(target)
+    before = hashes(target)
+    with pytest.raises(
+        DataError, match=r"is of version 1, this flipbench reads 2\. .* prepare the tree again"
+    ):
+        prepare(tree, target, encoding="jpeg", side=32)
+    assert hashes(target) == before
+
+
 def test_while_shards_are_made_again_there_is_no_manifest(tree: Path, target: Path):
     (target / "train-00001.bin").unlink()
     seen = []
@@ -282,7 +370,7 @@ def damaged(tmp_path: Path) -> Path:
 
 def test_the_first_damaged_image_stops_and_leaving_out_continues(damaged: Path, tmp_path: Path):
     target = tmp_path / "prepared"
-    with pytest.raises(DataError, match=r"n02102040_1\.JPEG is damaged: .*--damaged leave-out"):
+    with pytest.raises(DataError, match=r"n02102040_1\.JPEG cannot be used: .*--damaged leave-out"):
         prepare(damaged, target, encoding="pixels", side=32)
     assert (target / "train-00000.bin").exists() and not (target / "train-00001.bin").exists()
     summary = prepare(damaged, target, encoding="pixels", side=32, damaged="leave-out")
@@ -291,7 +379,7 @@ def test_the_first_damaged_image_stops_and_leaving_out_continues(damaged: Path, 
     manifest = read_json(target / "prepared.json")
     assert [image["name"] for image in manifest["damaged"]] == names
     assert all("truncated" in image["problem"] for image in manifest["damaged"])
-    with pytest.raises(DataError, match=r"n02102040_1\.JPEG is damaged"):
+    with pytest.raises(DataError, match=r"n02102040_1\.JPEG cannot be used"):
         prepare(damaged, target, encoding="pixels", side=32)
 
 
