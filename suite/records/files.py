@@ -75,7 +75,7 @@ def read_bytes(path: Path) -> bytes:
     What lies in a file's place may be a folder, or a named pipe, which would make a reader wait for ever.
     """
     try:
-        with open(path, "rb", opener=_never_waiting) as file:
+        with open(_never_waiting(str(path), os.O_RDONLY), "rb") as file:
             return file.read()
     except IsADirectoryError:
         raise DamagedRecord(path, "a folder is in its place") from None

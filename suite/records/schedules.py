@@ -156,7 +156,9 @@ def _close(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_close, one, other))
-    return math.isclose(one, other, rel_tol=1e-9) if is_number(one) and is_number(other) else one == other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return one == other
 
 
 def as_json(value: Any) -> Any:

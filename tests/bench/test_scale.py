@@ -108,8 +108,8 @@ def test_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str)
         counted.append(operations(lambda folder=folder: build_report(folder)))
         runs = folder / "runs"
         opened.append(OPENED.during(runs, lambda folder=folder: build_report(folder)))
-        # result and environment of each run; epochs and flips of the final ones
-        assert opened[-1] == len(tasks) * len(METHODS) * (2 * (trials + seeds) + 2 * seeds)
+        # result, trial and environment of each run; epochs and flips of the final ones
+        assert opened[-1] == len(tasks) * len(METHODS) * (3 * (trials + seeds) + 2 * seeds)
     assert growth(counted) < LINEAR
 
 

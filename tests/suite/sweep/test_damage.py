@@ -203,7 +203,7 @@ def assert_complete(folder: Path) -> None:
     """The log of a finished sweep holds every planned run, with its parameters, score and attributes."""
     records = ExperimentFolder(folder)
     plan, found = records.plan(), trials_in(folder / "optuna.log")
-    ledgers = [records.ledger(cell.cell) for cell in plan.cells]
+    ledgers = [records.ledger(cell, plan) for cell in plan.cells]
     assert set(found) == {ledger.study for ledger in ledgers}
     for ledger in ledgers:
         trials = {(t.user_attrs["phase"], t.user_attrs["number"]): t for t in found[ledger.study]}
