@@ -71,14 +71,15 @@ def test_the_second_order_rule_equals_a_scalar_loop(
 def test_the_second_order_rule_under_the_released_schedule_for_cifar_10(unbiased: bool) -> None:
     """Linear over the training: gamma 1e-2 to 1e-5, sigma 1e-7 to 1e-2, threshold 1e-5 to 1e-8."""
     gradients, preset = random_gradients(), METHODS["bop-second-order"].presets["cifar10"]
+    ends = {"gamma": [1e-2, 1e-5], "sigma": [1e-7, 1e-2], "threshold": [1e-5, 1e-8]}
     at = [step / STEPS for step in range(STEPS)]
     gamma, sigma, threshold = (
-        [start + (end - start) * progress for progress in at]
-        for start, end in ((1e-2, 1e-5), (1e-7, 1e-2), (1e-5, 1e-8))
+        [start + (end - start) * progress for progress in at] for start, end in ends.values()
     )
     expected = second_order_loop(
         random_signs().tolist(), gradients, list(zip(gamma, sigma, threshold, strict=True)), unbiased
     )
+    assert preset == {name: {"linear": values} for name, values in ends.items()}
     schedules = {name: parse_schedule(written) for name, written in preset.items()}
     groups = [{name: schedule.value(progress) for name, schedule in schedules.items()} for progress in at]
     assert_same_signs(run("bop-second-order", gradients, groups=groups, unbiased=unbiased), expected)
