@@ -230,7 +230,7 @@ class PackReader:
             self._mapped[shard] = self._map(shard)
         content = self._mapped[shard][offset : offset + length]
         if not self._intact[position]:
-            if zlib.crc32(memoryview(content.numpy())) != checksum:
+            if zlib.crc32(content.numpy().data) != checksum:
                 raise DamagedImage(f"its bytes in {self.shards[shard]} have changed; for that file, {REPAIR}")
             self._intact[position] = 1
         return content.view(height, width, 3) if self.encoding == "pixels" else decode(content)
