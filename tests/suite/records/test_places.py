@@ -49,6 +49,7 @@ def log(folder: Path) -> None:
     OptunaLog(ExperimentFolder(folder))
 
 
+TEMPORARY = f".x.json.{os.getpid()}.tmp"
 WRITES: dict[str, Callable[[Path], None]] = {
     ".lock": lock,
     "epochs.jsonl": epoch,
@@ -56,12 +57,13 @@ WRITES: dict[str, Callable[[Path], None]] = {
     "result.json": run,
     "flips.npz": run,
     "optuna.log": log,
-    f".x.json.{os.getpid()}.tmp": lambda folder: write_atomically(folder / "x.json", b"{}"),
+    TEMPORARY: lambda folder: write_atomically(folder / "x.json", b"{}"),
     "x.json": lambda folder: write_atomically(folder / "x.json", b"{}"),
 }
+IDS = ["temporary" if name == TEMPORARY else name for name in WRITES]  # alike in all processes of pytest
 
 
-@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("name", WRITES, ids=IDS)
 def test_a_link_in_a_files_place_is_never_written_through(tmp_path: Path, secret: Path, name: str) -> None:
     folder = tmp_path / "runs" / "id"
     folder.mkdir(parents=True)
@@ -74,7 +76,7 @@ def test_a_link_in_a_files_place_is_never_written_through(tmp_path: Path, secret
     assert secret.read_text() == "mine" and os.listdir(secret.parent) == ["secret"]
 
 
-@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("name", WRITES, ids=IDS)
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
 def test_what_is_no_file_stops_a_write_with_its_name(
     tmp_path: Path, name: str, make: Callable[[Path], None]
