@@ -134,7 +134,7 @@ class FlipCounter:
         self._count_waiting()
         return {
             "start": self._start,
-            "signs": self._signs,
+            "signs": self._signs.clone(),  # a view would be saved with all its history
             "last_flip": self._last_flip,
             "step": self._step,
             "flips": torch.cat(self._flips) if self._flips else None,

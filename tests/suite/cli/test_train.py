@@ -138,7 +138,7 @@ def test_prepare_names_damaged_images_or_stops(flipbench: Flipbench):
     damaged = Path("tree/train/n01440764/n01440764_1.JPEG")
     damaged.write_bytes(damaged.read_bytes()[:400])
     ended = flipbench("prepare", "imagenet", "tree", "packed", "--workers", "1")
-    assert ended.code == 2 and f"the image {damaged} is damaged" in ended.err
+    assert ended.code == 2 and f"the image {damaged} cannot be used" in ended.err
     assert "--damaged leave-out" in ended.err
     left = flipbench("prepare", "imagenet", "tree", "packed", "--workers", "1", "--damaged", "leave-out")
     assert left.code == 0 and "11 images of train" in left.out
