@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from suite.cli.complete import complete_experiment, complete_folder
+from suite.experiment.files import SUFFIXES, experiment_name
 from suite.machine.errors import UserError
 
 RESULTS = Path("results")
@@ -22,7 +23,7 @@ Folder = Annotated[
     str,
     typer.Argument(
         metavar="EXP",
-        help="A name in results/, or the path of its folder.",
+        help="A name in results/, an experiment's file, or the path of a folder.",
         autocompletion=complete_folder,
     ),
 ]
@@ -49,7 +50,9 @@ Results = Annotated[Path, typer.Option(help="The folder that holds one folder pe
 
 
 def results_folder(exp: str, results: Path) -> Path:
-    """The folder of an experiment's records, from its name or its path."""
+    """The folder of an experiment's records, from its name, its file or the folder's path."""
+    if exp.endswith(SUFFIXES) and not (results / exp).is_dir() and not Path(exp).is_dir():
+        exp = experiment_name(Path(exp))
     parts = Path(exp).parts
     if not parts or ".." in parts:  # no name, but the way to a folder
         return Path(exp)

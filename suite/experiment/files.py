@@ -11,10 +11,8 @@ FOLDER = Path("experiments")
 SHIPPED = ROOT / FOLDER
 SUFFIXES = (".yaml", ".yml")
 MAX_NAME = 200  # bytes, so that a hash and a suffix still fit into the name of a file
-PUBLISHED, PARTS = (
-    "published",
-    ("runs", "cells", "data", "report"),
-)  # of results/, and of one experiment in it
+PUBLISHED = "published"  # a folder of results/ that is no experiment
+PARTS = ("runs", "cells", "data", "report")  # the folders in that of an experiment
 
 
 def experiments() -> dict[str, Path]:

@@ -275,9 +275,7 @@ def owned(folder: Path) -> Iterator[bool]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
-        except (
-            OSError
-        ) as error:  # some network file systems have no locks: two owners would not see each other
+        except OSError as error:  # a network file system without locks: two owners would not see each other
             raise OSError(
                 f"cannot lock {folder}: {error.strerror}; results need a file system with working flock"
             ) from None

@@ -21,19 +21,8 @@ JPEG = b"\xff\xd8"  # the first two bytes
 LARGEST = 89_478_485  # pixels of an image, about 9,459 x 9,459: Pillow warns of more. They take 268 MB
 LARGEST_FILE = 6 * LARGEST  # bytes: that many pixels of three colours with 16 bits each
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
-EXACT = (
-    "1",
-    "L",
-    "P",
-    "RGB",
-    "RGBX",
-    "CMYK",
-    "YCbCr",
-    "LA",
-    "PA",
-    "RGBA",
-    "RGBa",
-)  # modes of 8 bits or fewer
+# Pillow's modes of 8 bits a colour or fewer.
+EXACT = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA", "RGBa")
 WIDE = re.compile(r"\b(I|LA?|RGB[AX]?|CMYK);1[26]")  # what Pillow calls values of 16 and of 12 bits in a file
 DARK = 16  # of 256: 16-bit values that all lie below are most likely of fewer bits, such as a camera's 12
 

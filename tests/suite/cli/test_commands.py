@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from suite.cli import main as cli
+from suite.cli.options import results_folder
 from suite.machine import repository
 from tests.suite.cli.conftest import TINY, Flipbench
 from tests.support.paths import ROOT
@@ -159,6 +160,15 @@ def test_a_mistake_is_one_message_and_writes_nothing(flipbench: Flipbench, comma
     assert ended.code == 2 and ended.out == ""
     assert MISTAKES[command] in ended.err and "Traceback" not in ended.err
     assert flipbench.files() == []
+
+
+@pytest.mark.parametrize("file", ["experiments/tiny.yaml", "./experiments/tiny.yaml", "elsewhere/tiny.yml"])
+def test_the_file_of_an_experiment_leads_to_its_results(tmp_path: Path, file: str):
+    for name, path in (("tiny", "tiny.yaml"), ("paper/x", "experiments/paper/x.yaml")):
+        assert results_folder(path, tmp_path) == tmp_path / name
+    assert results_folder(file, tmp_path) == tmp_path / "tiny"
+    (tmp_path / "odd.yaml").mkdir()  # a folder of results, whatever its name, is itself
+    assert results_folder("odd.yaml", tmp_path) == tmp_path / "odd.yaml"
 
 
 @pytest.mark.parametrize("command", ["sweep tiny", "train tiny digits.mlp.bop"])
