@@ -25,7 +25,7 @@ Entry = TypeVar("Entry")
 def look_up(registry: Mapping[str, Entry], name: str, location: Location) -> Entry:
     """The registered entry of this name; Problem with the choices if there is none."""
     if name not in registry:
-        raise Problem((*location, "name"), f"there is no {name!r}{one_of(name, registry)}")
+        raise Problem((*location, "name"), f"there is no {shown(name)}{one_of(name, registry)}")
     return registry[name]
 
 
@@ -62,7 +62,7 @@ def settings(method: Method, entry: MethodEntry, location: Location) -> Mapping[
         return entry.options
     if entry.preset not in method.presets:
         has = one_of(entry.preset, method.presets) if method.presets else ", nor any other"
-        raise Problem((*location, "preset"), f"{method.name} has no preset {entry.preset!r}{has}")
+        raise Problem((*location, "preset"), f"{method.name} has no preset {shown(entry.preset)}{has}")
     return {**method.presets[entry.preset], **entry.options}
 
 
@@ -75,11 +75,11 @@ def searched_hypers(method: Method, entry: MethodEntry, location: Location) -> d
     for at, name in named.items():
         if name not in method.hypers:
             choices = one_of(name, method.hypers)
-            raise Problem((*location, *at), f"{method.name} has no hyperparameter {name!r}{choices}")
+            raise Problem((*location, *at), f"{method.name} has no hyperparameter {shown(name)}{choices}")
     for number, name in enumerate(tune):
         if name in given:
             raise Problem(
-                (*location, "tune", number), f"{name!r} is set to a value and cannot be tuned as well"
+                (*location, "tune", number), f"{shown(name)} is set to a value and cannot be tuned as well"
             )
     free = {name: hyper for name, hyper in method.hypers.items() if name not in given}
     if entry.tune is None:
@@ -121,7 +121,7 @@ def checked_value(hyper: Hyper, value: Any, location: Location, name: str) -> Hy
         return float(value)
     words = [kind for kind in kinds if isinstance(kind, str)]
     if isinstance(value, str) and words and value not in words:
-        raise Problem(location, f"there is no {value!r}{one_of(value, words)}")
+        raise Problem(location, f"there is no {shown(value)}{one_of(value, words)}")
     if isinstance(value, float) or not any(type(value) is type(kind) for kind in kinds):
         wanted = ["a number", "a schedule"] if numeric else []
         wanted += dict.fromkeys(shown(kind) for kind in kinds if not is_number(kind))
