@@ -28,4 +28,4 @@ def status(
     elif as_json:
         print_json(dataclasses.asdict(observer.look()))
     else:
-        out.print(picture(observer.look()), highlight=False)
+        out.print(picture(observer.look()))

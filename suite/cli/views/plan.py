@@ -5,9 +5,9 @@ from typing import Any
 
 from rich import box
 from rich.console import Group
-from rich.table import Column, Table
 from rich.text import Text
 
+from suite.cli.console import table
 from suite.experiment.build import network_size
 from suite.experiment.cost import disk_bytes
 from suite.experiment.plan import Plan
@@ -17,19 +17,19 @@ from suite.records.codec import encode
 def plan_view(plan: Plan, results: Path) -> Group:
     """The cells, the searched hyperparameters, and the totals."""
     tuning, seeds = plan.experiment.tuning, plan.experiment.seeds
-    table = Table(Column("cell", no_wrap=True), "runs", "epochs", "binary weights", box=box.SIMPLE_HEAD)
+    cells = table("cell", "runs", "epochs", "binary weights", box=box.SIMPLE_HEAD)
     for cell in plan.cells:
         size = network_size(cell.trial(cell.published, 0, "tune"), cell.sizes)
         each = cell.train.epochs
         runs = f"{tuning.trials} + {seeds}"
-        table.add_row(cell.name, runs, f"{each} each, {each * plan.runs_per_cell:,}", f"{size.binary:,}")
+        cells.add_row(cell.name, runs, f"{each} each, {each * plan.runs_per_cell:,}", f"{size.binary:,}")
     spaces = {cell.method_label: cell.space for cell in plan.cells}
     searches = [f"{label} searches {', '.join(space) or 'nothing'}" for label, space in spaces.items()]
     totals = (
         f"{len(plan.cells)} cells, {plan.runs:,} runs, {plan.epochs:,} epochs, "
         f"at most {disk_bytes(plan) / 1e6:,.0f} MB of records in {results / plan.name}"
     )
-    return Group(Text(plan.experiment.summary), table, *map(Text, (*searches, totals)))
+    return Group(Text(plan.experiment.summary), cells, *map(Text, (*searches, totals)))
 
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
