@@ -51,6 +51,7 @@ class Cell:
     published: Mapping[str, HyperValue]  # the default of each of them: trial 0
     train: TrainSettings
     sizes: DataSizes
+    plugin: str | None = None  # a hash of the method's file, if that is not in the catalogue
 
     @property
     def name(self) -> str:
@@ -70,7 +71,7 @@ class Cell:
             real_lr=real_lr,
             train=self.train,
             seed=seed,
-            plugin=PLUGINS[self.method].source if self.method in PLUGINS else None,
+            plugin=self.plugin,
         )
 
 
@@ -130,6 +131,7 @@ def resolve_cell(
         published={name: hyper.default for name, hyper in searched.items()},
         train=_train_settings(experiment, task, data.augment),
         sizes=data.sizes,
+        plugin=PLUGINS[entry.name].source if entry.name in PLUGINS else None,
     )
     _check_training(cell, task, task_number)
     _check_rule(cell, method_at)

@@ -3,6 +3,7 @@
 import difflib
 import json
 import reprlib
+import traceback
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
@@ -32,6 +33,35 @@ def shown(value: object) -> str:
 def shortened(text: str, most: int = LONGEST) -> str:
     """The text, cut where it is longer than a message needs."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def described(error: BaseException) -> str:
+    """Type and text of an error of any code; its text may be endless, no Unicode, or an error of its own."""
+    try:
+        text = str(error)
+    except BaseException as another:
+        text = f"its text cannot be made: {type(another).__name__}"
+    return _whole_characters(f"{type(error).__name__}: {text}", 2000)
+
+
+def place_of(error: BaseException) -> str:
+    """The file and the line that raised an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return _whole_characters(f"{frames[-1].filename}:{frames[-1].lineno}", 2000) if frames else "nowhere"
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback of an error of any code, its end if it is very long."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException as another:
+        text = f"no traceback: {type(another).__name__}"
+    return _whole_characters(text[-20_000:], 100_000)
+
+
+def _whole_characters(text: str, most: int) -> str:
+    """The text without halves of surrogate pairs, which no record can hold."""
+    return shortened(text.encode(errors="backslashreplace").decode(), most)
 
 
 class _Short(reprlib.Repr):

@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import sys
+from typing import Any, TextIO
 
 
 class _Forgiving(io.FileIO):
@@ -16,7 +17,7 @@ class _Forgiving(io.FileIO):
 
     lost: OSError | None = None
 
-    def write(self, content: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
+    def write(self, content: Any, /) -> int | None:
         try:
             return super().write(content)
         except OSError as error:
@@ -53,7 +54,7 @@ def lost_results() -> str:
     return "" if lost is None or lost.errno == errno.EPIPE else f"cannot write to stdout: {lost.strerror}"
 
 
-def _stream(number: int, old: io.TextIOBase | None) -> io.TextIOWrapper:
+def _stream(number: int, old: TextIO | None) -> io.TextIOWrapper:
     raw = _Forgiving(number, "w", closefd=False)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),

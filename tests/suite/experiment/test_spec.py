@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 import optimizers
-from optimizers import METHODS
+from optimizers import METHODS, source_of
 from optimizers.core import Method
 from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan, make_plan
@@ -316,7 +316,10 @@ def mine(rate: float) -> WeightRule:
 def test_a_plugin_stands_beside_the_experiment(tmp_path: Path):
     (tmp_path / "mine.py").write_text(PLUGIN)
     plan = plan_of(tmp_path, text_of(method="{name: mine, rate: 0.5}", more="plugins: [mine.py]"))
-    assert plan.plugins == (str(tmp_path / "mine.py"),) and plan.cells[0].fixed["rate"] == 0.5
+    assert (
+        plan.plugins == {source_of(tmp_path / "mine.py"): str(tmp_path / "mine.py")}
+        and plan.cells[0].fixed["rate"] == 0.5
+    )
 
 
 @pytest.mark.usefixtures("catalogue")
