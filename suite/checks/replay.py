@@ -30,10 +30,9 @@ def replay(folder: Path, plugins: Mapping[str, Path]) -> Finding | None:
     of a plugin in a process of its own. `plugins` are the files of methods, by the hash of their content.
     """
     file = f"runs/{folder.name}"
-    recorded = RunFolder(folder)
     try:
-        source = recorded.trial().plugin
-        if source is not None and source in plugins:
+        source = read_json(folder / "trial.json").get("plugin")
+        if isinstance(source, str) and source in plugins:
             return apart([plugins[source]], _replay_with, folder, plugins[source])
         if source is not None and plugins:
             problem = f"made from a plugin with hash {source}; those named here have {', '.join(plugins)}"
