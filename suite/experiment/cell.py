@@ -21,7 +21,7 @@ from suite.experiment.resolve import (
 )
 from suite.experiment.spec import Experiment, MethodEntry, Named, Problem, RealEntry, TaskEntry
 from suite.experiment.strict_yaml import Location
-from suite.machine.errors import one_of
+from suite.machine.errors import described, one_of
 from suite.models import MODELS
 from suite.models.model import BadOption
 from suite.records.schedules import Schedule, value_at
@@ -199,8 +199,8 @@ def _check_rule(cell: Cell, location: Location) -> None:
             at = ("decay", name) if name in cell.decay else (name,) if name in cell.fixed else ()
             raise Problem((*location, *at), str(error)) from None
         except Exception as error:  # a plugin's method is a user's code and can raise anything
-            first_line = (str(error).splitlines() or [""])[0]
-            named = first_line if isinstance(error, ValueError) else f"{type(error).__name__}: {first_line}"
+            first_line = described(error).splitlines()[0]
+            named = first_line.partition(": ")[2] if isinstance(error, ValueError) else first_line
             raise Problem(location, named) from None
         if not value_at(trial.real_lr, progress) > 0:
             raise Problem(("real", "lr"), f"must be above zero, not {trial.as_json()['real']['lr']!r}")

@@ -18,6 +18,7 @@ from suite.experiment.cell import (
     resolve_method,
     resolve_model,
 )
+from suite.experiment.edges import edge_problems
 from suite.experiment.ranges import range_of
 from suite.experiment.resolve import searched_hypers, settings
 from suite.experiment.spec import Experiment, ExperimentFile, MethodEntry, Problem, RealEntry
@@ -101,7 +102,7 @@ def make_plan(source: ExperimentFile) -> Plan:
         problems.append(
             Problem(("tuning", "seed"), f"must be below {FIRST_SEED}, where the final seeds begin")
         )
-    if problems:
+    if problems := problems or list(edge_problems(cells)):
         raise source.error(*problems)
     return Plan(
         source.name,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from optimizers.core import Hyper, Method
 from suite.experiment.spec import MethodEntry, Problem
@@ -87,6 +87,8 @@ def searched_hypers(method: Method, entry: MethodEntry, location: Location) -> d
     else:
         searched = {name: hyper for name, hyper in free.items() if name in tune}
     for name in entry.decay:
+        if isinstance(method.hypers[name].range, IntDistribution):
+            raise Problem((*location, "decay", name), f"{name} is a whole number, which cannot decay")
         values = _possible_values(method.hypers[name], given, name, searched)
         _check_can_decay(name, values, (*location, "decay", name))
     return searched
@@ -113,6 +115,8 @@ def checked_value(hyper: Hyper, value: Any, location: Location, name: str) -> Hy
     """A hyperparameter that an experiment sets: a value of the right type, or a schedule of numbers."""
     if hyper.optional and value is None:
         return None
+    if isinstance(hyper.range, IntDistribution):
+        return _of_kind(hyper.default, value, location)
     kinds = hyper.range.choices if isinstance(hyper.range, CategoricalDistribution) else (hyper.default,)
     numeric = any(is_number(kind) for kind in kinds)
     if numeric and isinstance(value, Mapping):
