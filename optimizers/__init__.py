@@ -41,7 +41,7 @@ def load_plugin(path: Path) -> list[Method]:
         raise ValueError(f"{path}: no such Python file")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    source = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    source = source_of(path)
     methods = methods_in(module)
     if not methods:
         raise ValueError(f"{path}: no method in it; decorate a function with @method (optimizers.core)")
@@ -51,6 +51,11 @@ def load_plugin(path: Path) -> list[Method]:
     METHODS.update({method.name: method for method in methods})
     PLUGINS.update({method.name: Plugin(path, source) for method in methods})
     return methods
+
+
+def source_of(path: Path) -> str:
+    """A hash of the content of a plugin's file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 class Plugin(NamedTuple):

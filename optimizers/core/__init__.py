@@ -2,7 +2,7 @@
 
 from optimizers.core.checks import BadHyper, BadValue
 from optimizers.core.flipper import Flipper, scalar_zero
-from optimizers.core.hyper import Addition, Hyper, HyperValue, choice, log, optional, uniform
+from optimizers.core.hyper import Addition, Hyper, HyperValue, choice, integer, log, optional, uniform
 from optimizers.core.lean import bare_step, clear_gradients, run_step
 from optimizers.core.method import Method, Timed, WeightRule, method
 from optimizers.core.pseudo_gradients import (
@@ -31,6 +31,7 @@ __all__ = [
     "bare_step",
     "choice",
     "clear_gradients",
+    "integer",
     "log",
     "method",
     "optional",

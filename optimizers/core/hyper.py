@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 HyperValue = float | int | str | bool | None
 
@@ -57,6 +62,13 @@ def uniform(default: float, low: float, high: float) -> Hyper:
     return _number(default, FloatDistribution(low, high))
 
 
+def integer(default: int, low: int, high: int) -> Hyper:
+    """A whole number, each from `low` to `high` alike; it follows no schedule."""
+    if default != int(default):
+        raise ValueError(f"the default {default:g} is no whole number")
+    return _number(int(default), IntDistribution(low, high))
+
+
 def choice(default: HyperValue, *others: HyperValue) -> Hyper:
     """One of a few values; the default is the first of them."""
     return Hyper(default, CategoricalDistribution((default, *others)))
@@ -67,7 +79,7 @@ def optional(hyper: Hyper, adds: Addition | Mapping[HyperValue, Addition] | None
     return hyper._replace(optional=True, adds=adds)
 
 
-def _number(default: float, searched: FloatDistribution) -> Hyper:
+def _number(default: float, searched: FloatDistribution | IntDistribution) -> Hyper:
     if not searched.low <= default <= searched.high:
         ends = f"from {searched.low:g} to {searched.high:g}"
         raise ValueError(f"the default {default:g} lies outside its own range, {ends}")

@@ -79,6 +79,8 @@ def near_edge(value: HyperSetting, searched: Range) -> Literal["lower", "upper"]
     if searched.kind == "choice" or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     low, high = map(float, searched.values)  # pyright: ignore[reportArgumentType]
+    if low == high:
+        return None
     if searched.kind == "log":
         if value <= 0:
             return "lower"

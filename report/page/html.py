@@ -1,7 +1,9 @@
 """Writes the report as one HTML page that needs no other file, and as Markdown."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -9,7 +11,7 @@ from markupsafe import Markup, escape
 from report.analysis.numbers import count, grouped
 from report.draw.svg import RULES
 from report.page.gather import Report
-from report.page.texts import markdown
+from report.page.texts import fenced, markdown, plain
 
 TEMPLATES = Path(__file__).parent / "templates"
 ADDRESS = re.compile(r"https?://[^\s,;)]+")
@@ -23,15 +25,16 @@ def page(report: Report) -> str:
 
 def markdown_page(report: Report) -> str:
     """The whole of report.md: the same content without the drawings."""
-    return templates(autoescape=False).get_template("report.md.jinja").render(report=report)
+    return templates(autoescape=False, finalize=plain).get_template("report.md.jinja").render(report=report)
 
 
-def templates(autoescape: bool) -> Environment:
-    """The templates with their filters."""
+def templates(autoescape: bool, finalize: Callable[[Any], Any] | None = None) -> Environment:
+    """The templates with their filters; `finalize` is applied to every value that they insert."""
     jinja = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         autoescape=autoescape,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -42,6 +45,7 @@ def templates(autoescape: bool) -> Environment:
         breakable=breakable,
         safe_svg=Markup,
         markdown=markdown,
+        fenced=fenced,
         count=count,
         grouped=grouped,
     )

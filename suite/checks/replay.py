@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS, PLUGINS, load_plugin
 from suite.checks.run import Finding, protocol_problem
+from suite.machine.apart import apart
 from suite.machine.environment import choose_device, use_device
+from suite.machine.errors import described
 from suite.records.codec import encode
 from suite.records.files import read_json
 from suite.records.run import RunFolder
@@ -21,11 +23,31 @@ from suite.training.loop import train
 MADE_WITH = ("versions", "device", "device_name", "threads", "platform", "method_file", "git")
 
 
-def replay(folder: Path) -> Finding | None:
+def replay(folder: Path, plugins: Mapping[str, Path]) -> Finding | None:
     """Repeat the finished run in `folder`: None if every bit is the same, else the difference.
 
-    It trains on the recorded type of device with the recorded number of threads, in a temporary folder.
+    It trains on the recorded type of device with the recorded number of threads, in a temporary folder; a run
+    of a plugin in a process of its own. `plugins` are the files of methods, by the hash of their content.
     """
+    file = f"runs/{folder.name}"
+    try:
+        source = read_json(folder / "trial.json").get("plugin")
+        if isinstance(source, str) and source in plugins:
+            return apart([plugins[source]], _replay_with, folder, plugins[source])
+        if source is not None and plugins:
+            problem = f"made from a plugin with hash {source}; those named here have {', '.join(plugins)}"
+            return Finding("not replayed", file, f"{problem}: it would be another run")
+    except Exception as error:  # its trial is damaged, or the plugin has ended its process
+        return Finding("not replayed", file, described(error))
+    return _replay_here(folder)
+
+
+def _replay_with(folder: Path, plugin: Path) -> Finding | None:
+    load_plugin(plugin)
+    return _replay_here(folder)
+
+
+def _replay_here(folder: Path) -> Finding | None:
     file = f"runs/{folder.name}"
     recorded = RunFolder(folder)
     try:
@@ -42,7 +64,7 @@ def replay(folder: Path) -> Finding | None:
             train(trial, again, device)
             return _verdict(file, recorded, again)
     except Exception as error:  # a method is a user's code: one bad run never stops the others
-        return Finding("not replayed", file, f"{type(error).__name__}: {error}")
+        return Finding("not replayed", file, described(error))
 
 
 def not_possible(trial: Trial) -> str:

@@ -1,5 +1,5 @@
 """`python -m suite.cli`: the command, for launchers that start a module."""
 
-from suite.cli.main import main
+from suite.cli.start import start
 
-main()
+start()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.cli.plugins import load_plugins
-from suite.machine.errors import UserError
+from suite.machine.errors import UserError, described
 from suite.machine.repository import ROOT
 from suite.records.files import DamagedRecord, digest, read_json, write_json
 
@@ -34,8 +34,9 @@ Cards = dict[str, dict[str, Card]]  # "methods", "models" and "data", each by na
 def catalogue(plugins: Iterable[Path] | None = None) -> Cards:
     """Cards of all methods, models and data sets by name. With plugins they are made, and not kept."""
     if plugins:
-        load_plugins(plugins)
-        return _make_cards()
+        from suite.machine.apart import apart
+
+        return apart(plugins, _cards_with, list(plugins))
     cards = kept_cards()
     if cards is None:
         cards = _make_cards()
@@ -43,6 +44,11 @@ def catalogue(plugins: Iterable[Path] | None = None) -> Cards:
             cache_file().parent.mkdir(parents=True, exist_ok=True)
             write_json(cache_file(), {"key": source_key(ROOT), "cards": cards})
     return cards
+
+
+def _cards_with(plugins: Iterable[Path]) -> Cards:
+    load_plugins(plugins)
+    return _make_cards()
 
 
 def kept_cards() -> Cards | None:
@@ -95,7 +101,7 @@ def _method_card(method: "Method") -> Card:
     try:
         measured = {"latent_free": is_latent_free(method()), "state_floats": state_floats(method())}
     except Exception as error:  # a plugin's method is a user's code: it may raise anything
-        raise UserError(f"{source}: {method.name}: {type(error).__name__}: {error}") from None
+        raise UserError(f"{source}: {method.name}: {described(error)}") from None
     return {
         "summary": method.summary,
         "paper": method.paper,

@@ -1,18 +1,47 @@
-"""Where commands print: results on stdout, everything else on stderr."""
+"""Where commands print: results on stdout, everything else on stderr.
+
+These consoles print every text as it is: none of them reads markup or names of emoji, so no path, name or
+message has to be escaped. Where something is to stand out, it is a rich Text with a style.
+"""
 
 import json
-from typing import Any
+import os
+import sys
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
-out, err = Console(), Console(stderr=True)
+WIDE = 10_000  # columns where no terminal sets a limit: a line of a table stays a line
+
+
+def _console(stream: TextIO | None, *, stderr: bool) -> Console:
+    narrow = "COLUMNS" in os.environ or (stream is not None and stream.isatty())
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=None if narrow else WIDE)
+
+
+out, err = _console(sys.stdout, stderr=False), _console(sys.stderr, stderr=True)
 
 
 def say(console: Console, text: str) -> None:
-    """Print the text as it is: a path must not be cut into lines or be read as markup."""
-    console.print(text, markup=False, soft_wrap=True, highlight=False)
+    """Print a text of which no line may be cut: it holds a path."""
+    console.print(text, soft_wrap=True)
+
+
+def complain(word: str, text: str) -> None:
+    """Print a problem on stderr, its first word in red."""
+    err.print(Text.assemble((word, "bold red"), f" {text}"), soft_wrap=True)
+
+
+def table(*columns: Column | str, **settings: Any) -> Table:
+    """A table that folds the texts which are too long for the terminal: nothing is cut off."""
+    made = Table(*columns, **settings)
+    for column in made.columns:
+        column.overflow = "fold"
+    return made
 
 
 def print_json(value: Any) -> None:
-    """The result for a program."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    """The result for a program, in characters that every encoding has."""
+    print(json.dumps(value, indent=1))

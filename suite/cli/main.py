@@ -12,9 +12,8 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from suite.cli.console import err
+from suite.cli.console import complain
 from suite.cli.dashboard import dashboard
 from suite.cli.list import list_
 from suite.cli.plan import plan
@@ -54,5 +53,5 @@ def main() -> None:
     try:
         app(prog_name="flipbench")
     except (UserError, DamagedRecord, OSError) as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        complain("error:", str(error))
         sys.exit(2)

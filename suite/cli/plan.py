@@ -28,10 +28,22 @@ def read_plan(exp: str, changes: list[str] | None, plugins: list[Path] | None) -
     from suite.experiment.spec import ExperimentFile
 
     source = ExperimentFile(find_experiment(exp), changes or [])
-    source.experiment()  # finds most mistakes before torch is imported, which takes seconds
+    experiment = source.experiment()  # finds most mistakes before torch is imported, which takes seconds
+    if plugins or experiment.plugins:
+        from suite.machine.apart import apart
+
+        return apart([*(plugins or ()), *experiment.plugins], _plan_with_plugins, exp, changes, plugins)
     from suite.experiment.plan import make_plan
 
-    return make_plan(source, load_plugins(plugins))
+    return make_plan(source)
+
+
+def _plan_with_plugins(exp: str, changes: list[str] | None, plugins: list[Path] | None) -> "Plan":
+    from suite.experiment.plan import make_plan
+    from suite.experiment.spec import ExperimentFile
+
+    load_plugins(plugins)
+    return make_plan(ExperimentFile(find_experiment(exp), changes or []))
 
 
 def print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
@@ -41,4 +53,4 @@ def print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
     if as_json:
         print_json(plan_as_json(planned))
     else:
-        out.print(plan_view(planned, results), highlight=False)
+        out.print(plan_view(planned, results))

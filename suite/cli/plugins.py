@@ -1,22 +1,20 @@
-"""The files that `--plugin` names."""
+"""The files that `--plugin` names. Their code runs in processes of its own: see suite/machine/apart.py."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from suite.machine.errors import UserError
+from suite.machine.errors import UserError, described
 
 
-def load_plugins(plugins: Iterable[Path] | None) -> list[str]:
-    """Register the methods of these files and return their absolute paths; they are executed.
+def load_plugins(plugins: Iterable[Path] | None) -> None:
+    """Register the methods of these files; they are executed, and stay loaded.
 
     Raises UserError for a file that cannot be read or executed, or that holds no method.
     """
     from optimizers import load_plugin
 
-    paths = list(plugins or ())
-    for path in paths:
+    for path in plugins or ():
         try:
             load_plugin(path)
-        except Exception as error:  # a plugin is a user's code: it may raise anything
-            raise UserError(f"--plugin {path}: {type(error).__name__}: {error}") from None
-    return [str(path.resolve()) for path in paths]
+        except BaseException as error:  # a plugin is a user's code: it may raise anything, also SystemExit
+            raise UserError(f"--plugin {path}: {described(error)}") from None

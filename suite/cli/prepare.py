@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from suite.cli.console import err, out, print_json, say
 from suite.cli.options import AsJson
@@ -69,9 +69,9 @@ def _print(summary: "Summary", target: Path, problems: list[str] | None) -> None
 
     say(out, summary_text(summary, target))
     for problem in problems or ():
-        out.print(f"[red]{escape(problem)}[/]", soft_wrap=True, highlight=False)
+        out.print(Text(problem, style="red"), soft_wrap=True)
     if problems == []:
-        out.print("every byte matches its checksum", highlight=False)
+        out.print("every byte matches its checksum")
 
 
 def _check(target: Path) -> list[str]:

@@ -44,7 +44,7 @@ def show(
     if as_json:
         print_json({"name": name, **card})
     else:
-        out.print(VIEWS[found](name, card), highlight=False)
+        out.print(VIEWS[found](name, card))
 
 
 def _kind_of(name: str, wanted: Kind | None, cards: Cards) -> Kind:

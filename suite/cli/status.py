@@ -27,6 +27,6 @@ def status(
     if as_json:
         print_json(dataclasses.asdict(seen))
     elif not watch:
-        out.print(picture(seen), highlight=False)
+        out.print(picture(seen))
     if seen.damaged:
         raise typer.Exit(2)

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
-from rich.markup import escape
 
-from suite.cli.console import err, out, print_json, say
+from suite.cli.console import complain, err, out, print_json, say
 from suite.cli.options import (
     RESULTS,
     AsJson,
@@ -134,7 +133,7 @@ def _sweep(
             err.print("stopped by SIGTERM; the same command resumes the sweep")
             raise typer.Exit(preemption.EXIT_CODE) from None
         except DiskFailed as error:
-            err.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+            complain("stopped:", str(error))
             raise typer.Exit(1) from None
 
 
@@ -173,5 +172,5 @@ def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, t
         print_json({"complete": complete, "report": str(page), "cells": cells})
     say(err, f"report: {page}")
     if not complete:
-        err.print("[bold red]some planned runs have no result:[/] the report says which and why")
+        complain("some planned runs have no result:", "the report says which and why")
         raise typer.Exit(1)

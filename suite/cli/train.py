@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from suite.cli.console import err, out, print_json, say
+from suite.cli.console import complain, err, out, print_json, say
 from suite.cli.options import RESULTS, AsJson, Device, Exp, Plugin, Results, Set, Threads
 from suite.cli.plan import read_plan
 from suite.machine import preemption
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     import torch
 
     from suite.experiment.plan import Plan
-    from suite.records.run import RunFolder
     from suite.records.schema import EpochLine, Result
     from suite.records.trial import Trial
 
@@ -37,45 +35,36 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one run of one cell at its published (or set) hyperparameters, epoch by epoch."""
-    from suite.data import StoredImages, skipped_text
-    from suite.data.held import splits_on
-    from suite.machine.environment import choose_device, use_device
+    from suite.machine.apart import apart
     from suite.records.codec import encode
-    from suite.records.run import RunFolder
-    from suite.training.ranks import device_of_rank
 
     planned = read_plan(exp, set_, plugin)
     trial = _trial(planned, exp, cell, seed, final)
-    where = choose_device(device_of_rank(device))
-    use_device(where, threads)
-    run = RunFolder(results / planned.name / "runs" / trial.run_id)
-    notes = [note for note in _notes(planned, results, run) if note]
-    if not (run.path / "result.json").exists():
-        # absent data and too little memory raise an error before anything is written
-        splits = splits_on(where, trial.data, final)
-        notes.append(skipped_text(splits.record.skipped))
-        if isinstance(splits.train, StoredImages):
-            here, all_ = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-            part = trial.train.batch_size // max(trial.train.batch_parts, all_)
-            splits.train.require_shared_memory([part], workers=here)
+    run = results / planned.name / "runs" / trial.run_id
+    notes = [note for note in _notes(planned, results, trial) if note]
     preemption.heed_sigterm()
-    result = _train(trial, run, where, [note for note in notes if note])
-    if result is None:
+    if own := planned.plugins.get(trial.plugin or ""):
+        ended = apart([own], _train_with, own, trial, run, device, threads, notes)
+    else:
+        ended = _train(trial, run, device, threads, notes)
+    if isinstance(ended, int):
+        raise typer.Exit(ended)
+    if ended is None:
         return
     if as_json:
-        print_json({"run": str(run.path), **encode(result)})
+        print_json({"run": str(run), **encode(ended)})
         return
-    scores = "  ".join(f"{name} {value:.4f}" for name, value in encode(result.scores).items())
-    say(out, f"{result.status}: {scores}\nrecord: {run.path}")
+    scores = "  ".join(f"{name} {value:.4f}" for name, value in encode(ended.scores).items())
+    say(out, f"{ended.status}: {scores}\nrecord: {run}")
 
 
-def _notes(planned: "Plan", results: Path, run: "RunFolder") -> Iterator[str]:
+def _notes(planned: "Plan", results: Path, trial: "Trial") -> Iterator[str]:
     """What to know about the folder in which the run is recorded."""
     from suite.records.experiment import ExperimentFolder
     from suite.records.files import DamagedRecord
     from suite.records.replan import changes, require_no_older_place
 
-    yield require_no_older_place(results, planned.record, run.path.name)
+    yield require_no_older_place(results, planned.record, trial.run_id)
     folder = ExperimentFolder(results / planned.name)
     try:
         changed = changes(folder.plan(), planned.record)
@@ -92,15 +81,37 @@ def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Tri
     return cells[cell].trial(cells[cell].published, seed, "final" if final else "tune")
 
 
-def _train(trial: "Trial", run: "RunFolder", device: "torch.device", notes: list[str]) -> "Result | None":
-    """Train the run unless it is finished. The result goes to the first of several processes only."""
+def _train_with(
+    plugin: str, trial: "Trial", run: Path, device: str, threads: int, notes: Sequence[str]
+) -> "Result | int | None":
+    """`_train` in a process that has imported the plugin of the cell."""
+    from suite.sweep.worker import load
+
+    preemption.heed_sigterm()
+    load(plugin, trial.plugin)
+    return _train(trial, run, device, threads, notes)
+
+
+def _train(
+    trial: "Trial", folder: Path, device: str, threads: int, notes: Sequence[str]
+) -> "Result | int | None":
+    """Train the run unless it is finished. Returns the exit code of a run that was stopped.
+
+    The result goes to the first of several processes only.
+    """
     from suite.data import DecoderDied
+    from suite.machine.environment import choose_device, use_device
+    from suite.records.run import RunFolder
     from suite.training.loop import train as train_trial
     from suite.training.progress import Progress
-    from suite.training.ranks import joined
+    from suite.training.ranks import device_of_rank, joined
 
-    progress = Progress()
-    with joined(device) as ranks, run.owned() if ranks.first else contextlib.nullcontext(True) as mine:
+    where, run, progress = choose_device(device_of_rank(device)), RunFolder(folder), Progress()
+    use_device(where, threads)
+    if not (run.path / "result.json").exists():
+        # absent data and too little memory raise an error before anything is written
+        notes = [*notes, *_require_images(where, trial)]
+    with joined(where) as ranks, run.owned() if ranks.first else contextlib.nullcontext(True) as mine:
         if not all(ranks.gather(mine)):
             raise UserError(f"{run.path}: another process trains this run")
         show = _print_epoch if ranks.first else lambda line: None
@@ -108,22 +119,34 @@ def _train(trial: "Trial", run: "RunFolder", device: "torch.device", notes: list
             say(err, note)
         try:
             finished = ranks.gather(run.result() if ranks.first else None)[0]
-            result = finished or train_trial(
-                trial, run, device, progress=progress, on_epoch=show, ranks=ranks
-            )
+            result = finished or train_trial(trial, run, where, progress=progress, on_epoch=show, ranks=ranks)
         except preemption.StopRequested as stopped:
             if ranks.first:
                 say(err, f"{stopped}; the same command resumes the run")
-            raise typer.Exit(preemption.EXIT_CODE) from None
+            return preemption.EXIT_CODE
         except DecoderDied as error:
-            err.print(f"[bold red]stopped:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+            complain("stopped:", str(error))
             say(err, "the same command resumes the run")
-            raise typer.Exit(1) from None
+            return 1
     if not ranks.first:
         return None
     for note in progress.notes:
         say(err, note)
     return result
+
+
+def _require_images(device: "torch.device", trial: "Trial") -> Iterator[str]:
+    """Read or list the images of the trial, and demand the memory in which they are decoded; what to know."""
+    from suite.data import StoredImages, skipped_text
+    from suite.data.held import splits_on
+
+    splits = splits_on(device, trial.data, trial.stage == "final")
+    if isinstance(splits.train, StoredImages):
+        here, all_ = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+        part = trial.train.batch_size // max(trial.train.batch_parts, all_)
+        splits.train.require_shared_memory([part], workers=here)
+    if note := skipped_text(splits.record.skipped):
+        yield note
 
 
 def _print_epoch(line: "EpochLine") -> None:

@@ -6,7 +6,6 @@ import typer
 
 from suite.cli.console import err, out, print_json
 from suite.cli.options import RESULTS, AsJson, Folder, Plugin, Results, results_folder
-from suite.cli.plugins import load_plugins
 
 
 def verify(
@@ -25,14 +24,12 @@ def verify(
     folder = results_folder(exp, results)
     found = view.verify_with_bar(folder, err)
     runs = view.chosen_runs(replay, folder, found) if replay else []
-    if runs and plugin:
-        load_plugins(plugin)
-    same = view.replay_with_bar(folder, found, runs, err) if runs else 0
+    same = view.replay_with_bar(folder, found, runs, plugin or [], err) if runs else 0
     if as_json:
         print_json(view.as_json(found, len(runs), same))
     else:
-        out.print(view.picture(found), soft_wrap=True, highlight=False)
+        out.print(view.picture(found), soft_wrap=True)
         if replay:
-            out.print(f"{same} of {len(runs)} replayed runs gave the same bits", highlight=False)
-        out.print(view.verdict(found), highlight=False)
+            out.print(f"{same} of {len(runs)} replayed runs gave the same bits")
+        out.print(view.verdict(found))
     raise typer.Exit(found.exit_code)

@@ -5,7 +5,7 @@ from typing import Any, get_args
 from suite.data.errors import DataError
 from suite.data.source import Dataset, Options
 from suite.data.stored.images import Damaged
-from suite.machine.errors import one_of
+from suite.machine.errors import one_of, shown
 
 
 def resolve_options(dataset: Dataset, options: Options) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def resolve_options(dataset: Dataset, options: Options) -> dict[str, Any]:
     choices = ["validation", "train_limit", *dataset.required, *dataset.optional]
     if unknown := sorted(set(resolved) - set(choices)):
         name = unknown[0]
-        raise DataError(f"data set {dataset.name!r} has no option {name!r}{one_of(name, choices)}", name)
+        raise DataError(f"data set {dataset.name!r} has no option {shown(name)}{one_of(name, choices)}", name)
     if missing := [name for name in dataset.required if name not in resolved]:
         raise DataError(f"data set {dataset.name!r} needs the option {missing}")
     for name, kind in dataset.required.items():
@@ -40,4 +40,6 @@ def _check_values(dataset: Dataset, resolved: dict[str, Any]) -> None:
 
 
 def _bad(dataset: Dataset, option: str, wanted: str, value: Any) -> DataError:
-    return DataError(f"data set {dataset.name!r}: option {option!r} must be {wanted}, got {value!r}", option)
+    return DataError(
+        f"data set {dataset.name!r}: option {option!r} must be {wanted}, got {shown(value)}", option
+    )

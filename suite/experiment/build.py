@@ -57,11 +57,20 @@ class NetworkSize(NamedTuple):
 
 def network_size(trial: Trial, sizes: DataSizes) -> NetworkSize:
     """The size of the trial's network on images of these sizes; nothing is allocated."""
+    network = _without_memory(trial, sizes)
+    binary = [layer.weight.numel() for _, layer in binary_layers(network)]
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return NetworkSize(len(binary), sum(binary), trainable - sum(binary))
+
+
+def binary_shapes(trial: Trial, sizes: DataSizes) -> list[Sequence[int]]:
+    """The shapes of the binary layers' weights."""
+    return [tuple(layer.weight.shape) for _, layer in binary_layers(_without_memory(trial, sizes))]
+
+
+def _without_memory(trial: Trial, sizes: DataSizes) -> nn.Module:
     # Sizes are the same for every method; this one's start computes nothing, which the meta device cannot do
     # without torch's compiler.
     rule = METHODS["real"]()
     with torch.device("meta"):
-        network = build_network(trial, sizes.shape, sizes.classes, rule)
-    binary = [layer.weight.numel() for _, layer in binary_layers(network)]
-    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return NetworkSize(len(binary), sum(binary), trainable - sum(binary))
+        return build_network(trial, sizes.shape, sizes.classes, rule)

@@ -22,7 +22,7 @@ from suite.experiment.resolve import (
 )
 from suite.experiment.spec import Experiment, MethodEntry, Named, Problem, RealEntry, TaskEntry
 from suite.experiment.strict_yaml import Location
-from suite.machine.errors import one_of
+from suite.machine.errors import described, one_of
 from suite.models import MODELS
 from suite.models.model import BadOption
 from suite.records.schedules import Schedule, value_at
@@ -52,6 +52,7 @@ class Cell:
     published: Mapping[str, HyperValue]  # the default of each of them: trial 0
     train: TrainSettings
     sizes: DataSizes
+    plugin: str | None = None  # a hash of the method's file, if that is not in the catalogue
 
     @property
     def name(self) -> str:
@@ -71,8 +72,11 @@ class Cell:
             real_lr=real_lr,
             train=self.train,
             seed=seed,
-            plugin=PLUGINS[self.method].source if self.method in PLUGINS else None,
-            revised=(*_revised_hypers(self.method, values), *_revised_options(self.model)),
+            plugin=self.plugin,
+            revised=(
+                *(() if self.plugin else _revised_hypers(self.method, values)),
+                *_revised_options(self.model),
+            ),
         )
 
     @functools.cached_property
@@ -155,6 +159,7 @@ def resolve_cell(
         published={name: hyper.default for name, hyper in searched.items()},
         train=_train_settings(experiment, task, data.augment),
         sizes=data.sizes,
+        plugin=PLUGINS[entry.name].source if entry.name in PLUGINS else None,
     )
     _check_training(cell, task, task_number)
     _check_rule(cell, method_at)
@@ -228,8 +233,8 @@ def _check_rule(cell: Cell, location: Location) -> None:
             at = ("decay", name) if name in cell.decay else (name,) if name in cell.fixed else ()
             raise Problem((*location, *at), str(error)) from None
         except Exception as error:  # a plugin's method is a user's code and can raise anything
-            first_line = (str(error).splitlines() or [""])[0]
-            named = first_line if isinstance(error, ValueError) else f"{type(error).__name__}: {first_line}"
+            first_line = described(error).splitlines()[0]
+            named = first_line.partition(": ")[2] if isinstance(error, ValueError) else first_line
             raise Problem(location, named) from None
         if not value_at(trial.real_lr, progress) > 0:
             raise Problem(("real", "lr"), f"must be above zero, not {trial.as_json()['real']['lr']!r}")

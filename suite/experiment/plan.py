@@ -4,12 +4,11 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from optimizers import METHODS, load_plugin
+from optimizers import METHODS, PLUGINS, load_plugin
 from optimizers.core import Addition, Hyper, Method, WeightRule
 from suite.experiment.cell import (
     FIRST_SEED,
@@ -20,10 +19,12 @@ from suite.experiment.cell import (
     resolve_method,
     resolve_model,
 )
+from suite.experiment.edges import edge_problems
 from suite.experiment.ranges import range_of
 from suite.experiment.resolve import searched_hypers, settings
 from suite.experiment.spec import Experiment, ExperimentFile, MethodEntry, Problem, RealEntry
 from suite.experiment.strict_yaml import Location
+from suite.machine.errors import described
 from suite.records.files import canonical
 from suite.records.schema import FORMAT, HyperCard, MethodCard, PlanRecord
 from suite.records.trial import PROTOCOL
@@ -31,13 +32,18 @@ from suite.records.trial import PROTOCOL
 
 @dataclass(frozen=True)
 class Plan:
-    """A resolved experiment: its cells and the seeds of their final runs."""
+    """A resolved experiment: its cells and the seeds of their final runs.
+
+    It is made with the plugins loaded, and needs none of them afterwards. `plugins` are the files of the
+    methods from outside the catalogue, by the hash that their trials hold.
+    """
 
     name: str
     experiment: Experiment
     text: str
-    plugins: tuple[str, ...]
+    plugins: Mapping[str, str]
     cells: tuple[Cell, ...]
+    methods: Mapping[str, MethodCard]  # by label
 
     @property
     def seeds(self) -> list[int]:
@@ -67,21 +73,19 @@ class Plan:
             yaml=self.text,
             tuning=self.experiment.tuning,
             seeds=self.seeds,
-            methods={
-                entry.called: method_card(entry, self.experiment.real) for entry in self.experiment.methods
-            },
+            methods=dict(self.methods),
             data={cell.data_label: cell.sizes for cell in self.cells},
             cells=[cell.planned for cell in self.cells],
         )
 
 
-def make_plan(source: ExperimentFile, plugins: Sequence[str] = ()) -> Plan:
+def make_plan(source: ExperimentFile) -> Plan:
     """Resolve an experiment against the registries; SpecError with a line for every problem.
 
-    `plugins` are files with methods that are already loaded; those that the experiment names are loaded here.
+    The plugins that the experiment names are loaded here, for good.
     """
     experiment = source.experiment()
-    plugins = (*plugins, *_load_plugins(source, experiment))
+    _load_plugins(source, experiment)
     if wrong := list(_wrong_parts(experiment)):
         raise source.error(*wrong)
     cells, problems = _cells(experiment)
@@ -90,19 +94,24 @@ def make_plan(source: ExperimentFile, plugins: Sequence[str] = ()) -> Plan:
         problems.append(
             Problem(("tuning", "seed"), f"must be below {FIRST_SEED}, where the final seeds begin")
         )
-    if problems:
+    if problems := problems or list(edge_problems(cells)):
         raise source.error(*problems)
-    return Plan(source.name, experiment, source.text, plugins, tuple(cells))
+    return Plan(
+        source.name,
+        experiment,
+        source.text,
+        {cell.plugin: str(PLUGINS[cell.method].path) for cell in cells if cell.plugin},
+        tuple(cells),
+        {entry.called: method_card(entry, experiment.real) for entry in experiment.methods},
+    )
 
 
-def _load_plugins(source: ExperimentFile, experiment: Experiment) -> tuple[str, ...]:
-    paths = [str((source.path.parent / plugin).resolve()) for plugin in experiment.plugins]
-    for number, path in enumerate(paths):
+def _load_plugins(source: ExperimentFile, experiment: Experiment) -> None:
+    for number, plugin in enumerate(experiment.plugins):
         try:
-            load_plugin(Path(path))
-        except Exception as error:  # a plugin is a user's code and can raise anything
-            raise source.error(Problem(("plugins", number), f"{type(error).__name__}: {error}")) from None
-    return tuple(paths)
+            load_plugin(source.path.parent / plugin)
+        except BaseException as error:  # a plugin is a user's code: it may raise anything, also SystemExit
+            raise source.error(Problem(("plugins", number), described(error))) from None
 
 
 def _wrong_parts(experiment: Experiment) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from optimizers.core import Hyper, Method
 from suite.experiment.spec import MethodEntry, Problem
@@ -25,7 +25,7 @@ Entry = TypeVar("Entry")
 def look_up(registry: Mapping[str, Entry], name: str, location: Location) -> Entry:
     """The registered entry of this name; Problem with the choices if there is none."""
     if name not in registry:
-        raise Problem((*location, "name"), f"there is no {name!r}{one_of(name, registry)}")
+        raise Problem((*location, "name"), f"there is no {shown(name)}{one_of(name, registry)}")
     return registry[name]
 
 
@@ -62,7 +62,7 @@ def settings(method: Method, entry: MethodEntry, location: Location) -> Mapping[
         return entry.options
     if entry.preset not in method.presets:
         has = one_of(entry.preset, method.presets) if method.presets else ", nor any other"
-        raise Problem((*location, "preset"), f"{method.name} has no preset {entry.preset!r}{has}")
+        raise Problem((*location, "preset"), f"{method.name} has no preset {shown(entry.preset)}{has}")
     return {**method.presets[entry.preset], **entry.options}
 
 
@@ -75,11 +75,11 @@ def searched_hypers(method: Method, entry: MethodEntry, location: Location) -> d
     for at, name in named.items():
         if name not in method.hypers:
             choices = one_of(name, method.hypers)
-            raise Problem((*location, *at), f"{method.name} has no hyperparameter {name!r}{choices}")
+            raise Problem((*location, *at), f"{method.name} has no hyperparameter {shown(name)}{choices}")
     for number, name in enumerate(tune):
         if name in given:
             raise Problem(
-                (*location, "tune", number), f"{name!r} is set to a value and cannot be tuned as well"
+                (*location, "tune", number), f"{shown(name)} is set to a value and cannot be tuned as well"
             )
     free = {name: hyper for name, hyper in method.hypers.items() if name not in given}
     if entry.tune is None:
@@ -87,6 +87,8 @@ def searched_hypers(method: Method, entry: MethodEntry, location: Location) -> d
     else:
         searched = {name: hyper for name, hyper in free.items() if name in tune}
     for name in entry.decay:
+        if isinstance(method.hypers[name].range, IntDistribution):
+            raise Problem((*location, "decay", name), f"{name} is a whole number, which cannot decay")
         values = _possible_values(method.hypers[name], given, name, searched)
         _check_can_decay(name, values, (*location, "decay", name))
     return searched
@@ -113,6 +115,8 @@ def checked_value(hyper: Hyper, value: Any, location: Location, name: str) -> Hy
     """A hyperparameter that an experiment sets: a value of the right type, or a schedule of numbers."""
     if hyper.optional and value is None:
         return None
+    if isinstance(hyper.range, IntDistribution):
+        return _of_kind(hyper.default, value, location)
     kinds = hyper.range.choices if isinstance(hyper.range, CategoricalDistribution) else (hyper.default,)
     numeric = any(is_number(kind) for kind in kinds)
     if numeric and isinstance(value, Mapping):
@@ -121,7 +125,7 @@ def checked_value(hyper: Hyper, value: Any, location: Location, name: str) -> Hy
         return float(value)
     words = [kind for kind in kinds if isinstance(kind, str)]
     if isinstance(value, str) and words and value not in words:
-        raise Problem(location, f"there is no {value!r}{one_of(value, words)}")
+        raise Problem(location, f"there is no {shown(value)}{one_of(value, words)}")
     if isinstance(value, float) or not any(type(value) is type(kind) for kind in kinds):
         wanted = ["a number", "a schedule"] if numeric else []
         wanted += dict.fromkeys(shown(kind) for kind in kinds if not is_number(kind))

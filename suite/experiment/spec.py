@@ -33,8 +33,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from suite.experiment.files import experiment_name, experiments
-from suite.experiment.strict_yaml import Document, Location, YamlError
-from suite.machine.errors import UserError, one_of, shown
+from suite.experiment.strict_yaml import MAX_DEPTH, Document, Location, YamlError, refused_character
+from suite.machine.errors import UserError, one_of, shortened, shown
 from suite.records.files import DamagedRecord, digest, read_bytes
 from suite.records.schema import Tuning
 from suite.records.trial import Augmentation, Precision
@@ -180,7 +180,11 @@ class ExperimentFile:
             raise SpecError(str(error)) from None
         self.values = self.document.values
         self.changes: dict[Location, str] = {}  # by the place where the file was changed
-        made = {location: (text, value) for location, text, value in map(_parsed_change, changes)}
+        made: dict[Location, tuple[str, Any]] = {}
+        for location, text, value in map(_parsed_change, changes):
+            if location in made:
+                raise SpecError(f"{_as_set(text)}: {_as_set(made[location][0])} sets the same value")
+            made[location] = text, value
         for location in sorted(
             made, key=lambda at: (len(at), str(at))
         ):  # any order gives the same experiment
@@ -202,7 +206,7 @@ class ExperimentFile:
             elif isinstance(parent, list) and isinstance(step, int) and step < len(parent):
                 parent[step] = value if last else _opened(parent[step])
             else:
-                raise SpecError(f"--set {text}: {_dead_end(location[:depth], step, parent)}")
+                raise SpecError(f"{_as_set(text)}: {_dead_end(location[:depth], step, parent)}")
             parent = parent[step]  # type: ignore[index]
         self.changes[location[:begins]] = text
 
@@ -233,8 +237,8 @@ class ExperimentFile:
     def _describe(self, problem: Problem) -> str:
         where = _without_lone_index(problem.location)
         changed = [c for at, c in self.changes.items() if where[: len(at)] == _without_lone_index(at)]
-        place = f"--set {changed[-1]}" if changed else self.document.place(problem.location)
-        key = ".".join(str(step) for step in problem.location)
+        place = _as_set(changed[-1]) if changed else self.document.place(problem.location)
+        key = ".".join(shortened(str(step)) for step in problem.location)
         return f"{place}: {key}: {problem.message}" if key else f"{place}: {problem.message}"
 
 
@@ -243,12 +247,24 @@ def _parsed_change(change: str) -> tuple[Location, str, Any]:
     dotted, equals, text = change.partition("=")
     change = " ".join(change.splitlines())
     if not equals or not dotted:
-        raise SpecError(f"--set {change}: write path=value, for example train.epochs=5")
-    location = tuple(int(step) if step.isdecimal() else step for step in dotted.split("."))
+        raise SpecError(f"{_as_set(change)}: write path=value, for example train.epochs=5")
+    steps = dotted.split(".")
+    if len(steps) > MAX_DEPTH:
+        raise SpecError(
+            f"{_as_set(change)}: a path of {len(steps)} parts; nothing lies deeper than {MAX_DEPTH}"
+        )
+    location = tuple(int(step) if step.isdecimal() and len(step) < 10 else step for step in steps)
+    if refused := refused_character(dotted):
+        raise SpecError(f"{_as_set(change)}: {refused}")
     try:
-        return location, change, Document(text, f"--set {change}").values
+        return location, change, Document(text, _as_set(change)).values
     except YamlError as error:
         raise SpecError(str(error)) from None
+
+
+def _as_set(change: str) -> str:
+    """A change as a message names it."""
+    return "--set " + shortened("".join(c if c.isprintable() else "?" for c in change), 200)
 
 
 def _opened(value: Any) -> Any:
@@ -260,12 +276,12 @@ def _dead_end(before: Location, step: str | int, parent: Any) -> str:
     """Why a path ends here."""
     at = ".".join(map(str, before)) or "the experiment"
     if isinstance(parent, list):
-        return f"{at} is a list of {len(parent)}, counted from 0: it has no {step!r}"
+        return f"{at} is a list of {len(parent)}, counted from 0: it has no {shown(step)}"
     if parent == {}:
         return f"{at} is not set yet: give all of it"
     if isinstance(parent, dict):
         return f"{at} has keys, not numbers: {', '.join(parent) or 'none yet'}"
-    return f"{at} is {shown(parent)}: it has no {step!r}"
+    return f"{at} is {shown(parent)}: it has no {shown(step)}"
 
 
 def _without_lone_index(location: Location) -> Location:

@@ -14,6 +14,8 @@ Location = tuple[str | int, ...]
 PREFIX = "tag:yaml.org,2002:"
 WORD, MERGE = f"{PREFIX}str", f"{PREFIX}merge"
 MAX_DIGITS = 300  # of an integer: a longer one does not fit into a float
+MAX_DEPTH = 40  # of values inside values; an experiment needs eight
+MAX_SIZE = 1_000_000  # values and characters, each alias counted as all that it stands for
 SCALARS = {
     "null": r"~|null|Null|NULL|",
     "bool": r"true|True|TRUE|false|False|FALSE",
@@ -25,6 +27,12 @@ SCALARS = {
 
 class YamlError(ValueError):
     """A text that is not valid YAML; the message starts with file:line:column."""
+
+
+def refused_character(text: str) -> str:
+    """The problem with the first character that YAML does not allow in a text, or nothing."""
+    found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    return f"the character #x{ord(found.group()):04x} is not allowed" if found else ""
 
 
 def _error(problem: str, at: Any) -> yaml.MarkedYAMLError:
@@ -56,8 +64,8 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_word(self, node: yaml.Node) -> str:
-        if re.search("[\ud800-\udfff]", node.value):
-            raise _error(f"half of a surrogate pair is not a character: {node.value!r}", node)
+        if refused := refused_character(node.value):  # written as an escape: "\0"
+            raise _error(refused, node)
         return node.value
 
     def construct_integer(self, node: yaml.Node) -> int:
@@ -76,6 +84,28 @@ _Loader.add_constructor(f"{PREFIX}int", _Loader.construct_integer)
 _Loader.add_constructor(f"{PREFIX}float", _Loader.construct_number)
 
 
+def _measured(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """The size and the depth of a value, its aliases followed; an error if they have no end or a high one.
+
+    `known` holds what is measured already, and None for the values around this one.
+    """
+    if isinstance(node, yaml.ScalarNode):
+        return 1 + len(node.value), 0
+    if id(node) not in known:
+        known[id(node)] = None
+        pairs = node.value if isinstance(node, yaml.MappingNode) else [(entry,) for entry in node.value]
+        parts = [_measured(part, known) for pair in pairs for part in pair]
+        size, depth = 1 + sum(size for size, _ in parts), 1 + max((depth for _, depth in parts), default=0)
+        if depth > MAX_DEPTH:
+            raise _error(f"nested too deeply: more than {MAX_DEPTH} values inside each other", node)
+        if size > MAX_SIZE:
+            raise _error(f"too large: more than {MAX_SIZE:,} characters, once its aliases are followed", node)
+        known[id(node)] = size, depth
+    if (measured := known[id(node)]) is None:
+        raise _error("an alias to a value that it is a part of", node)
+    return measured
+
+
 class Document:
     """A YAML text: its values, and the line and column of each. Raises YamlError if the text is not valid."""
 
@@ -84,6 +114,8 @@ class Document:
         try:
             loader = _Loader(text)
             self._root = loader.get_single_node()
+            if self._root is not None:
+                _measured(self._root, {})  # before anything is built from it
             self.values: Any = None if self._root is None else loader.construct_document(self._root)
         except yaml.MarkedYAMLError as error:
             problem = ", ".join(part for part in (error.context, error.problem) if part)

@@ -6,12 +6,13 @@ ends with EXIT_CODE, which lets a scheduler start the same command again: it res
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import TypeVar
 
 EXIT_CODE = os.EX_TEMPFAIL  # 75: a failure of the moment, try again
+INTERRUPTED = 130
 
 Item = TypeVar("Item")
 _stop = threading.Event()
@@ -23,7 +24,30 @@ class StopRequested(Exception):
 
 def end_at_sigterm() -> None:
     """Let SIGTERM end this process with EXIT_CODE, after cleaning up; main thread only."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_CODE))
+
+    def end(number: int, frame: FrameType | None) -> None:
+        _end_inside_import(frame, EXIT_CODE)
+        raise SystemExit(EXIT_CODE)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def end_at_sigint() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt, as is usual, but not inside an import; main thread only."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        _end_inside_import(frame, INTERRUPTED)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, end)
+
+
+def _end_inside_import(frame: FrameType | None, code: int) -> None:
+    """End at once if a module is being imported: half a library raises errors of its own."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(code)
+        frame = frame.f_back
 
 
 def heed_sigterm() -> None:

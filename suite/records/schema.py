@@ -240,9 +240,9 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Range:
-    """Where a tuner searches: `log` and `uniform` between two numbers, `choice` among the values."""
+    """Where a tuner searches: `log`, `uniform`, `integer` between two numbers, `choice` among the values."""
 
-    kind: Literal["log", "uniform", "choice"]
+    kind: Literal["log", "uniform", "integer", "choice"]
     values: tuple[float | str | bool | None, ...]
 
     def __str__(self) -> str:
@@ -264,8 +264,8 @@ def _parse_range(value: Any) -> Range:
     try:
         ((kind, values),) = value.items()
     except (AttributeError, ValueError):
-        raise ValueError("a range is one of log, uniform and choice with its values") from None
-    if kind not in ("log", "uniform", "choice") or not isinstance(values, list):
+        raise ValueError("a range is one of log, uniform, integer and choice with its values") from None
+    if kind not in ("log", "uniform", "integer", "choice") or not isinstance(values, list):
         raise ValueError(f"there is no range {kind!r} with such values")
     if kind != "choice" and not (len(values) == 2 and all(type(v) in (int, float) for v in values)):
         raise ValueError("takes two numbers")

@@ -79,7 +79,7 @@ class Sweep:
         try:
             return self._walk()
         except OSError as error:
-            if text := disk_trouble(error, self.folder):
+            if text := disk_trouble(error):
                 raise DiskFailed(text) from error
             raise
 
@@ -230,7 +230,7 @@ class Sweep:
     def _other_code(self, trial: Trial) -> str:
         """A warning, once per method, if a kept run was made with another version of the method's file."""
         name = trial.method.name
-        if name in self._warned:
+        if name in self._warned or trial.plugin:  # a hash of a plugin's file is part of the run's name
             return ""
         if name not in self._method_files:
             self._method_files[name] = method_file(METHODS[name])

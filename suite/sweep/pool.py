@@ -1,12 +1,12 @@
 """A pool of worker processes on this machine."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -63,22 +63,24 @@ class Machine:
 
 @dataclass
 class Worker:
-    """A worker process, the pipe to it, and the trial that it trains."""
+    """A worker process, the pipe to it, the plugin that it has imported, and the trial that it trains."""
 
     process: ForkServerProcess
     pipe: Connection
     device: str
+    plugin: str | None = None
     trial: Trial | None = None
 
 
 class LocalPool:
     """Worker processes, started when they are first needed. Losing one loses its trial.
 
-    `plugins` are files with methods from outside the catalogue.
+    `plugins` are files with methods from outside the catalogue, by the hash in their trials. A worker that
+    has imported one trains only trials of that plugin from then on: its code may change what others compute.
     """
 
-    def __init__(self, machine: Machine, plugins: Sequence[str] = ()) -> None:
-        self.machine, self.plugins, self.shelf = machine, plugins, Shelf()
+    def __init__(self, machine: Machine, plugins: Mapping[Any, str] | None = None) -> None:
+        self.machine, self.plugins, self.shelf = machine, plugins or {}, Shelf()
         self.workers: list[Worker] = []
         self._context = fork_context()
 
@@ -99,15 +101,28 @@ class LocalPool:
         return self.shelf.put(data, splits)
 
     def submit(self, folder: Path, trial: Trial) -> None:
+        plugin = self.plugins.get(trial.plugin)
         while True:
-            worker = next((worker for worker in self.workers if worker.trial is None), None) or self._start()
+            worker = self._worker_for(plugin)
             try:
-                worker.pipe.send((folder, trial, self.shelf.loan(trial.data, trial.stage)))
+                worker.pipe.send((folder, trial, plugin, self.shelf.loan(trial.data, trial.stage)))
             except OSError:  # it died idle
                 self._bury(worker)
                 continue
-            worker.trial = trial
+            worker.plugin, worker.trial = plugin, trial
             return
+
+    def _worker_for(self, plugin: str | None) -> Worker:
+        """An idle worker that has imported this plugin, or none; else a new one, in the place of another."""
+        idle = [worker for worker in self.workers if worker.trial is None]
+        for known in (plugin, None):
+            for worker in idle:
+                if worker.plugin == known:
+                    return worker
+        if len(self.workers) == len(self.machine.devices):
+            idle[0].process.kill()
+            self._bury(idle[0])
+        return self._start()
 
     def listen(self, timeout: float) -> list[Message]:
         pipes = {worker.pipe: worker for worker in self.workers}
@@ -141,7 +156,7 @@ class LocalPool:
         here, there = self._context.Pipe()
         process = self._context.Process(
             target=work,
-            args=(there, device, self.machine.threads, self.plugins, self.machine.checkpoint_every),
+            args=(there, device, self.machine.threads, self.machine.checkpoint_every),
         )
         process.start()
         there.close()

@@ -16,12 +16,13 @@ import torch
 
 from suite.data import Splits
 from suite.data.files import data_root
+from suite.machine.environment import use_device
 from suite.machine.errors import UserError
 from suite.records.files import write_atomically
 from suite.records.schema import Failure
 from suite.records.trial import Choice, Trial
 from suite.sweep.messages import EpochDone, Failed, Lost, Message
-from suite.sweep.worker import get_ready, run_once
+from suite.sweep.worker import run_once
 
 PROBE = ".cluster-probe"  # in the results folder: what every node must see
 FAILED_STARTS = 10  # in a row, of workers, before the cluster is held to be broken
@@ -41,17 +42,19 @@ class Seat:
         seen = sight(Path(probe), plugins)
         if all(seen.values()):
             self.device = torch.device(device)
-            self.thread.submit(get_ready, device, self.threads, plugins).result()
+            self.thread.submit(use_device, self.device, self.threads).result()
         return socket.gethostname(), seen
 
-    def run(self, folder: Path, trial: Trial) -> Iterator[Message]:
+    def run(self, folder: Path, trial: Trial, plugin: str | None) -> Iterator[Message]:
         """The messages about the trial, as they come."""
         messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        last = self.thread.submit(run_once, folder, trial, self.device, self.checkpoint_every, messages.put)
+        last = self.thread.submit(
+            run_once, folder, trial, self.device, self.checkpoint_every, messages.put, plugin
+        )
         last.add_done_callback(lambda ended: messages.put(None))
         while (message := messages.get()) is not None:
             yield message
-        yield last.result()  # or what a plugin raised that is no Exception: then the actor has failed
+        yield last.result()
 
 
 def sight(probe: Path, plugins: Sequence[str]) -> dict[str, str]:
@@ -82,12 +85,17 @@ def _names(folder: Path) -> str:
 
 @dataclass
 class Slot:
-    """The coordinator's end of a seat: `ready` until it is, then `messages` while it has a trial."""
+    """The coordinator's end of a seat: `ready` until it is, then `messages` while it has a trial.
+
+    `plugin` is the file that the actor has imported; from then on it trains only trials of that plugin.
+    """
 
     actor: Any
-    ready: Any = None
+    ready: Any
     messages: Any = None
+    plugin: str | None = None
     trial: Trial | None = None
+    folder: Path | None = None  # of the trial
 
 
 class RayPool:
@@ -104,10 +112,10 @@ class RayPool:
         device: str = "auto",
         workers: int | None = None,
         threads: int = 1,
-        plugins: Sequence[str] = (),
+        plugins: Mapping[Any, str] | None = None,
         checkpoint_every: float = 60.0,
     ) -> None:
-        self.folder, self.plugins = folder.resolve(), plugins
+        self.folder, self.plugins = folder.resolve(), plugins or {}
         self.threads, self.checkpoint_every = threads, checkpoint_every
         self.ray = _connected()
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
@@ -136,8 +144,21 @@ class RayPool:
         return ""
 
     def submit(self, folder: Path, trial: Trial) -> None:
-        slot = next(slot for slot in self.slots if slot.ready is None and slot.trial is None)
-        slot.trial, slot.messages = trial, slot.actor.run.remote(folder.resolve(), trial)
+        idle = [slot for slot in self.slots if slot.ready is None and slot.trial is None]
+        suited = (
+            slot for known in (self.plugins.get(trial.plugin), None) for slot in idle if slot.plugin == known
+        )
+        slot = next(suited, None)
+        if slot is None:
+            self._renew(slot := idle[0])
+        slot.trial, slot.folder = trial, folder.resolve()
+        if slot.ready is None:
+            self._run(slot)
+
+    def _run(self, slot: Slot) -> None:
+        assert slot.trial is not None
+        slot.plugin = self.plugins.get(slot.trial.plugin)
+        slot.messages = slot.actor.run.remote(slot.folder, slot.trial, slot.plugin)
 
     def listen(self, timeout: float) -> list[Message]:
         self._begin()
@@ -170,17 +191,18 @@ class RayPool:
         if self.slots:
             return
         write_atomically(self.probe, os.urandom(16).hex().encode())
-        self.seen = sight(self.probe, self.plugins)
-        self.slots = [self._seat() for _ in range(self.workers)]
+        self.seen = sight(self.probe, list(self.plugins.values()))
+        self.slots = [Slot(*self._seat()) for _ in range(self.workers)]
 
-    def _seat(self) -> Slot:
+    def _seat(self) -> tuple[Any, Any]:
+        """A new actor, and what it will return once it is ready."""
         variables = {
             "FLIPBENCH_DATA": str(data_root()),
             "FLIPBENCH_DOWNLOAD": os.environ.get("FLIPBENCH_DOWNLOAD") or "1",
         }
         seat = self.ray.remote(Seat).options(num_cpus=self.threads, num_gpus=self.gpus)
         actor = seat.remote(variables, self.threads, self.checkpoint_every)
-        return Slot(actor, actor.get_ready.remote(self.device, self.plugins, str(self.probe)))
+        return actor, actor.get_ready.remote(self.device, list(self.plugins.values()), str(self.probe))
 
     def _started(self, slot: Slot) -> list[Message]:
         try:
@@ -189,7 +211,7 @@ class RayPool:
             self.failed_starts += 1
             if self.failed_starts == FAILED_STARTS:
                 raise UserError(f"no worker can start on the cluster: {error}") from None
-            self._replace(slot)
+            self._renew(slot)
             return []
         self.failed_starts = 0
         for what, content in self.seen.items():
@@ -198,6 +220,8 @@ class RayPool:
                     f"node {node} does not see {what} as this machine does: all nodes must share it"
                 )
         slot.ready = None
+        if slot.trial is not None:
+            self._run(slot)
         return []
 
     def _receive(self, slot: Slot) -> list[Message]:
@@ -206,18 +230,21 @@ class RayPool:
         try:
             message: Message = self.ray.get(next(slot.messages))
         except (self.ray.exceptions.RayError, StopIteration) as error:
-            self._replace(slot)
+            slot.trial = None
+            self._renew(slot)
             failure = Failure(kind="worker died", error=f"its worker died ({' '.join(str(error).split())})")
             return [Lost(trial.run_id, failure)]
         if not isinstance(message, EpochDone):
             slot.trial = slot.messages = None
         if isinstance(message, Failed | Lost) and self.device != "cpu":
-            self._replace(slot)  # the process' GPU context may be broken: the next trial gets a new one
+            self._renew(slot)  # the process' GPU context may be broken: the next trial gets a new one
         return [message]
 
-    def _replace(self, slot: Slot) -> None:
+    def _renew(self, slot: Slot) -> None:
+        """Give the slot a new actor. A trial that it has not begun with waits for it."""
         self.ray.kill(slot.actor)
-        self.slots[self.slots.index(slot)] = self._seat()
+        slot.actor, slot.ready = self._seat()
+        slot.messages = slot.plugin = None
 
 
 def slots_of(

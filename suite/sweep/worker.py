@@ -1,22 +1,23 @@
 """A worker: warm, trains one trial after another, reports how each ended. Losing it loses one trial."""
 
 import errno
+import functools
 import os
 import signal
-import threading
-import traceback
-from collections.abc import Callable, Sequence
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
-from optimizers import load_plugin
+from optimizers import load_plugin, source_of
 from suite.data import DecoderDied
 from suite.data.held import borrow
 from suite.machine.environment import use_device
+from suite.machine.errors import UserError, described, traceback_of
+from suite.machine.forkserver import end_with_parent
 from suite.machine.preemption import StopRequested, heed_sigterm
+from suite.machine.streams import secure_streams
 from suite.records.files import DamagedRecord, WriteError, set_aside
 from suite.records.run import RunFolder
 from suite.records.schema import Failure, FailureKind, Result
@@ -28,36 +29,27 @@ from suite.training.progress import Progress
 Send = Callable[[Message], None]
 
 
-def work(
-    pipe: Connection, device: str, threads: int, plugins: Sequence[str], checkpoint_every: float
-) -> None:
-    """Train the (folder, trial, loan of images) that come through the pipe until it is closed."""
+def work(pipe: Connection, device: str, threads: int, checkpoint_every: float) -> None:
+    """Train the (folder, trial, plugin, loan of images) that come through the pipe until it is closed."""
     heed_sigterm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    get_ready(device, threads, plugins)
+    end_with_parent()
+    secure_streams(results=False)
+    use_device(torch.device(device), threads)
+
+    def send(message: Message) -> None:
+        try:
+            pipe.send(message)
+        except OSError:  # the coordinator was killed: nobody waits for this run
+            os._exit(1)
+
     while True:
         try:
-            folder, trial, loan = pipe.recv()
-        except EOFError:
+            folder, trial, plugin, loan = pipe.recv()
+        except (EOFError, ConnectionError):
             return
         borrow(loan)
-        pipe.send(run_once(folder, trial, torch.device(device), checkpoint_every, pipe.send))
-
-
-def _end_with_parent() -> None:
-    """A coordinator that was killed must not leave workers behind that write where its successor works."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
-
-
-def get_ready(device: str, threads: int, plugins: Sequence[str]) -> None:
-    """Prepare a process for its first trial."""
-    for plugin in plugins:
-        load_plugin(Path(plugin))
-    use_device(torch.device(device), threads)
+        send(run_once(folder, trial, torch.device(device), checkpoint_every, send, plugin))
 
 
 def run_once(
@@ -66,13 +58,19 @@ def run_once(
     device: torch.device,
     checkpoint_every: float,
     send: Send = lambda message: None,
+    plugin: str | None = None,
 ) -> Message:
-    """Train one trial unless it is finished or taken; every failure becomes a message."""
+    """Train one trial unless it is finished or taken; every failure becomes a message.
+
+    `plugin` is the file of its method, if that is not in the catalogue.
+    """
     run, progress = RunFolder(folder), Progress()
     try:
         with run.owned() as mine:
             if not mine:
                 return Busy(trial.run_id)
+            if plugin:
+                load(plugin, trial.plugin)
             result = _finished_before(run, progress) or train(
                 trial,
                 run,
@@ -84,8 +82,17 @@ def run_once(
             return Done(trial.run_id, result, "; ".join(progress.notes))
     except StopRequested as stopped:
         return Preempted(trial.run_id, f"{stopped}; it resumes from there later")
-    except Exception as error:  # a method is a user's code: one bad cell never stops a sweep
+    except BaseException as error:  # a method is a user's code: it may raise anything, also SystemExit
         return _explain(error, run, trial, progress)
+
+
+@functools.cache
+def load(plugin: str, source: str | None) -> None:
+    """Import a plugin's file once; UserError if it is no longer the one that the sweep was planned with."""
+    path = Path(plugin)
+    if source is not None and source_of(path) != source:
+        raise UserError(f"{plugin} was changed after this sweep had begun: start it again")
+    load_plugin(path)
 
 
 def _finished_before(run: RunFolder, progress: Progress) -> Result | None:
@@ -103,15 +110,15 @@ def _finished_before(run: RunFolder, progress: Progress) -> Result | None:
     return result
 
 
-def _explain(error: Exception, run: RunFolder, trial: Trial, progress: Progress) -> Message:
+def _explain(error: BaseException, run: RunFolder, trial: Trial, progress: Progress) -> Message:
     """Whose fault an error is: the run's, which then fails; the machine's; or the disk's."""
-    if text := disk_trouble(error, run.path):
+    if text := disk_trouble(error):
         return DiskFull(trial.run_id, text)
     failure = Failure(
         kind=_kind_of(error),
-        error=f"{type(error).__name__}: {error}",
+        error=described(error),
         where=f"in step {progress.step + 1}",
-        traceback=traceback.format_exc(),
+        traceback=traceback_of(error),
     )
     # A network's file system fails now and then: an OSError may pass.
     if failure.kind != "error" or isinstance(error, OSError):
@@ -119,12 +126,12 @@ def _explain(error: Exception, run: RunFolder, trial: Trial, progress: Progress)
     try:
         run.fail(failure)
     except OSError as unwritable:
-        if text := disk_trouble(unwritable, run.path):
+        if text := disk_trouble(unwritable):
             return DiskFull(trial.run_id, text)
     return Failed(trial.run_id, failure)
 
 
-def _kind_of(error: Exception) -> FailureKind:
+def _kind_of(error: BaseException) -> FailureKind:
     if is_out_of_memory(error):
         return "out of memory"
     return "worker died" if isinstance(error, DecoderDied) else "error"
@@ -133,19 +140,17 @@ def _kind_of(error: Exception) -> FailureKind:
 NO_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG}
 
 
-def disk_trouble(error: Exception, folder: Path) -> str:
-    """A message if the disk of this folder accepts nothing more, from no run at all; else nothing."""
-    if not isinstance(error, OSError) or error.errno not in NO_DISK:
-        return ""
-    if isinstance(error, WriteError):
-        return str(error)
-    path = folder if error.filename is None else Path(os.fsdecode(error.filename))
-    return str(WriteError(path, error)) if path.resolve().is_relative_to(folder.resolve()) else ""
+def disk_trouble(error: BaseException) -> str:
+    """A message if no record can be written any more, of no run at all; else nothing.
+
+    Only a WriteError says so: an error of the system with the same number may be a method's or a reader's.
+    """
+    return str(error) if isinstance(error, WriteError) and error.errno in NO_DISK else ""
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether the memory of the machine or of the GPU ran out. Torch has no single type for that."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     words = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, RuntimeError) and any(word in described(error) for word in words)

@@ -92,15 +92,17 @@ def attempt(place: Path, changes: tuple[str, ...], trouble: Trouble | None = Non
 
 
 def attempt_with_workers(
-    place: Path, changes: tuple[str, ...], plugins: tuple[str, ...] = (), die_at: int = 0
+    place: Path, changes: tuple[str, ...], plugin: str | None = None, die_at: int = 0
 ) -> Outcome:
-    """The same with the real pool of two workers, forks of this process that execute the plugins.
+    """The same with the real pool of two workers, forks of this process.
 
-    The coordinator dies of message number `die_at`, counted from 1.
+    They execute the plugin before their first trial. The coordinator dies of message number `die_at`,
+    counted from 1.
     """
     fork = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
     forkserver.ensure_running = lambda: None
+    plugins = {None: plugin} if plugin else {}  # None: where a trial of the catalogue has no hash
     with LocalPool(Machine(("cpu", "cpu"), checkpoint_every=0.0), plugins) as pool:
         return _sweep(place, changes, pool, [], die_at)
 

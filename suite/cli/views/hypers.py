@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.markup import escape
-
 
 def default_cell(values: Mapping[str, Any]) -> str:
     """The default of a hyperparameter; an optional one is off."""
@@ -17,7 +15,7 @@ def range_cell(values: Mapping[str, Any]) -> str:
     """The range; of an optional hyperparameter also the published value."""
     is_number = isinstance(values["default"], float) and values["optional"]
     published = f", published {values['default']:g}" if is_number else ""
-    return escape(values["range"] + published)
+    return values["range"] + published
 
 
 def yes_or_no(value: bool) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from suite.cli.console import table
 from suite.cli.views.hypers import default_cell, range_cell, yes_or_no
 
 Card = Mapping[str, Any]
@@ -25,37 +26,37 @@ def tables(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
 
 
 def _pairs(title: str, rows: Mapping[str, str]) -> Table:
-    table = Table("name", "", title=title, title_justify="left", show_header=False)
+    pairs = table("name", "", title=title, title_justify="left", show_header=False)
     for name, text in rows.items():
-        table.add_row(name, escape(text))
-    return table
+        pairs.add_row(name, text)
+    return pairs
 
 
 def _methods(methods: Mapping[str, Card]) -> Table:
-    table = Table("method", "latent-free", "state", "", title="Methods", title_justify="left")
-    table.caption = (
+    each = table("method", "latent-free", "state", "", title="Methods", title_justify="left")
+    each.caption = (
         "latent-free: the layers hold signs and nothing else; "
         "state: floats that the optimizer keeps for each binary weight; both measured"
     )
     for name, card in methods.items():
-        text = f"{escape(card['summary'])}\n[dim]{escape(card['paper'])}[/]"
-        table.add_row(name, yes_or_no(card["latent_free"]), f"{card['state_floats']:g}", text)
-    return table
+        text = Text.assemble(card["summary"], "\n", (card["paper"], "dim"))
+        each.add_row(name, yes_or_no(card["latent_free"]), f"{card['state_floats']:g}", text)
+    return each
 
 
 def _hypers(methods: Mapping[str, Card]) -> Table:
     columns = ("method", "hyperparameter", "default", "range")
-    table = Table(*columns, title="Hyperparameters", title_justify="left")
+    hypers = table(*columns, title="Hyperparameters", title_justify="left")
     for name, card in methods.items():
-        table.add_section()
+        hypers.add_section()
         searched = {hyper: values for hyper, values in card["hypers"].items() if not values["optional"]}
         for row, (hyper, values) in enumerate(searched.items()):
-            table.add_row(name if row == 0 else "", hyper, default_cell(values), range_cell(values))
+            hypers.add_row(name if row == 0 else "", hyper, default_cell(values), range_cell(values))
         if optional := [hyper for hyper in card["hypers"] if hyper not in searched]:
-            table.add_row(
+            hypers.add_row(
                 "", f"{len(optional)} optional", "off", f"flipbench show {name}: {', '.join(optional)}"
             )
-    return table
+    return hypers
 
 
 def _options(card: Card) -> str:

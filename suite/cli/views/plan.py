@@ -5,9 +5,9 @@ from typing import Any
 
 from rich import box
 from rich.console import Group
-from rich.table import Column, Table
 from rich.text import Text
 
+from suite.cli.console import table
 from suite.data import absent
 from suite.experiment.build import network_size
 from suite.experiment.cost import disk_bytes, training_images
@@ -20,12 +20,12 @@ RATE = 1000  # images per second: a round number to scale from, no measurement
 def plan_view(plan: Plan, results: Path) -> Group:
     """The cells, the searched hyperparameters, and the totals."""
     tuning, seeds = plan.experiment.tuning, plan.experiment.seeds
-    table = Table(Column("cell", no_wrap=True), "runs", "epochs", "binary weights", box=box.SIMPLE_HEAD)
+    cells = table("cell", "runs", "epochs", "binary weights", box=box.SIMPLE_HEAD)
     for cell in plan.cells:
         size = network_size(cell.trial(cell.published, 0, "tune"), cell.sizes)
         each = cell.train.epochs
         runs = f"{tuning.trials} + {seeds}"
-        table.add_row(cell.name, runs, f"{each} each, {each * plan.runs_per_cell:,}", f"{size.binary:,}")
+        cells.add_row(cell.name, runs, f"{each} each, {each * plan.runs_per_cell:,}", f"{size.binary:,}")
     spaces = {cell.method_label: cell.space for cell in plan.cells}
     searches = [f"{label} searches {', '.join(space) or 'nothing'}" for label, space in spaces.items()]
     images = training_images(plan)
@@ -36,7 +36,7 @@ def plan_view(plan: Plan, results: Path) -> Group:
         "measures the rate of a machine)",
     )
     missing = [f"{label}: {text}" for label, text in missing_images(plan).items()]
-    return Group(Text(plan.experiment.summary), table, *map(Text, (*searches, *totals, *missing)))
+    return Group(Text(plan.experiment.summary), cells, *map(Text, (*searches, *totals, *missing)))
 
 
 def missing_images(plan: Plan) -> dict[str, str]:

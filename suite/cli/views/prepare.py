@@ -19,7 +19,12 @@ NAMED = 10  # images that are listed; the manifest names all
 @contextmanager
 def bar(console: Console, unit: str) -> Iterator[Callable[[int, int], None]]:
     """Gives a function that shows how many units are done, of how many: a bar, or a line now and then."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(unit, total=None)
         last = time.monotonic()

@@ -3,8 +3,6 @@
 from datetime import datetime
 from types import TracebackType
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,7 +11,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
+from suite.cli.console import err, say
 from suite.experiment.plan import Plan
 from suite.records.trial import Trial
 from suite.sweep.messages import Busy, DiskFull, Done, EpochDone, Failed, Kept, Lost, Message, Preempted
@@ -29,9 +29,9 @@ class SweepProgress:
         self.epochs = sum(cell.train.epochs * each for cell in plan.cells)
         self.finished = self.failed = 0
         self.epochs_of: dict[str, int] = {}
-        self.console = Console(stderr=True)
+        self.console = err
         self.bar = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("epochs ·"),
@@ -54,7 +54,7 @@ class SweepProgress:
 
     def on_note(self, text: str) -> None:
         """Print a note about the folder as a whole."""
-        self.console.print(escape(text), soft_wrap=True)
+        say(self.console, text)
 
     def on_message(self, message: Message, trial: Trial) -> None:
         """Move the bar, and print what a person should know."""
@@ -72,11 +72,11 @@ class SweepProgress:
         self.bar.update(self.task, description=f"{self.finished}/{self.runs} runs{failures}")
         if text := _text(message):
             word = type(message).__name__.lower()
-            self.console.print(f"[bold]{word}[/] {escape(_name(trial))}: {escape(text)}", soft_wrap=True)
+            line = Text.assemble((word, "bold"), f" {_name(trial)}: {text}")
+            self.console.print(line, soft_wrap=True)
         elif not self.console.is_terminal and isinstance(message, Done):
             now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-            line = f"{now}  {self.finished}/{self.runs} runs  {_name(trial)}"
-            print(line, file=self.console.file, flush=True)
+            say(self.console, f"{now}  {self.finished}/{self.runs} runs  {_name(trial)}")
 
 
 def _text(message: Message) -> str:

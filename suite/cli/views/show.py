@@ -6,9 +6,10 @@ from typing import Any
 
 from rich import box
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from suite.cli.console import table
 from suite.cli.views.hypers import default_cell, range_cell, yes_or_no
 
 Card = Mapping[str, Any]
@@ -24,7 +25,7 @@ def method_view(name: str, card: Card) -> Group:
             "file": card["file"],
         }
     )
-    hypers = Table("hyperparameter", "default", "range", box=box.SIMPLE_HEAD)
+    hypers = table("hyperparameter", "default", "range", box=box.SIMPLE_HEAD)
     for hyper, values in card["hypers"].items():
         hypers.add_row(hyper, default_cell(values), range_cell(values))
     additions = [_additions(card["additions"])] if card["additions"] else []
@@ -52,11 +53,11 @@ def data_view(name: str, card: Card) -> Group:
         "files": _place(card),
     }
     options = {option: f"needed: {kind}" for option, kind in card["required"].items()} | card["options"]
-    files = Table("file", "", box=box.SIMPLE_HEAD)
+    files = table("file", "", box=box.SIMPLE_HEAD)
     for file, present in zip(card["files"], card["present"], strict=True):
-        files.add_row(escape(file), "present" if present else "absent")
+        files.add_row(file, "present" if present else "absent")
     tables = [_options(options), *([files] if card["files"] else [])]
-    return Group(f"[bold]{name}[/]", escape(card["summary"]), "", _facts(facts), *tables)
+    return Group(Text(name, style="bold"), card["summary"], "", _facts(facts), *tables)
 
 
 def experiment_view(name: str, card: Card) -> Group:
@@ -74,8 +75,8 @@ def experiment_view(name: str, card: Card) -> Group:
         "epochs": f"{card['epochs']}, where a task does not say otherwise",
         **({"plugins": ", ".join(card["plugins"])} if card["plugins"] else {}),
     }
-    comments = [escape(card["comments"]), ""] if card["comments"] else []
-    return Group(f"[bold]{name}[/]", escape(card["summary"]), "", *comments, _facts(facts))
+    comments = [card["comments"], ""] if card["comments"] else []
+    return Group(Text(name, style="bold"), card["summary"], "", *comments, _facts(facts))
 
 
 VIEWS: dict[str, Callable[[str, Card], Group]] = {
@@ -98,24 +99,24 @@ def reflowed(text: str) -> str:
     return "\n".join(lines)
 
 
-def _texts(name: str, card: Card) -> list[str]:
+def _texts(name: str, card: Card) -> list[str | Text]:
     """The name, the docstring of the function, and that of its file."""
-    texts = [escape(reflowed(card[part])) for part in ("description", "file_description")]
-    return [f"[bold]{name}[/]", *(line for text in texts for line in (text, ""))]
+    texts = [reflowed(card[part]) for part in ("description", "file_description")]
+    return [Text(name, style="bold"), *(line for text in texts for line in (text, ""))]
 
 
 def _facts(facts: Mapping[str, Any]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    rows = table("", "", box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in facts.items():
-        table.add_row(name, escape(str(value)))
-    return table
+        rows.add_row(name, str(value))
+    return rows
 
 
 def _options(options: Mapping[str, Any]) -> Table:
-    table = Table("option", "default", box=box.SIMPLE_HEAD)
+    rows = table("option", "default", box=box.SIMPLE_HEAD)
     for name, value in options.items():
-        table.add_row(name, escape(_as_yaml(value)))
-    return table
+        rows.add_row(name, _as_yaml(value))
+    return rows
 
 
 def _place(card: Card) -> str:
@@ -130,20 +131,20 @@ def _place(card: Card) -> str:
 
 def _additions(additions: Iterable[Card]) -> Table:
     """What settings of hyperparameters add to the method, each with its paper."""
-    table = Table("setting", "adds", box=box.SIMPLE_HEAD)
+    rows = table("setting", "adds", box=box.SIMPLE_HEAD)
     for each in additions:
         setting = each["hyper"] if each["value"] is None else f"{each['hyper']}: {_as_yaml(each['value'])}"
-        table.add_row(setting, f"{escape(each['phrase'])}\n[dim]{escape(each['paper'])}[/]")
-    return table
+        rows.add_row(setting, Text.assemble(each["phrase"], "\n", (each["paper"], "dim")))
+    return rows
 
 
 def _presets(presets: Mapping[str, Mapping[str, Any]]) -> Table:
     """Published settings, which an experiment names as `preset` or writes out."""
-    table = Table("preset", "hyperparameter", "value", box=box.SIMPLE_HEAD)
+    rows = table("preset", "hyperparameter", "value", box=box.SIMPLE_HEAD)
     for name, values in presets.items():
         for row, (hyper, value) in enumerate(values.items()):
-            table.add_row(name if row == 0 else "", hyper, escape(_as_yaml(value)))
-    return table
+            rows.add_row(name if row == 0 else "", hyper, _as_yaml(value))
+    return rows
 
 
 def _as_yaml(value: Any) -> str:

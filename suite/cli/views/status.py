@@ -6,10 +6,10 @@ import time
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Column, Table
 from rich.text import Text
 
 from suite.checks.status import Observer, Status
+from suite.cli.console import table
 
 REFRESH = 2.0  # seconds between two readings with `--watch`
 
@@ -17,13 +17,13 @@ REFRESH = 2.0  # seconds between two readings with `--watch`
 def picture(status: Status) -> Group:
     """A table of the cells, the runs in progress, and the totals."""
     columns = ("tuning", "final", "failed", "diverged", "best validation so far")
-    table = Table(Column("cell", no_wrap=True), *columns, box=box.SIMPLE_HEAD)
+    cells = table("cell", *columns, box=box.SIMPLE_HEAD)
     for cell in status.cells:
-        table.add_row(
+        cells.add_row(
             cell.cell,
             f"{cell.tuning}/{cell.tuning_planned}",
             f"{cell.final}/{cell.final_planned}",
-            f"[bold red]{cell.failed}[/]" if cell.failed else "",
+            Text(f"{cell.failed}", style="bold red") if cell.failed else "",
             f"{cell.diverged}" if cell.diverged else "",
             "" if cell.best_val_top1 is None else f"{100 * cell.best_val_top1:.2f} %",
         )
@@ -31,7 +31,7 @@ def picture(status: Status) -> Group:
     damaged = [Text(f"damaged: {problem}", style="red") for problem in status.damaged]
     head = Text.assemble((status.experiment, "bold"), f": {_headline(status)}")
     beyond = [Text(status.unplanned, style="yellow")] if status.unplanned else []
-    return Group(head, table, *running, Text(_totals(status)), *beyond, *damaged)
+    return Group(head, cells, *running, Text(_totals(status)), *beyond, *damaged)
 
 
 def _headline(status: Status) -> str:

@@ -9,11 +9,11 @@ from rich import box
 from rich.console import Console, Group
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 from rich.text import Text
 
 from suite.checks.run import SEVERITY
 from suite.checks.verify import STATUSES, Verification, Verified
+from suite.cli.console import table
 from suite.machine.errors import UserError, one_of
 from suite.records.experiment import ExperimentFolder
 
@@ -28,16 +28,19 @@ def verify_with_bar(folder: Path, console: Console) -> Verified:
         return Verification(folder, on_run=lambda: bar.advance(task)).run()
 
 
-def replay_with_bar(folder: Path, found: Verified, runs: Sequence[str], console: Console) -> int:
+def replay_with_bar(
+    folder: Path, found: Verified, runs: Sequence[str], plugins: Sequence[Path], console: Console
+) -> int:
     """Train these runs again and add every difference to the findings; how many gave the same bits."""
+    from optimizers import source_of
     from suite.checks.replay import replay  # it imports torch, nothing else here does
 
-    same = 0
+    same, by_hash = 0, {source_of(plugin): plugin for plugin in plugins}
     with _bar(console) as bar:
         task = bar.add_task("replays", total=len(runs))
         for run in runs:
             bar.update(task, description=f"replay of {run}")
-            if finding := replay(folder / "runs" / run):
+            if finding := replay(folder / "runs" / run, by_hash):
                 found.add(*finding)
             else:
                 same += 1
@@ -64,22 +67,23 @@ def chosen_runs(wanted: str, folder: Path, found: Verified) -> list[str]:
 
 
 def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
 def picture(found: Verified) -> Group:
     """Counts, problems and verdict."""
-    table = Table(Column("planned runs", no_wrap=True), *STATUSES, box=box.SIMPLE_HEAD)
+    counted = table("planned runs", *STATUSES, box=box.SIMPLE_HEAD)
     for phase in ("tuning", "final"):
         counts = [found.counts[phase, status] for status in STATUSES]
-        table.add_row(f"{phase} {sum(counts):,}", *(f"{count:,}" if count else "" for count in counts))
+        counted.add_row(f"{phase} {sum(counts):,}", *(f"{count:,}" if count else "" for count in counts))
     hashed = f"{found.files:,} files in {found.folders:,} run folders, {decimal(found.bytes)}, hashed"
     problems = [
         Text(f"{each.kind}: {each.file}: {each.text}", style=COLOURS[SEVERITY[each.kind]])
         for each in found.findings
     ]
-    return Group(table, hashed, *problems)
+    return Group(counted, hashed, *problems)
 
 
 def verdict(found: Verified) -> str:

@@ -19,7 +19,7 @@ import torch
 from typer.testing import CliRunner
 
 import suite.training.provenance
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS, PLUGINS, source_of
 from suite.checks.replay import different_environments, replay
 from suite.checks.run import Finding
 from suite.checks.verify import Verification, Verified
@@ -728,13 +728,13 @@ def test_yaml_runs_nothing(tmp_path: Path) -> None:
 
 def test_a_replay_gives_the_same_bits(intact: Path) -> None:
     for run in (run_of(intact), run_of(intact, "tuning", 1, "digits.mlp.latent-adam")):
-        assert replay(run) is None
+        assert replay(run, {}) is None
 
 
 def test_a_replay_uses_the_recorded_number_of_threads(folder: Path) -> None:
     made_by(run_of(folder), threads=2)
     try:
-        replay(run_of(folder))
+        replay(run_of(folder), {})
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -767,7 +767,7 @@ def test_a_forged_record_does_not_repeat(folder: Path) -> None:
     run = run_of(folder)
     made_by(run)
     forged(run)
-    found = replay(run)
+    found = replay(run, {})
     assert found is not None and (found.kind, found.file) == ("contradictory", f"runs/{run.name}")
     assert "flips differ from step 3 on (layer " in found.text
     assert "epochs differ from epoch 2 on (val_top1)" in found.text
@@ -780,7 +780,7 @@ def test_other_bits_from_another_machine_are_no_contradiction(folder: Path) -> N
     versions = {**read_json(run / "environment.json")["versions"], "torch": "1.0"}
     made_by(run, versions=versions, device_name="Another CPU")
     reseal(run, lambda result: result.update(digest="0" * 64))
-    found = replay(run)
+    found = replay(run, {})
     assert found is not None and found.kind == "differs"
     assert found.text.startswith("only the final weights differ. It was made elsewhere")
     assert "versions.torch 1.0 then" in found.text and "device_name Another CPU then" in found.text
@@ -811,7 +811,7 @@ def test_a_run_that_this_code_cannot_repeat_is_not_replayed(folder: Path) -> Non
         run = run_of(folder)
         before = read_json(run / "trial.json")
         write_json(run / "trial.json", {**before, **change})
-        found = replay(run)
+        found = replay(run, {})
         assert found is not None and found.kind == "not replayed" and words in found.text, found
         write_json(run / "trial.json", before)
 
@@ -848,8 +848,9 @@ def test_a_plugins_run_needs_the_plugin_as_it_was(tmp_path: Path) -> None:
         forget("mine")
         (tmp_path / "plugin.py").write_text(PLUGIN + "# edited\n")
         edited = CliRunner().invoke(app, [*command, "--plugin", str(tmp_path / "plugin.py")])
-        source = PLUGINS["mine"].source
-        assert edited.exit_code == 1 and f"the one here has {source}" in edited.output.replace("\n", " ")
+        source = source_of(tmp_path / "plugin.py")
+        assert edited.exit_code == 1 and f"those named here have {source}" in edited.output.replace("\n", " ")
+        assert "mine" not in METHODS  # a plugin is imported in processes of its own
     finally:
         forget("mine")
 

@@ -45,6 +45,12 @@ def test_every_number_that_python_writes_is_read_back(value: float):
     assert read(f"x: {text}") == {"x": value}
 
 
+# Ten levels of nine aliases: 3.5e9 entries in 558 bytes.
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
@@ -67,7 +73,19 @@ def test_every_number_that_python_writes_is_read_back(value: float):
         ("a: !!bool x", "1:4", "tags have no meaning here"),
         ("!!set [1]", "1:1", "tags have no meaning here"),
         (f"a: {'9' * 301}", "1:4", "a number of 301 digits is too long"),
-        ('a: "\\ud800"', "1:4", "half of a surrogate pair"),
+        ('a: "\\ud800"', "1:4", "the character #xd800 is not allowed"),
+        ('a: "\\0"', "1:4", "the character #x0000 is not allowed"),
+        ("a: &a [*a]", "1:4", "an alias to a value that it is a part of"),
+        ("a: {b: &b {restart: {of: *b, at: [0.5]}}}", "1:8", "an alias to a value that it is a part of"),
+        (BOMB, "6:5", "too large: more than 1,000,000 characters, once its aliases are followed"),
+        (BOMB.replace("[", "{<<: [").replace("]", "]}").replace("x,", "{y: 1},"), "6:14", "too large"),
+        (f"a: &a {'x' * 10_000}\nb: [{'*a, ' * 100}]", "2:4", "too large"),
+        (f"a: {'[' * 41}{']' * 41}", "1:4", "nested too deeply: more than 40"),
+        (
+            "a: &a0 []\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 50)),
+            "41:6",
+            "nested too deeply",
+        ),
     ],
 )
 def test_what_is_refused_has_a_place(text: str, place: str, words: str):

@@ -47,7 +47,7 @@ def test_the_coordinator_is_killed_while_its_workers_train(
     tmp_path: Path, warm: Warm, rights: dict[str, Unbroken]
 ) -> None:
     """They end with it, wherever they are, and leave their runs to the next."""
-    codes = [warm.run(attempt_with_workers, tmp_path, TPE, (), at).code for at in (2, 3, 2, 4, 3, 5, 4, 6)]
+    codes = [warm.run(attempt_with_workers, tmp_path, TPE, None, at).code for at in (2, 3, 2, 4, 3, 5, 4, 6)]
     assert codes[:3] == [-9, -9, -9]
     ended = warm.run(attempt_with_workers, tmp_path, TPE)
     assert ended.code == 0 and ended.value.complete, ended
@@ -83,7 +83,7 @@ def test_workers_are_killed_at_exact_instants(
 ) -> None:
     """The coordinator lives, and gives their runs to others."""
     (tmp_path / "plugin.py").write_text(WORKERS_END)
-    ended = warm.run(attempt_with_workers, tmp_path, TPE, (str(tmp_path / "plugin.py"),))
+    ended = warm.run(attempt_with_workers, tmp_path, TPE, str(tmp_path / "plugin.py"))
     assert ended.code == 0 and ended.value.complete, ended
     lost = [text for text in ended.value.said if "its worker died (exit code -9" in text]
     assert len(lost) >= 3 and len(lost) == len(ended.value.said)

@@ -3,7 +3,7 @@
 import importlib.util
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from suite.machine.errors import UserError
 from suite.records.trial import Trial
 from suite.sweep import ray_pool
 from suite.sweep.coordinator import Sweep, prepare_folder
-from suite.sweep.messages import Done, EpochDone, Lost, Message
+from suite.sweep.messages import Done, EpochDone, Lost
 from suite.sweep.pool import LocalPool, Machine
 from suite.sweep.ray_pool import RayPool, sight, slots_of
 from tests.support.tiny import digests, tiny_plan, tiny_trial
@@ -174,14 +174,14 @@ def test_without_ray_the_engine_says_how_to_get_it(tmp_path: Path, monkeypatch: 
 def test_a_seat_tells_the_end_of_a_run_that_no_message_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def leave(folder: Path, trial: Trial, device: Any, every: float, send: Callable[[Message], None]) -> None:
-        send(EpochDone(trial.run_id, 1))
+    def leave(folder: Path, trial: Trial, *others: Any) -> None:
+        others[2](EpochDone(trial.run_id, 1))
         raise SystemExit(3)
 
     monkeypatch.setattr(ray_pool, "run_once", leave)
     seat = ray_pool.Seat({}, 1, 60.0)
     seat.device = torch.device("cpu")
-    messages = seat.run(tmp_path, tiny_trial(tmp_path))
+    messages = seat.run(tmp_path, tiny_trial(tmp_path), None)
     assert isinstance(next(messages), EpochDone)
     with pytest.raises(SystemExit):
         next(messages)
