@@ -104,6 +104,9 @@ def epoch_axis(axes: Axes, epochs: int) -> None:
 def log_axis(axes: Axes, labels: int = 8) -> None:
     """A logarithmic axis with at most so many labels, also where it spans less than two decades."""
     axes.set_yscale("log")
+    if axes.get_ylim()[0] <= 0:  # every value is zero, which has no place on this axis
+        axes.set_ylim(0.1, 1)
+        axes.text(0.5, 0.5, "zero throughout", ha="center", va="center", transform=axes.transAxes)
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(
         LogLocator(10, subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=labels + 1)

@@ -1,8 +1,9 @@
 """Each method, tried at the edges of its search ranges: a draw that breaks it fails before anything runs."""
 
+import contextlib
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from optuna.distributions import (
@@ -24,28 +25,51 @@ INSIDE = 0.382  # of the way from one end to the other: no whole number between 
 Draw = dict[str, HyperSetting]
 
 
-def edge_problems(cells: Sequence[Cell]) -> Iterator[Problem]:
+def edge_problems(cells: Sequence[Cell]) -> list[Problem]:
     """The problem of each method that fails at an edge of its ranges, tried with the first of its cells."""
     first = {cell.method_label: cell for cell in reversed(cells)}
-    labels = list(dict.fromkeys(cell.method_label for cell in cells))
-    for number, label in enumerate(labels):
-        cell = first[label]
-        shape = min(binary_shapes(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes), key=math.prod)
-        for draw in _edges(cell.space):
-            if error := _failure(cell, draw, shape):
-                yield Problem(("methods", number), _explained(cell, draw, shape, error))
-                break
+    labels = dict.fromkeys(cell.method_label for cell in cells)
+    layers: dict[tuple[str, str], Sequence[int]] = {}
+    with _one_thread():
+        return [
+            Problem(("methods", number), text)
+            for number, label in enumerate(labels)
+            if (text := _problem(first[label], layers))
+        ]
+
+
+def _problem(cell: Cell, layers: dict[tuple[str, str], Sequence[int]]) -> str:
+    network = cell.data_label, cell.model_label
+    if network not in layers:
+        trial = cell.trial(cell.published, FIRST_SEED, "final")
+        layers[network] = min(binary_shapes(trial, cell.sizes), key=math.prod)
+    for draw in _edges(cell.space):
+        if error := _failure(cell, draw, layers[network]):
+            return _explained(cell, draw, error, layers[network])
+    return ""
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread: the layer is small, and to wake another takes longer than the step."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _edges(space: Mapping[str, BaseDistribution]) -> Iterator[Draw]:
-    """All numbers at one end, at the other, and inside; then each word of each choice."""
-    numbers = {name: each for name, each in space.items() if not isinstance(each, CategoricalDistribution)}
+    """The method's own numbers: at one end, at the other, inside; then each word of each choice."""
+    own = {name: range_ for name, range_ in space.items() if name != "real.lr"}
+    words = {name: each.choices for name, each in own.items() if isinstance(each, CategoricalDistribution)}
+    numbers = {name: range_ for name, range_ in own.items() if name not in words}
     if numbers:
         for part in (0.0, 1.0, INSIDE):
-            yield {name: _at(each, part) for name, each in numbers.items()}
-    for name, each in space.items():
-        if isinstance(each, CategoricalDistribution):
-            yield from ({name: value} for value in each.choices)
+            yield {name: _at(range_, part) for name, range_ in numbers.items()}
+    for name, choices in words.items():
+        yield from ({name: value} for value in choices)
 
 
 def _at(range_: BaseDistribution, part: float) -> float | int:
@@ -69,8 +93,7 @@ def _failure(cell: Cell, draw: Draw, shape: Sequence[int]) -> Exception | None:
         weight = rule.start(real).detach().requires_grad_()
         optimizer = rule.optimizer([weight])
         apply_schedules(optimizer, schedules_of(trial), 0.0)
-        read = rule.read(weight)
-        read.backward(torch.full_like(read, 1e-3))
+        (1e-3 * rule.read(weight)).sum().backward()
         run_step(optimizer)
         if rule.deploy is not None:
             rule.deploy(weight.detach())
@@ -79,18 +102,22 @@ def _failure(cell: Cell, draw: Draw, shape: Sequence[int]) -> Exception | None:
     return None
 
 
-def _explained(cell: Cell, draw: Draw, shape: Sequence[int], error: Exception) -> str:
-    """The error with the file of the method and the values to blame: one alone, if it fails alone."""
+def _explained(cell: Cell, draw: Draw, error: Exception, shape: Sequence[int]) -> str:
+    """The error with the method's file and the values to blame: those that fail alone, if there are any."""
     alone = {name: value for name, value in draw.items() if _failure(cell, {name: value}, shape)}
     to_blame = alone or draw
     values = ", ".join(f"{name} {shown(value)}" for name, value in to_blame.items())
-    whole = [
-        name
-        for name in to_blame
-        if isinstance(cell.space[name], FloatDistribution) and float(cell.published[name] or 0.5).is_integer()  # type: ignore[arg-type]
-    ]
-    hint = f"; a whole number is declared with integer(), as in {whole[0]}=integer(...)" if whole else ""
-    text = str(error) if isinstance(error, BadHyper) else described(error)
+    text = (str(error) if isinstance(error, BadHyper) else described(error)).splitlines()[0]
+    hint = _hint(cell, to_blame) if isinstance(error, TypeError) else ""
     file = inspect.getfile(METHODS[cell.method].rule)
-    first_line = (text.splitlines() or [""])[0]
-    return f"{file}: {cell.method} fails inside its own ranges, at {values}: {first_line}{hint}"
+    return f"{file}: {cell.method} fails inside its own ranges, at {values}: {text}{hint}"
+
+
+def _hint(cell: Cell, to_blame: Iterable[str]) -> str:
+    """How to declare a whole number, if one of these has a range of fractions and a whole default."""
+    for name in to_blame:
+        default, range_ = cell.published[name], cell.space[name]
+        if isinstance(range_, FloatDistribution) and default in range(10**6):
+            whole = f"integer({default:g}, {range_.low:g}, {range_.high:g})"
+            return f"; if {name} is a whole number: {name}={whole}"
+    return ""

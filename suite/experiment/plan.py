@@ -94,7 +94,7 @@ def make_plan(source: ExperimentFile) -> Plan:
         problems.append(
             Problem(("tuning", "seed"), f"must be below {FIRST_SEED}, where the final seeds begin")
         )
-    if problems := problems or list(edge_problems(cells)):
+    if problems := problems or edge_problems(cells):
         raise source.error(*problems)
     return Plan(
         source.name,

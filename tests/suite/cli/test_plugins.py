@@ -1,5 +1,6 @@
 """A user's own method: whatever its file does, the command and the other methods' runs stay as they are."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,29 @@ def test_a_listing_shows_a_plugin_and_what_it_prints_is_no_part_of_it(flipbench:
     assert card["summary"] == "Mine." and "mine" not in METHODS
     ended = flipbench("list", "methods", "--plugin", write(in_rule="sys.exit(0)"), "--json")
     assert ended.code == 2 and ended.out == "" and "SystemExit: 0" in ended.err
+
+
+INTEGER = """
+import torch
+from optimizers.core import WeightRule, integer, method, sign
+
+@method(paper="https://example.org", k=integer(5, 1, 15))
+def mine(k) -> WeightRule:
+    '''Mine.'''
+    assert type(k) is int and 1 <= k <= 15
+    return WeightRule(sign, lambda weight: weight, lambda params: torch.optim.SGD(params, lr=0.0))
+"""
+
+
+def test_whole_numbers_from_the_study_to_the_page(flipbench: Flipbench):
+    Path("mine.py").write_text(INTEGER)
+    command = ("sweep", "tiny", "--plugin=mine.py", "--set=methods=[mine]", "--json", "--workers=1")
+    assert flipbench(*command, "--set=tuning.trials=4").code == 0
+    (folder,) = Path("results").iterdir()
+    ledger = json.loads((folder / "cells/digits.mlp.mine.json").read_text())
+    drawn = [entry["hypers"]["k"] for entry in ledger["tuning"]]
+    assert drawn[0] == 5 and len(set(drawn)) > 1 and all(type(k) is int and 1 <= k <= 15 for k in drawn)
+    card = json.loads((folder / "plan.json").read_text())["methods"]["mine"]["hypers"]["k"]
+    assert card == {"default": 5, "range": {"integer": [1, 15]}}
+    assert "integer 1 … 15" in (folder / "report/index.html").read_text()
+    assert flipbench("verify", str(folder)).code == 0
