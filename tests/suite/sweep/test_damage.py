@@ -21,10 +21,12 @@ from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, read_json
 from suite.records.run import FILES, RunFolder
 from suite.records.schema import Failure
-from tests.support.attempts import TPE, Outcome, Trouble, Unbroken, attempt, leftovers, records_of, unbroken
+from tests.support.attempts import Outcome, Trouble, Unbroken, attempt, leftovers, records_of, unbroken
 from tests.support.warm import Warm
 
-CHANGES = (*TPE, "methods=[bop, latent-sgd]", "train.epochs=3")
+LONGER = ("methods=[bop, latent-sgd]", "train.epochs=3", "seeds=1")
+STUDY = ("tuning.sampler=tpe", "tuning.at_once=2")
+CHANGES = (*LONGER, *STUDY, "tuning.trials=4")
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +240,7 @@ def test_a_damaged_or_absent_log_is_made_again(
 
 def test_no_draw_follows_the_log(tmp_path: Path, warm: Warm, right: Unbroken) -> None:
     """Half the budget first, then every score in the log is turned upside down, then the whole budget."""
-    assert warm.run(attempt, tmp_path, (*CHANGES, "tuning.trials=2")).value.complete
+    assert warm.run(attempt, tmp_path, (*LONGER, *STUDY, "tuning.trials=2")).value.complete
     log = tmp_path / "results" / "optuna.log"
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     for line in lines:
