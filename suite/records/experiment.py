@@ -53,6 +53,11 @@ class ExperimentFolder:
         """FileNotFoundError if no sweep was started here, DamagedRecord also for a plan of an older
         format; UserError for one of a newer flipbench."""
         path = self.plan_path
+        if path.exists() and not any((self.path / part).is_dir() for part in ("runs", "cells")):
+            raise FileNotFoundError(
+                f"{self.path} holds a plan and no records, as a published folder of tables does: there is no "
+                "runs/ and no cells/ in it"
+            )
         try:
             value = read_json(path)
             found = value.get("format")

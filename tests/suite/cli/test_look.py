@@ -337,6 +337,18 @@ def test_a_dry_run_writes_nothing(flipbench: Flipbench, command: str):
     assert flipbench(command, "tiny", "--dry-run", "--json").json["runs"] == 8
 
 
+# ---- folders
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "report", "publish"])
+def test_a_folder_of_tables_is_no_folder_of_records(flipbench: Flipbench, command: str):
+    shutil.copytree(ROOT / "results" / "published" / "demo", "results/tiny")
+    before = flipbench.files()
+    ended = flipbench(command, "tiny")
+    assert ended.code == 2 and flipbench.files() == before
+    assert ended.err.startswith("error: results/tiny holds a plan and no records, as a published folder")
+
+
 # ---- completion
 
 
