@@ -10,7 +10,10 @@ Released code multiplies beta, the sharpness, by a constant every few hundred st
 step, from 1 to `beta_end`. The defaults are those for ResNet-18 on CIFAR-10: 1.02 every 200 of 100,000 steps
 (md-tanh-s), 1.01 every 100 (md-tanh), 1.1 every 1,000 up to 10,000 (pmf), all with Adam's usual betas. There
 all three decay the learning rate by 0.3 every 30,000 steps; the presets do the same. The first multiplication
-comes after the first step there.
+comes after the first step there. md-tanh starts from w = tanh(init), as its code does.
+
+The paper's MD-softmax, which keeps a number for each label, is md-tanh (and MD-softmax-S md-tanh-s) where
+there are two labels, except for its start: so it is no method of its own here.
 """
 
 from typing import Any
