@@ -61,7 +61,9 @@ def pairs() -> tuple[Tensor, Tensor]:
     """Stored numbers on both sides of every bound, each with gradients of both signs and of several sizes."""
     theta = torch.cat([torch.linspace(-3, 3, 61), torch.tensor([-40.0, 40.0])]).double()
     theta = theta[theta != 0]
-    return torch.meshgrid(theta, torch.tensor([-2.0, -1e-3, -1e-4, 1e-4, 1e-3, 2.0]).double(), indexing="ij")
+    gradients = torch.tensor([-2.0, -1e-3, -1e-4, 1e-4, 1e-3, 2.0]).double()
+    stored, g = torch.meshgrid(theta, gradients, indexing="ij")
+    return stored, g
 
 
 @pytest.mark.parametrize("slopes", SLOPES)

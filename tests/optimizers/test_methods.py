@@ -64,6 +64,8 @@ FAST: dict[str, dict[str, Any]] = {
     "diode": {"lr": 0.1, "beta1": 0.9, "beta2": 0.99},
     "md-tanh-s": {"lr": 0.01},
     "pmf": {"lr": 0.01},
+    "stochastic-rounding": {"lr": 30.0},
+    "stochastic-rounding-adam": {"lr": 0.005},
 }
 
 
@@ -258,7 +260,14 @@ def test_on_a_gpu_it_learns_as_on_the_cpu(method: Method) -> None:
             assert min(alike) > 0.99, setting
 
 
-DRAWS = {"bayes-binn", "diode", "prob-bop", "prob-bop-second-order"}  # other numbers on another device
+DRAWS = {
+    "bayes-binn",
+    "diode",
+    "prob-bop",
+    "prob-bop-second-order",
+    "stochastic-rounding",
+    "stochastic-rounding-adam",
+}  # other numbers on another device
 
 
 # --- hyperparameters ---

@@ -107,14 +107,52 @@ def pmf(u: float, noise: list[float], lr: float, beta_end: float) -> tuple[list[
     return stored, read
 
 
+def md_softmax(u: float, noise: list[float], lr: float, beta_end: float) -> tuple[list[float], list[float]]:
+    """MD-softmax over -1 and +1: a share of each label, times the exponential of its own Adam's step."""
+    shares, stored = [(1.0 - math.tanh(u)) / 2.0, (1.0 + math.tanh(u)) / 2.0], []
+    adams, read = [ScalarAdam(), ScalarAdam()], []
+    for step, wave in enumerate(noise):
+        beta = math.exp(math.log(beta_end) * step / STEPS)
+        weight = shares[1] - shares[0]
+        gradient = wave + PULL * weight
+        for i, level in enumerate((-1.0, 1.0)):
+            shares[i] *= math.exp(-lr * beta * adams[i].step(level * gradient))
+        shares = [share / sum(shares) for share in shares]
+        stored.append(0.5 * math.log(shares[1] / shares[0]))
+        read.append(weight)
+    return stored, read
+
+
+def md_softmax_s(u: float, noise: list[float], lr: float, beta_end: float) -> tuple[list[float], list[float]]:
+    """MD-softmax-S over -1 and +1: a number for each label, its gradient straight through the softmax."""
+    labels, adams, stored, read = [-u, u], [ScalarAdam(), ScalarAdam()], [], []
+    for step, wave in enumerate(noise):
+        beta = math.exp(math.log(beta_end) * step / STEPS)
+        exponentials = [math.exp(beta * label) for label in labels]
+        weight = (exponentials[1] - exponentials[0]) / sum(exponentials)
+        gradient = wave + PULL * weight
+        for i, level in enumerate((-1.0, 1.0)):
+            labels[i] -= lr * adams[i].step(level * gradient)
+        stored.append((labels[1] - labels[0]) / 2.0)
+        read.append(weight)
+    return stored, read
+
+
 LOOPS: dict[str, Loop] = {"md-tanh-s": md_tanh_s, "md-tanh": md_tanh, "pmf": pmf}
 
 
-@pytest.mark.parametrize("name", LOOPS)
+OVER_TWO_LABELS: dict[str, Loop] = {"md-tanh-s": md_softmax_s, "md-tanh": md_softmax}
+
+
+@pytest.mark.parametrize(
+    ("name", "loop"),
+    [*LOOPS.items(), *OVER_TWO_LABELS.items()],
+    ids=[*LOOPS, "md-tanh-s is md-softmax-s", "md-tanh is md-softmax"],
+)
 @pytest.mark.parametrize(("lr", "beta_end"), SETTINGS)
-def test_equals_the_scalar_loop(name: str, lr: float, beta_end: float) -> None:
+def test_equals_the_scalar_loop(name: str, loop: Loop, lr: float, beta_end: float) -> None:
     columns = zip(initial().tolist(), noises().T.tolist(), strict=True)
-    loops = [LOOPS[name](u, noise, lr, beta_end) for u, noise in columns]
+    loops = [loop(u, noise, lr, beta_end) for u, noise in columns]
     stored, read = (torch.tensor(column, dtype=torch.float64).T for column in zip(*loops, strict=True))
     found_stored, found_read = run(METHODS[name](lr=lr, beta_end=beta_end), initial())
     assert int((sign(found_stored) != sign(stored)).sum()) == 0

@@ -1,6 +1,7 @@
 """T-BSO against a scalar loop, and its exact relations to Bop and Bop2ndOrder."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_equals_a_scalar_loop(gamma: float, sigma: float, threshold: float) -> N
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
 def test_the_scale_of_a_layers_gradients_has_no_effect(factor: float) -> None:
     gradients = random_gradients()
-    settings = dict(gamma=0.1, sigma=0.01, threshold=0.3)
+    settings: dict[str, Any] = dict(gamma=0.1, sigma=0.01, threshold=0.3)
     assert_same_signs(run("t-bso", factor * gradients, **settings), run("t-bso", gradients, **settings))
 
 
@@ -57,7 +58,7 @@ def test_at_threshold_zero_it_is_bop(sigma: float) -> None:
 
 def test_a_layer_of_one_weight_is_bop_with_a_second_moment() -> None:
     gradients = random_gradients(count=1)
-    settings = dict(gamma=0.1, sigma=0.02, threshold=0.2)
+    settings: dict[str, Any] = dict(gamma=0.1, sigma=0.02, threshold=0.2)
     assert_same_signs(run("t-bso", gradients, **settings), run("bop-second-order", gradients, **settings))
 
 
@@ -70,7 +71,7 @@ def test_with_a_constant_square_it_is_bop_at_a_threshold_in_its_units() -> None:
 
 def test_the_order_of_weights_within_a_layer_has_no_effect() -> None:
     gradients, order = random_gradients(), np.random.default_rng(3).permutation(60)
-    settings = dict(gamma=0.1, sigma=0.01, threshold=0.3)
+    settings: dict[str, Any] = dict(gamma=0.1, sigma=0.01, threshold=0.3)
     signs = random_signs()
     expected = run("t-bso", gradients, signs, **settings)[:, order]
     assert_same_signs(run("t-bso", gradients[:, order], signs[order], **settings), expected)
@@ -79,7 +80,7 @@ def test_the_order_of_weights_within_a_layer_has_no_effect() -> None:
 def test_each_layer_has_its_own_square() -> None:
     """Gradients of two layers at two scales: each flips as if it were alone."""
     gradients = random_gradients()
-    settings = dict(gamma=0.1, sigma=0.01, threshold=0.3)
+    settings: dict[str, Any] = dict(gamma=0.1, sigma=0.01, threshold=0.3)
     expected = run("t-bso", gradients, **settings)
     small, large = (random_signs().requires_grad_() for _ in range(2))
     optimizer = METHODS["t-bso"](**settings).optimizer([small, large])
