@@ -27,12 +27,12 @@ from suite.models import MODELS
 from suite.models.model import BadOption
 from suite.records.schedules import Schedule, value_at
 from suite.records.schema import DataSizes, PlannedCell
+from suite.records.seeds import final_seed
 from suite.records.trial import Augmentation, Choice, HyperSetting, Stage, TrainSettings, Trial
 
 # Adam for the real parameters: betas 0.9 and 0.999 and Keras' eps, as in the paper and the rebuttal. Its
 # learning rate is part of every study: published tables confound it with the method by up to seven points.
 REAL_LR = log(0.01, 1e-4, 0.1)
-FIRST_SEED = 1001  # of the final runs; tuning seeds stay below
 NEARLY_DONE = 1.0 - 1e-6  # a decay to zero never arrives: the last step comes before progress 1
 
 
@@ -52,6 +52,7 @@ class Cell:
     published: Mapping[str, HyperValue]  # the default of each of them: trial 0
     train: TrainSettings
     sizes: DataSizes
+    seed: int  # of the experiment
     plugin: str | None = None  # a hash of the method's file, if that is not in the catalogue
 
     @property
@@ -80,6 +81,11 @@ class Cell:
         )
 
     @functools.cached_property
+    def first(self) -> Trial:
+        """The first final run of the published default."""
+        return self.trial(self.published, final_seed(self.seed, 0, 0), "final")
+
+    @functools.cached_property
     def planned(self) -> PlannedCell:
         """The cell as plan.json holds it."""
         return PlannedCell(
@@ -88,7 +94,7 @@ class Cell:
             model=self.model_label,
             method=self.method_label,
             epochs=self.train.epochs,
-            trial=self.trial(self.published, FIRST_SEED, "final"),
+            trial=self.first,
         )
 
 
@@ -159,6 +165,7 @@ def resolve_cell(
         published={name: hyper.default for name, hyper in searched.items()},
         train=_train_settings(experiment, task, data.augment),
         sizes=data.sizes,
+        seed=experiment.tuning.seed,
         plugin=PLUGINS[entry.name].source if entry.name in PLUGINS else None,
     )
     _check_training(cell, task, task_number)
@@ -222,7 +229,7 @@ def _check_training(cell: Cell, task: TaskEntry, task_number: int) -> None:
 
 def _check_rule(cell: Cell, location: Location) -> None:
     """Build the method at the start and at the end of every schedule, so that its own checks run."""
-    trial = cell.trial(cell.published, FIRST_SEED, "final")
+    trial = cell.first
     for progress in (0.0, NEARLY_DONE):
         try:
             rule = rule_at(trial, progress)
@@ -243,7 +250,7 @@ def _check_rule(cell: Cell, location: Location) -> None:
 def _check_network(cell: Cell, location: Location) -> None:
     """Build the network without memory: do the images fit, are the options possible?"""
     try:
-        network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes)
+        network_size(cell.first, cell.sizes)
     except BadOption as error:
         raise Problem((*location, error.name), f"{cell.model.name}: {error}") from None
     except ValueError as error:

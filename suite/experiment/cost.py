@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from suite.experiment.build import network_size
-from suite.experiment.cell import FIRST_SEED, Cell
+from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
 
@@ -27,7 +27,7 @@ def training_images(plan: Plan) -> int:
 
 def checkpoint_bytes(plan: Plan, workers: int) -> int:
     """The most that the checkpoints of runs in progress take at one time, for methods with usual state."""
-    sizes = [network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes) for cell in plan.cells]
+    sizes = [network_size(cell.first, cell.sizes) for cell in plan.cells]
     return workers * BYTES_PER_PARAMETER * max(size.binary + size.real for size in sizes)
 
 
@@ -48,7 +48,7 @@ def require_space(plan: Plan, folder: Path, workers: int) -> None:
 
 
 def _run_bytes(cell: Cell) -> int:
-    layers = network_size(cell.trial(cell.published, FIRST_SEED, "final"), cell.sizes).layers
+    layers = network_size(cell.first, cell.sizes).layers
     steps = max(1, cell.sizes.train // cell.train.batch_size) * cell.train.epochs
     lines = cell.train.epochs * BYTES_PER_LINE * (1 + layers // 4)
     return BYTES_PER_RUN + lines + 4 * steps * layers + cell.sizes.test // 8

@@ -16,7 +16,7 @@ from optuna.distributions import (
 from optimizers import METHODS
 from optimizers.core import BadHyper, run_step
 from suite.experiment.build import apply_schedules, binary_shapes, rule_at, schedules_of
-from suite.experiment.cell import FIRST_SEED, Cell
+from suite.experiment.cell import Cell
 from suite.experiment.spec import Problem
 from suite.machine.errors import described, shown
 from suite.records.trial import HyperSetting
@@ -41,7 +41,7 @@ def edge_problems(cells: Sequence[Cell]) -> list[Problem]:
 def _problem(cell: Cell, layers: dict[tuple[str, str], Sequence[int]]) -> str:
     network = cell.data_label, cell.model_label
     if network not in layers:
-        trial = cell.trial(cell.published, FIRST_SEED, "final")
+        trial = cell.first
         layers[network] = min(binary_shapes(trial, cell.sizes), key=math.prod)
     for draw in _edges(cell.space):
         if error := _failure(cell, draw, layers[network]):
@@ -86,7 +86,7 @@ def _at(range_: BaseDistribution, part: float) -> float | int:
 
 def _failure(cell: Cell, draw: Draw, shape: Sequence[int]) -> Exception | None:
     """What one step of training raises with these values, the others as published."""
-    trial = cell.trial({**cell.published, **draw}, FIRST_SEED, "final")
+    trial = cell.trial({**cell.published, **draw}, cell.first.seed, "final")
     try:
         rule = rule_at(trial, 0.0)
         real = torch.linspace(-0.1, 0.1, math.prod(shape)).reshape(*shape)

@@ -11,7 +11,6 @@ import torch
 from optimizers import METHODS, PLUGINS, load_plugin
 from optimizers.core import Addition, Hyper, Method, WeightRule
 from suite.experiment.cell import (
-    FIRST_SEED,
     REAL_LR,
     Cell,
     resolve_cell,
@@ -26,13 +25,13 @@ from suite.experiment.spec import Experiment, ExperimentFile, MethodEntry, Probl
 from suite.experiment.strict_yaml import Location
 from suite.machine.errors import described
 from suite.records.files import canonical
-from suite.records.schema import FORMAT, HyperCard, MethodCard, PlanRecord
+from suite.records.schema import FORMAT, PHASES, HyperCard, MethodCard, PlanRecord, Tuning
 from suite.records.trial import PROTOCOL
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A resolved experiment: its cells and the seeds of their final runs.
+    """A resolved experiment: its cells and their budget.
 
     It is made with the plugins loaded, and needs none of them afterwards. `plugins` are the files of the
     methods from outside the catalogue, by the hash that their trials hold.
@@ -45,13 +44,20 @@ class Plan:
     cells: tuple[Cell, ...]
     methods: Mapping[str, MethodCard]  # by label
 
+    @functools.cached_property
+    def tuning(self) -> Tuning:
+        """The tracks of every cell."""
+        return self.experiment.tuning.resolved()
+
     @property
-    def seeds(self) -> list[int]:
-        return list(range(FIRST_SEED, FIRST_SEED + self.experiment.seeds))
+    def seeds(self) -> int:
+        """The final runs of each study's winner."""
+        return self.experiment.seeds
 
     @property
     def runs_per_cell(self) -> int:
-        return self.experiment.tuning.trials + self.experiment.seeds
+        """At most: where the published default wins, its final runs are those of the winner."""
+        return sum(self.tuning.count(phase, self.seeds) for phase in PHASES)
 
     @property
     def runs(self) -> int:
@@ -71,7 +77,7 @@ class Plan:
             experiment=self.name,
             summary=self.experiment.summary,
             yaml=self.text,
-            tuning=self.experiment.tuning,
+            tuning=self.tuning,
             seeds=self.seeds,
             methods=dict(self.methods),
             data={cell.data_label: cell.sizes for cell in self.cells},
@@ -90,10 +96,6 @@ def make_plan(source: ExperimentFile) -> Plan:
         raise source.error(*wrong)
     cells, problems = _cells(experiment)
     problems += _ambiguous(cells)
-    if experiment.tuning.seed >= FIRST_SEED:
-        problems.append(
-            Problem(("tuning", "seed"), f"must be below {FIRST_SEED}, where the final seeds begin")
-        )
     if problems := problems or edge_problems(cells):
         raise source.error(*problems)
     return Plan(

@@ -10,12 +10,11 @@ methods:
   - {name: latent-adam, clip: 1.0, decay: {lr: {cosine: 0.0}}}   # clip is set, lr decays from its drawn value
 real: {decay: {lr: {cosine: 0.0}}}       # Adam for the real parameters, the same in every cell
 train: {epochs: 20, batch_size: 64}
-tuning: {trials: 8, sampler: random}
+tuning: {trials: 8}                      # random search; studies: 3 repeats it
 seeds: 5
 """
 
 import copy
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,6 +28,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -36,7 +36,7 @@ from suite.experiment.files import experiment_name, experiments
 from suite.experiment.strict_yaml import MAX_DEPTH, Document, Location, YamlError, refused_character
 from suite.machine.errors import UserError, one_of, shortened, shown
 from suite.records.files import DamagedRecord, digest, read_bytes
-from suite.records.schema import Tuning
+from suite.records.schema import Track, Tuning
 from suite.records.trial import Augmentation, Precision
 
 VERSION = 1
@@ -145,6 +145,72 @@ class TaskEntry(_Strict):
     train: TrainOverrides = TrainOverrides()
 
 
+def _budget(value: Any) -> Any:
+    """A number of trials, or the name of one."""
+    if not isinstance(value, str):
+        return value
+    if value not in BUDGETS:
+        message = "there is no budget {name}{hint}"
+        raise PydanticCustomError("budget", message, {"name": shown(value), "hint": one_of(value, BUDGETS)})
+    return BUDGETS[value]
+
+
+BUDGETS = {"one-shot": 1, "small": 8, "medium": 25, "large": 75}  # trials of a study
+Trials = Annotated[int, BeforeValidator(_budget), Field(ge=1, le=100_000)]
+Studies = Annotated[int, Field(ge=1, le=1000)]
+
+
+class TrackSection(_Strict):
+    """A track: random search. Every study is drawn on its own."""
+
+    trials: Trials
+    studies: Studies = 1
+
+
+class TpeSection(TrackSection):
+    """The track of TPE. `at_once` trials are drawn before their results are used."""
+
+    at_once: Annotated[int, Field(ge=1, le=100_000)] = 4
+
+
+class TuningSection(_Strict):
+    """The budget of every cell: `trials` and `studies` of random search, or one or both tracks by name.
+
+    With 0 trials nothing is tuned. All draws and seeds are keyed by `seed`.
+    """
+
+    trials: Annotated[int, BeforeValidator(_budget), Field(ge=0, le=100_000)] = 8
+    studies: Studies = 1
+    random: TrackSection | None = None
+    tpe: TpeSection | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "TuningSection":
+        named = [name for name in ("random", "tpe") if getattr(self, name) is not None]
+        if named and (twice := self.model_fields_set & {"trials", "studies"}):
+            message = "{key} belongs into the tracks where they are named, for example {track}: {trials: 8}"
+            raise PydanticCustomError("tuning", message, {"key": min(twice), "track": named[0]})
+        if not self.trials and self.studies > 1:
+            raise PydanticCustomError(
+                "tuning", "studies: with trials: 0 there is no study; `seeds` repeats runs"
+            )
+        return self
+
+    def resolved(self) -> Tuning:
+        """The tracks by name, random search first."""
+        if self.random is None and self.tpe is None:
+            only = [Track(name="random", trials=self.trials, studies=self.studies)] if self.trials else []
+            return Tuning(tracks=only, seed=self.seed)
+        tracks = []
+        if self.random is not None:
+            tracks.append(Track(name="random", trials=self.random.trials, studies=self.random.studies))
+        if self.tpe is not None:
+            tpe = self.tpe
+            tracks.append(Track(name="tpe", trials=tpe.trials, studies=tpe.studies, at_once=tpe.at_once))
+        return Tuning(tracks=tracks, seed=self.seed)
+
+
 class Experiment(_Strict):
     """A whole experiment file."""
 
@@ -154,7 +220,7 @@ class Experiment(_Strict):
     methods: Annotated[list[Annotated[MethodEntry, BeforeValidator(_named)]], Field(min_length=1)]
     train: TrainSection
     real: RealEntry = RealEntry()
-    tuning: Tuning = Tuning()
+    tuning: TuningSection = TuningSection()
     seeds: Annotated[int, Field(ge=1, le=1000)] = 5
     plugins: list[str] = []
 
@@ -295,7 +361,9 @@ def _from_pydantic(error: Mapping[str, Any]) -> Problem:
     location, value = tuple(error["loc"]), shown(error["input"])
     limits = error.get("ctx", {})
     match error["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
+        case "extra_forbidden" if location in (("tuning", "sampler"), ("tuning", "at_once")):
+            return Problem(location, OLDER_TUNING)
+        case "extra_forbidden":
             return Problem(location, f"unknown key{one_of(str(location[-1]), _fields_at(location[:-1]))}")
         case "missing":
             return Problem(location, "is missing")
@@ -306,13 +374,15 @@ def _from_pydantic(error: Mapping[str, Any]) -> Problem:
             return Problem(location, f"must be at least {limits['ge']}, not {value}")
         case "less_than_equal":
             return Problem(location, f"must be at most {limits['le']}, not {value}")
+        case "less_than":
+            return Problem(location, f"must be below {limits['lt']}, not {value}")
         case "string_pattern_mismatch":
             return Problem(location, f"takes letters, digits, '_', '+' and '-', not {value}")
         case "too_short":
             return Problem(location, "needs at least one entry")
-        case "decay":
+        case "decay" | "tuning" | "budget":
             return Problem(location, error["msg"])
-        case "model_type" | "dataclass_type" | "dict_type":
+        case "model_type" | "dict_type":
             return Problem(location, f"keys with values belong here, not {value}")
         case kind if kind in _BELONGS:
             text = "the text " if isinstance(error["input"], str) else ""
@@ -320,6 +390,10 @@ def _from_pydantic(error: Mapping[str, Any]) -> Problem:
     return Problem(location, f"{error['msg'][0].lower()}{error['msg'][1:]}; it is {value}")
 
 
+OLDER_TUNING = (
+    "is no longer a key: name the track instead, tuning: {tpe: {trials: 25, studies: 1, at_once: 4}} or "
+    "tuning: {random: {trials: 25, studies: 1}}; tuning: {trials: 25} alone is random search"
+)
 _BELONGS = {
     "int_type": "a whole number",
     "bool_type": "true or false",
@@ -331,9 +405,8 @@ _BELONGS = {
 def _fields_at(location: Location) -> list[str]:
     """The allowed keys at a location of pydantic's."""
     words = [step for step in location if isinstance(step, str)]
-    if words[-1:] == ["tuning"]:
-        return [each.name for each in dataclasses.fields(Tuning)]
     models: dict[str, type[BaseModel]] = {
         "train": TrainSection, "real": RealEntry, "tasks": TaskEntry, "methods": MethodEntry,
+        "tuning": TuningSection, "random": TrackSection, "tpe": TpeSection,
     }  # fmt: skip
     return list((models[words[-1]] if words else Experiment).model_fields)

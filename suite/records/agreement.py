@@ -13,7 +13,17 @@ from suite.machine.errors import shown
 from suite.records.files import DamagedRecord
 from suite.records.run import RunFolder
 from suite.records.schedules import SCHEDULES, as_json, same_shape
-from suite.records.schema import DataRecord, DataSizes, Ledger, PlannedCell, PlanRecord, Scores
+from suite.records.schema import (
+    DataRecord,
+    DataSizes,
+    Ledger,
+    Place,
+    PlannedCell,
+    PlanRecord,
+    Scores,
+    StudyEntry,
+)
+from suite.records.seeds import final_seed, tuning_seed
 from suite.records.trial import HyperSetting, Settings, Trial
 from suite.records.winner import winner
 
@@ -35,21 +45,15 @@ class Contradiction(DamagedRecord):
 
 @dataclass(frozen=True)
 class NamedRun:
-    """A run that a ledger names: `number` of the tuning trial, or `seed` of the final run.
+    """A run that a ledger names, and its place in the plan.
 
     hypers: as drawn or set, before any decay. expected: the planned trial, apart from its hyperparameters.
     """
 
-    number: int | None
-    seed: int | None
+    place: Place
     run: str
     hypers: Settings
     expected: Trial
-
-    @property
-    def which(self) -> str:
-        """What a person calls it: `trial 3` or `seed 1001`."""
-        return f"trial {self.number}" if self.seed is None else f"seed {self.seed}"
 
     def check(self, folder: RunFolder) -> None:
         """Contradiction if the trial in a run's folder is another one than the plan and the ledger name.
@@ -90,14 +94,23 @@ def _is_drawn(found: HyperSetting, drawn: HyperSetting, planned: HyperSetting) -
 
 
 def named_runs(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> Iterator[NamedRun]:
-    """The runs that the ledger of a planned cell names, tuning first."""
-    for entry in ledger.tuning:
-        expected = replace(planned.trial, stage="tune", seed=plan.tuning.seed)
-        yield NamedRun(entry.number, None, entry.run, entry.hypers, expected)
-    published = {**planned.trial.method.options, "real.lr": planned.trial.real_lr}
-    hypers = published if ledger.winner is None else ledger.winner.hypers
-    for final in ledger.final:
-        yield NamedRun(None, final.seed, final.run, hypers, replace(planned.trial, seed=final.seed))
+    """The runs that the ledger of a planned cell names, in the order of the plan."""
+    first, key = planned.trial, plan.tuning.seed
+    for study in ledger.studies:
+        seed = tuning_seed(key, planned.cell, study.track, study.number)
+        tuning = replace(first, stage="tune", seed=seed)
+        for entry in study.tuning:
+            place = Place("tuning", study.track, study.number, entry.number)
+            yield NamedRun(place, entry.run, entry.hypers, tuning)
+        for final in study.final if study.winner else ():
+            seed = final_seed(key, study.number, final.number)
+            place = Place("final", study.track, study.number, final.number)
+            yield NamedRun(place, final.run, study.winner.hypers, replace(first, seed=seed))
+    published = {**first.method.options, "real.lr": first.real_lr}
+    for each in ledger.default:
+        seed = final_seed(key, each.study, each.number)
+        place = Place("default", None, each.study, each.number)
+        yield NamedRun(place, each.run, published, replace(first, seed=seed))
 
 
 def check_ledger(ledger: Ledger, planned: PlannedCell, plan: PlanRecord, path: Path) -> None:
@@ -109,38 +122,63 @@ def check_ledger(ledger: Ledger, planned: PlannedCell, plan: PlanRecord, path: P
 def _ledger_problem(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> str:
     if ledger.cell != planned.cell:
         return f"cell is {ledger.cell}, not {planned.cell} as its name"
-    numbers = [entry.number for entry in ledger.tuning]
-    seeds = [entry.seed for entry in ledger.final]
-    runs = [entry.run for entry in ledger.final]
-    if numbers != list(range(len(numbers))) or len(numbers) > plan.tuning.trials:
-        return f"tuning names the trials {shown(numbers)}, planned are {plan.tuning.trials}, counted from 0"
-    if not set(seeds) <= set(plan.seeds):
-        return f"final names the seeds {shown(seeds)}, planned are {shown(plan.seeds)}"
-    # Two trials may draw the same setting and so share a run; the runs of two seeds are never the same.
-    if any(len(set(each)) < len(each) for each in (seeds, runs)):
-        return "final names the same seed or run twice"
+    for study in ledger.studies:
+        if problem := _study_problem(study, planned, plan):
+            return f"{study}: {problem}"
+    places = [named.place for named in named_runs(ledger, planned, plan)]
+    known = set(plan.tuning.places(plan.seeds))
+    if unplanned := [place for place in places if place not in known]:
+        return f"names {unplanned[0]}, which is not planned"
+    if len(set(places)) < len(places):
+        return f"names {next(place for place in places if places.count(place) > 1)} twice"
+    # Two trials may draw the same setting, and a winner may be the default: they share runs. The final runs
+    # of two seeds are never the same.
+    finals = {
+        (named.run, named.expected.seed)
+        for named in named_runs(ledger, planned, plan)
+        if named.place.phase != "tuning"
+    }
+    if len({run for run, _ in finals}) < len(finals):
+        return "names one run as the final runs of two seeds"
+    return ""
+
+
+def _study_problem(study: StudyEntry, planned: PlannedCell, plan: PlanRecord) -> str:
+    numbers = [entry.number for entry in study.tuning]
+    if numbers != list(range(len(numbers))):
+        return f"tuning names the trials {shown(numbers)}, which are counted from 0"
     known = {*planned.trial.method.options, "real.lr"}
-    for entry in ledger.tuning:
+    for entry in study.tuning:
         if other := sorted(known ^ entry.hypers.keys()):
             where = "the plan" if other[0] in entry.hypers else "the ledger"
             return f"tuning.{entry.number}.hypers: {where} has no {other[0]}"
-    if ledger.winner is None:
-        return (
-            "it names final runs, but no winner of the tuning" if ledger.final and plan.tuning.trials else ""
-        )
-    if ledger.winner.number not in numbers:
-        return f"its winner is trial {ledger.winner.number}, which it does not name"
-    if ledger.winner.hypers != ledger.tuning[ledger.winner.number].hypers:
+    if study.winner is None:
+        return "it names final runs, but no winner" if study.final else ""
+    if study.winner.number not in numbers:
+        return f"its winner is trial {study.winner.number}, which it does not name"
+    if study.winner.hypers != study.tuning[study.winner.number].hypers:
         return "the winner's hyperparameters are not those of its trial"
     return ""
 
 
-def wrong_winner(ledger: Ledger, scores: Mapping[int, Scores]) -> str:
-    """What is wrong with the winner that a ledger names, or nothing.
+def wrong_winner(ledger: Ledger, scores: Mapping[Place, Scores]) -> str:
+    """What is wrong with a winner that a ledger names, or nothing.
 
-    scores: of the tuning trials whose runs are intact, by number.
+    scores: of the tuning trials whose runs are intact, by place.
     """
-    named = ledger.winner
+    for study in ledger.studies:
+        of_study = {
+            entry.number: scores[place]
+            for entry in study.tuning
+            if (place := Place("tuning", study.track, study.number, entry.number)) in scores
+        }
+        if problem := _wrong_winner_of(study, of_study):
+            return f"{study}: {problem}"
+    return ""
+
+
+def _wrong_winner_of(study: StudyEntry, scores: Mapping[int, Scores]) -> str:
+    named = study.winner
     if named is None or named.number not in scores:  # its run is missing or damaged: a finding of its own
         return ""
     if (best := winner(scores)) != named.number:

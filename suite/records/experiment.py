@@ -72,10 +72,12 @@ class ExperimentFolder:
             raise UserError(
                 f"{path}: written by a newer flipbench (format {shown(found)}); this one reads {FORMAT}"
             )
+        aside = self.path.with_name(f"{self.path.name}-before")
         raise OtherFormat(
             path,
-            f"its format is {found}; this flipbench reads format {FORMAT}. The same sweep brings the "
-            "folder up to date and runs nothing again that is finished",
+            f"its format is {found}; this flipbench reads format {FORMAT}. Runs of an older protocol have "
+            f"other ids and are not used again: move the folder away (mv {self.path} {aside}), then the same "
+            "sweep begins a new one",
         )
 
     def data(self, label: str) -> DataRecord:

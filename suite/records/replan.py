@@ -1,7 +1,7 @@
 """A folder that already holds a plan, and a new plan for it: how they differ, and what would be lost.
 
-A plan that only adds cells, trials or seeds continues the work in its folder. One that drops or changes what
-has finished runs would take the place of another experiment. Nothing here imports torch.
+A plan that only adds cells, tracks, studies, trials or seeds continues the work in its folder. One that drops
+or changes what has finished runs would take the place of another experiment. Nothing here imports torch.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from suite.machine.errors import UserError
 from suite.records.agreement import differences, named_runs, text_of
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord
-from suite.records.schema import PlannedCell, PlanRecord, Range
+from suite.records.schema import PlannedCell, PlanRecord, Range, Tuning
 
 SHOWN = 5  # differences in a message, of however many
 HOW = "the new plan"
@@ -24,17 +24,27 @@ def changes(before: PlanRecord, after: PlanRecord) -> str:
     found = Counter(
         text for old in before.cells for text in _of_cell(old, cells.get(old.cell), before, after)
     )
-    for name in ("sampler", "seed", "at_once"):
-        old, new = getattr(before.tuning, name), getattr(after.tuning, name)
-        if old != new:
-            found[text_of((f"tuning.{name}", old, new), HOW)] += 1
-    if after.tuning.trials < before.tuning.trials:
-        found[text_of(("tuning.trials", before.tuning.trials, after.tuning.trials), HOW)] += 1
-    if not set(before.seeds) <= set(after.seeds):
-        found[text_of(("seeds", len(before.seeds), len(after.seeds)), HOW)] += 1
+    found.update(_of_tuning(before.tuning, after.tuning))
+    if after.seeds < before.seeds:
+        found[text_of(("seeds", before.seeds, after.seeds), HOW)] += 1
     texts = [f"{text}{f' ({cells} cells)' if cells > 1 else ''}" for text, cells in found.items()]
     more = len(texts) - SHOWN
     return "; ".join(texts[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _of_tuning(before: Tuning, after: Tuning) -> Iterator[str]:
+    if before.seed != after.seed:
+        yield text_of(("tuning.seed", before.seed, after.seed), HOW)
+    tracks = {track.name: track for track in after.tracks}
+    for old in before.tracks:
+        if (new := tracks.get(old.name)) is None:
+            yield f"the track {old.name} is not in {HOW}"
+            continue
+        for name in ("trials", "studies"):
+            if getattr(new, name) < getattr(old, name):
+                yield text_of((f"tuning.{old.name}.{name}", getattr(old, name), getattr(new, name)), HOW)
+        if new.at_once != old.at_once:
+            yield text_of((f"tuning.{old.name}.at_once", old.at_once, new.at_once), HOW)
 
 
 def _of_cell(
@@ -44,7 +54,8 @@ def _of_cell(
         yield f"the cell {old.cell} is not in {HOW}"
         return
     for difference in differences(new.trial.as_json(), old.trial.as_json()):
-        yield text_of(difference, HOW)
+        if difference[0] != "seed":  # it follows from the experiment's
+            yield text_of(difference, HOW)
     ranges, new_ranges = _ranges(before, old), _ranges(after, new)
     for name in sorted(ranges.keys() | new_ranges.keys()):
         if (one := ranges.get(name)) != (other := new_ranges.get(name)):
@@ -59,22 +70,21 @@ def _ranges(plan: PlanRecord, cell: PlannedCell) -> dict[str, Range | None]:
 def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord) -> int:
     """How many finished runs of the plan before would not be part of the new one."""
     cells = {planned.cell: planned for planned in after.cells}
-    same_tuning = all(
-        getattr(before.tuning, name) == getattr(after.tuning, name) for name in ("sampler", "seed", "at_once")
-    )
+    at_once = {track.name: track.at_once for track in after.tuning.tracks}
+    same_draws = {track.name for track in before.tuning.tracks if at_once.get(track.name) == track.at_once}
+    places = set(after.tuning.places(after.seeds)) if before.tuning.seed == after.tuning.seed else set()
+    places = {place for place in places if place.track is None or place.track in same_draws}
     dropped = set[str]()
     for old in before.cells:
         new = cells.get(old.cell)
-        kept = new is not None and same_tuning and not list(_of_cell(old, new, before, after))
+        kept = new is not None and not list(_of_cell(old, new, before, after))
         try:
             ledger = folder.ledger(old, before)
         except (FileNotFoundError, DamagedRecord):
             continue  # it names no run
         for named in named_runs(ledger, old, before):
-            planned = (
-                (named.seed in after.seeds) if named.number is None else named.number < after.tuning.trials
-            )
-            if not (kept and planned) and (folder.run(named.run).path / "result.json").exists():
+            planned = kept and named.place in places
+            if not planned and (folder.run(named.run).path / "result.json").exists():
                 dropped.add(named.run)
     return len(dropped)
 
@@ -103,10 +113,16 @@ def require_same_work(folder: ExperimentFolder, before: PlanRecord, after: PlanR
 def _added(before: PlanRecord, after: PlanRecord) -> str:
     cells = len(after.cells) - len(before.cells)
     added = [f"{cells} cells"] if cells else []
-    if after.tuning.trials > before.tuning.trials:
-        added.append(f"{after.tuning.trials} trials instead of {before.tuning.trials}")
-    if len(after.seeds) > len(before.seeds):
-        added.append(f"{len(after.seeds)} seeds instead of {len(before.seeds)}")
+    tracks = {track.name: track for track in before.tuning.tracks}
+    for new in after.tuning.tracks:
+        if (old := tracks.get(new.name)) is None:
+            added.append(f"the track {new.name}")
+            continue
+        for name in ("trials", "studies"):
+            if (one := getattr(old, name)) != (other := getattr(new, name)):
+                added.append(f"{other} {name} of {new.name} instead of {one}")
+    if after.seeds > before.seeds:
+        added.append(f"{after.seeds} seeds instead of {before.seeds}")
     return ", ".join(added)
 
 

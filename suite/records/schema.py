@@ -3,8 +3,9 @@
 A file whose content does not fit its type is damaged. Nothing here imports torch.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic_core import CoreSchema
@@ -19,7 +20,7 @@ PartName = Annotated[StrictStr, Field(pattern=r"^[^/\x00.][^/\x00]*$", max_lengt
 Count = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 Seconds = Annotated[StrictFloat, Field(ge=0, le=1e9)]
 Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
-FORMAT = 3  # of an experiment's folder: raise it when one of its files is read in another way
+FORMAT = 4  # of an experiment's folder: raise it when one of its files is read in another way
 
 # ---- environment.json
 
@@ -184,58 +185,140 @@ class Failure:
 
 @record
 class TuningEntry:
-    """One tuning trial: its run, and its hyperparameters as drawn or set, before any decay."""
+    """One tuning trial: its run, and its hyperparameters as drawn or set, before any decay.
+
+    Trial 0 is the published default.
+    """
 
     number: StrictInt
     run: RunName
-    published_default: StrictBool
     hypers: Settings
 
 
 @record
 class Winner:
-    """The tuning trial with the best validation score, and that score."""
+    """The tuning trial of a study with the best validation score, and that score."""
 
     number: StrictInt
     value: StrictFloat
     hypers: Settings
 
 
+TrackName = Literal["random", "tpe"]
+
+
 @record
 class FinalEntry:
-    """One final run."""
+    """One final run of a study's winner, by its number among them."""
 
-    seed: StrictInt
+    number: StrictInt
     run: RunName
 
 
 @record
-class Ledger:
-    """The runs that a cell consists of. `study` names the definition of the cell that the draws belong to."""
+class DefaultEntry:
+    """One final run of the published default, with the seed of the winners' run of that study and number."""
 
-    cell: StrictStr
-    study: StrictStr = ""  # format 2 had none: its draws are made again
+    study: StrictInt
+    number: StrictInt
+    run: RunName
+
+
+@record
+class StudyEntry:
+    """One study of a cell. `key` names the definition that its draws belong to."""
+
+    track: TrackName
+    number: StrictInt
+    key: StrictStr
     tuning: list[TuningEntry]
     winner: Winner | None
     final: list[FinalEntry]
 
+    def __str__(self) -> str:
+        return f"{self.track} study {self.number}"
+
+
+@record
+class Ledger:
+    """The runs that a cell consists of: its studies, and the final runs of the published default."""
+
+    cell: StrictStr
+    studies: list[StudyEntry]
+    default: list[DefaultEntry]
+
     @classmethod
     def empty(cls, cell: str) -> Self:
         """The ledger of a cell of which no run is named."""
-        return cls(cell=cell, tuning=[], winner=None, final=[])
+        return cls(cell=cell, studies=[], default=[])
 
 
 # ---- plan.json, data/<data set>.json
 
+Phase = Literal["tuning", "final", "default"]
+PHASES: tuple[Phase, ...] = ("tuning", "final", "default")
+
+
+class Place(NamedTuple):
+    """What a run is in its cell: a trial of a study, a final run of its winner, or one of the default."""
+
+    phase: Phase
+    track: TrackName | None  # none for the published default, which belongs to no track
+    study: int
+    number: int  # of the trial in its study, or of the final run
+
+    def __str__(self) -> str:
+        """What a person calls it: `random study 0 trial 3`, or `default study 0 seed 1`."""
+        which = "trial" if self.phase == "tuning" else "seed"
+        return f"{self.track or 'default'} study {self.study} {which} {self.number}"
+
+
+@record
+class Track:
+    """One way of tuning: independent studies, each with the same number of trials.
+
+    at_once: of TPE alone, the trials that are drawn before their results are used.
+    """
+
+    name: TrackName
+    trials: Annotated[StrictInt, Field(ge=1, le=100_000)]
+    studies: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
+    at_once: Annotated[StrictInt, Field(ge=1)] | None = absent()
+
 
 @record
 class Tuning:
-    """The budget of every cell. Trial 0 is the published default; with 0 trials it is used untuned."""
+    """The budget of every cell: its tracks. Without any, the published default is used untuned.
 
-    trials: Annotated[StrictInt, Field(ge=0, le=100_000)] = 8
-    sampler: Literal["random", "tpe"] = "random"
-    seed: Annotated[StrictInt, Field(ge=0)] = 0
-    at_once: Annotated[StrictInt, Field(ge=1)] = 4  # tpe only: trials drawn before their results are used
+    seed: the experiment's; every draw and every seed of a run is keyed by it.
+    """
+
+    tracks: list[Track]
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**53)] = 0
+
+    @property
+    def studies(self) -> int:
+        """How many groups of final seeds there are: study n of every track uses the same ones."""
+        return max((track.studies for track in self.tracks), default=1)
+
+    def count(self, phase: Phase, seeds: int) -> int:
+        """How many runs of a phase a cell has, with so many final runs of each winner.
+
+        A run that is in two places counts twice: the winner may be the default, and its final runs are too.
+        """
+        if phase == "tuning":
+            return sum(track.studies * track.trials for track in self.tracks)
+        studies = self.studies if phase == "default" else sum(track.studies for track in self.tracks)
+        return studies * seeds
+
+    def places(self, seeds: int) -> Iterator[Place]:
+        """The place of every planned run of a cell: study by study, then those of the published default."""
+        for track in self.tracks:
+            for study in range(track.studies):
+                yield from (Place("tuning", track.name, study, number) for number in range(track.trials))
+                yield from (Place("final", track.name, study, number) for number in range(seeds))
+        for study in range(self.studies):
+            yield from (Place("default", None, study, number) for number in range(seeds))
 
 
 @dataclass(frozen=True)
@@ -318,7 +401,10 @@ class PlannedCell:
 
 @record
 class PlanRecord:
-    """The plan, written before anything runs: the denominators of the report."""
+    """The plan, written before anything runs: the denominators of the report.
+
+    seeds: the final runs of each study's winner, and as many of the published default.
+    """
 
     format: StrictInt
     protocol: StrictInt
@@ -326,7 +412,7 @@ class PlanRecord:
     summary: StrictStr
     yaml: StrictStr
     tuning: Tuning
-    seeds: list[StrictInt]
+    seeds: Annotated[StrictInt, Field(ge=1, le=1000)]
     methods: dict[str, MethodCard]
     data: dict[PartName, DataSizes]
     cells: list[PlannedCell]

@@ -21,7 +21,7 @@ from suite.records.codec import encode, first_problem, record
 from suite.records.files import digest
 from suite.records.schedules import Schedule, as_json, is_number, parse_schedule
 
-PROTOCOL = 3  # part of every run_id: raise it when a trial gives other numbers, or has more keys
+PROTOCOL = 4  # part of every run_id: raise it when a trial gives other numbers, or has more keys
 
 HyperSetting = float | str | bool | None | Schedule  # the value of a hyperparameter in a trial
 

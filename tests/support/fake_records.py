@@ -21,6 +21,7 @@ from suite.records.schema import (
     BytesPerWeight,
     DataRecord,
     DataSizes,
+    DefaultEntry,
     Environment,
     EpochLine,
     Failure,
@@ -38,10 +39,13 @@ from suite.records.schema import (
     Range,
     Result,
     Scores,
+    StudyEntry,
+    Track,
     Tuning,
     TuningEntry,
     Winner,
 )
+from suite.records.seeds import final_seed, tuning_seed
 from suite.records.trial import PROTOCOL, Choice, HyperSetting, Settings, Stage, TrainSettings, Trial
 
 
@@ -153,8 +157,9 @@ def run_id(*parts: object) -> str:
     return hashlib.sha256(".".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def score(data: str, method: str, seed: int) -> float:
-    """Test accuracy of a final run: a level per method plus noise, some of it shared by the methods."""
+def score(data: str, method: str, study: int, number: int) -> float:
+    """Test accuracy of a winner's final run: a level per method plus noise, partly shared by the methods."""
+    seed = 1001 + 100 * study + number
     shared = np.random.default_rng([seed, len(data)]).normal(0, 0.003)
     own = np.random.default_rng([seed, len(method), len(data)]).normal(0, 0.002)
     return round(float(REACHED[data, method] + shared + own), 4)
@@ -168,17 +173,23 @@ def write_experiment(
     seeds: int = 5,
     trials: int = 8,
     sampler: str = "random",
+    tracks: list[Track] | None = None,
     reverse: bool = False,
 ) -> Path:
-    """Write a complete experiment into `folder`; `reverse` creates the run folders in the opposite order."""
+    """Write a complete experiment into `folder`; `reverse` creates the run folders in the opposite order.
+
+    Without `tracks` there is one study of so many trials, or none for 0 of them.
+    """
+    if tracks is None:
+        tracks = [Track(name=sampler, trials=trials)] if trials else []  # pyright: ignore[reportArgumentType]
     plan = PlanRecord(
         format=FORMAT,
         protocol=PROTOCOL,
         experiment="demo",
         summary="Four ways to train a binarized network on two small tasks.",
         yaml="experiment: demo\nmethods: [bop, latent_adam]  # <two> & more\n",
-        tuning=Tuning(trials=trials, sampler=sampler, seed=0),  # pyright: ignore[reportArgumentType]
-        seeds=[1001 + index for index in range(seeds)],
+        tuning=Tuning(tracks=tracks),
+        seeds=seeds,
         methods={name: METHODS[name] for name in methods},
         data={name: DATA[name] for name, _ in tasks},
         cells=[planned_cell(data, model, method) for data, model in tasks for method in methods],
@@ -214,7 +225,7 @@ def planned_cell(data: str, model: str, method: str) -> PlannedCell:
             method=Choice(method, {name: value for name, value in published.items() if name != "real.lr"}),
             real_lr=published["real.lr"],  # pyright: ignore[reportArgumentType]
             train=TRAIN,
-            seed=1001,
+            seed=final_seed(0, 0, 0),
         ),
     )
 
@@ -250,30 +261,50 @@ def draw(card: HyperCard, random: np.random.Generator) -> HyperSetting:
 def write_cell(experiment: ExperimentFolder, cell: PlannedCell, plan: PlanRecord, reverse: bool) -> None:
     random = np.random.default_rng(sum(map(ord, cell.cell)))
     cards = METHODS[cell.method].hypers
-    tuning, values = [], []
-    for number in range(plan.tuning.trials):
-        hypers = {name: card.default if number == 0 else draw(card, random) for name, card in cards.items()}
-        run = trial_of(cell, "tune", hypers, 0).run_id
-        tuning.append(TuningEntry(number=number, run=run, published_default=number == 0, hypers=hypers))
-        loss = 0.02 if number == 0 else random.beta(1.3, 4) * 0.5
-        values.append(round(float(REACHED[cell.data, cell.method] + 0.012 - loss), 4))
-    winner = None
-    if tuning:
-        best = int(np.argmax(values))
-        winner = Winner(number=best, value=values[best], hypers=tuning[best].hypers)
-    chosen = winner.hypers if winner else {name: card.default for name, card in cards.items()}
-    final = [FinalEntry(seed=seed, run=trial_of(cell, "final", chosen, seed).run_id) for seed in plan.seeds]
-    ledger = Ledger(cell=cell.cell, tuning=tuning, winner=winner, final=final)
+    published = {name: card.default for name, card in cards.items()}
+    studies: list[StudyEntry] = []
+    jobs: dict[str, tuple[Trial, float]] = {}
+
+    def finals(hypers: Settings, study: int, loss: float = 0.0) -> list[str]:
+        trials = [trial_of(cell, "final", hypers, final_seed(0, study, n)) for n in range(plan.seeds)]
+        for number, trial in enumerate(trials):
+            jobs.setdefault(trial.run_id, (trial, score(cell.data, cell.method, study, number) - loss))
+        return [trial.run_id for trial in trials]
+
+    for track in plan.tuning.tracks:
+        for study in range(track.studies):
+            tuning, values = [], []
+            for number in range(track.trials):
+                hypers = {
+                    name: card.default if number == 0 else draw(card, random) for name, card in cards.items()
+                }
+                trial = trial_of(cell, "tune", hypers, tuning_seed(0, cell.cell, track.name, study))
+                loss = 0.02 if number == 0 else random.beta(1.3, 4) * 0.5
+                values.append(round(float(REACHED[cell.data, cell.method] + 0.012 - loss), 4))
+                tuning.append(TuningEntry(number=number, run=trial.run_id, hypers=hypers))
+                jobs[trial.run_id] = trial, values[-1]
+            best = int(np.argmax(values))
+            winner = Winner(number=best, value=values[best], hypers=tuning[best].hypers)
+            runs = finals(winner.hypers, study)
+            studies.append(
+                StudyEntry(
+                    track=track.name,
+                    number=study,
+                    key=f"{cell.cell}.{track.name}.{study}",
+                    tuning=tuning,
+                    winner=winner,
+                    final=[FinalEntry(number=number, run=run) for number, run in enumerate(runs)],
+                )
+            )
+    default = [
+        DefaultEntry(study=study, number=number, run=run)
+        for study in range(plan.tuning.studies)
+        for number, run in enumerate(finals(published, study, 0.02 if studies else 0.0))
+    ]
+    ledger = Ledger(cell=cell.cell, studies=studies, default=default)
     write_json(experiment.ledger_path(cell.cell), encode(ledger))
-    jobs = [
-        (entry.run, trial_of(cell, "tune", entry.hypers, 0), value)
-        for entry, value in zip(tuning, values, strict=True)
-    ]
-    jobs += [
-        (entry.run, trial_of(cell, "final", chosen, entry.seed), score(cell.data, cell.method, entry.seed))
-        for entry in final
-    ]
-    for run, trial, reached in reversed(jobs) if reverse else jobs:
+    written = list(jobs.items())
+    for run, (trial, reached) in reversed(written) if reverse else written:
         write_run(experiment.run(run), trial, reached)
 
 
@@ -356,10 +387,13 @@ def epoch_line(epoch: int, reached: float, layers: list[Layer], flips: np.ndarra
     )
 
 
-def final_run(folder: Path, cell: str, seed: int) -> Path:
-    """The folder of one final run."""
+def final_run(folder: Path, cell: str, number: int, study: int = 0) -> Path:
+    """The folder of one final run of a study's winner, of the published default where nothing is tuned."""
     ledger = read_json(ExperimentFolder(folder).ledger_path(cell))
-    (run,) = (entry["run"] for entry in ledger["final"] if entry["seed"] == seed)
+    if not ledger["studies"]:
+        (run,) = (e["run"] for e in ledger["default"] if (e["study"], e["number"]) == (study, number))
+    else:
+        run = ledger["studies"][study]["final"][number]["run"]
     return folder / "runs" / run
 
 
@@ -406,8 +440,8 @@ def remove(run: Path) -> None:
 def spoil(folder: Path) -> Path:
     """One diverged, one failed, one missing and one damaged final run, all in the first task."""
     data, model = TASKS[0]
-    diverge(final_run(folder, f"{data}.{model}.latent_sgd", 1001))
-    fail(final_run(folder, f"{data}.{model}.bop", 1002))
-    remove(final_run(folder, f"{data}.{model}.bop_second_order", 1003))
-    damage(final_run(folder, f"{data}.{model}.latent_adam", 1004) / "result.json")
+    diverge(final_run(folder, f"{data}.{model}.latent_sgd", 0))
+    fail(final_run(folder, f"{data}.{model}.bop", 1))
+    remove(final_run(folder, f"{data}.{model}.bop_second_order", 2))
+    damage(final_run(folder, f"{data}.{model}.latent_adam", 3) / "result.json")
     return folder

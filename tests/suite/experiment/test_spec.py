@@ -5,6 +5,7 @@
 import dataclasses
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from suite.experiment.spec import ExperimentFile, SpecError
 from suite.records.codec import decode, encode
 from suite.records.files import canonical
 from suite.records.schedules import Cosine, Exponential, Linear, value_at
-from suite.records.schema import HyperCard, Range
+from suite.records.schema import PHASES, HyperCard, PlanRecord, Range, Track
 from suite.records.trial import Choice, TrainSettings, Trial
 
 TASK, METHOD, TRAIN = "{data: digits, model: mlp}", "bop", "{epochs: 1, batch_size: 32}"
@@ -79,7 +80,20 @@ MISTAKES = [
     ("method", "{name: bop, gamma: {linaer: [1, 2]}}", "6:25", "methods.0.gamma.linaer", SCHEDULES_ARE),
     ("method", "{name: bop, decay: {gamma: {cos: 0}}}", "6:33", "methods.0.decay.gamma.cos", SCHEDULES_ARE),
     ("method", "{name: latent-adam, pseudo_gradient: cliped}", "6:25", "methods.0.pseudo_gradient", "'clipped'?"),
-    ("more", "tuning: {sampler: grid}", "8:10", "tuning.sampler", "no 'grid'; the choices are random, tpe"),
+    ("more", "tuning: {sampler: tpe}", "8:10", "tuning.sampler", "name the track instead, tuning: {tpe: {trials: 25"),
+    ("more", "tuning: {at_once: 2}", "8:10", "tuning.at_once", "is no longer a key: name the track instead"),
+    ("more", "tuning: {trials: tiny}", "8:10", "tuning.trials", "no budget 'tiny'; the choices are one-shot, small"),
+    ("more", "tuning: {tpe: {trials: smal}}", "8:16", "tuning.tpe.trials", "no budget 'smal'; did you mean 'small'?"),
+    ("more", "tuning: {random: {trials: 8, at_once: 2}}", "8:30", "tuning.random.at_once", "are trials, studies"),
+    ("more", "tuning: {tpe: {studies: 2}}", "8:10", "tuning.tpe.trials", "is missing"),
+    ("more", "tuning: {trials: 8, tpe: {trials: 8}}", "8:1", "tuning", "trials belongs into the tracks"),
+    ("more", "tuning: {studies: 2, random: {trials: 8}}", "8:1", "tuning", "studies belongs into the tracks"),
+    ("more", "tuning: {trials: 0, studies: 2}", "8:1", "tuning", "with trials: 0 there is no study"),
+    ("more", "tuning: {random: {trials: 0}}", "8:19", "tuning.random.trials", "must be at least 1, not 0"),
+    ("more", "tuning: {tpe: {trials: 8, at_once: 0}}", "8:27", "tuning.tpe.at_once", "must be at least 1, not 0"),
+    ("more", "tuning: {trials: 8, studies: 1001}", "8:21", "tuning.studies", "must be at most 1000, not 1001"),
+    ("more", "tuning: {trials: 8.0}", "8:10", "tuning.trials", "a whole number belongs here, not 8.0"),
+    ("more", "tuning: {grid: {trials: 8}}", "8:10", "tuning.grid", "the choices are trials, studies, random, tpe"),
     ("train", "{epochs: 1, batch_size: 32, augment: flip}", "7:36", "train.augment", "did you mean 'crop-flip'?"),
     ("more", "real: {decay: {rate: {linear: 0}}}", "8:8", "real.decay", "only lr can decay here, not rate"),
     # wrong types
@@ -115,7 +129,8 @@ MISTAKES = [
     ("train", "{epochs: 1, batch_size: 1}", "7:20", "train.batch_size", "must be at least 2, not 1"),
     ("more", "seeds: 1001", "8:1", "seeds", "must be at most 1000, not 1001"),
     ("more", "tuning: {trials: -1}", "8:10", "tuning.trials", "must be at least 0, not -1"),
-    ("more", "tuning: {seed: 1001}", "8:10", "tuning.seed", "must be below 1001, where the final seeds begin"),
+    ("more", "tuning: {seed: -1}", "8:10", "tuning.seed", "must be at least 0, not -1"),
+    ("more", f"tuning: {{seed: {2**53}}}", "8:10", "tuning.seed", f"must be below {2**53}, not {2**53}"),
     ("more", "real: {lr: -0.1}", "8:8", "real.lr", "must be above zero, not -0.1"),
     ("more", "real: {lr: {linear: [0.1, -0.1]}}", "8:8", "real.lr", "must be above zero"),
     ("method", "{name: bop, gamma: 2}", "6:17", "methods.0.gamma", "gamma must lie in (0, 1], not 2.0"),
@@ -383,7 +398,8 @@ def test_a_method_that_raises_is_told_with_its_place(tmp_path: Path, old: str, n
             "tasks.0.model.hidden=[x]",
             "tasks.0.model.0.hidden.0: a whole number belongs here, not the text 'x'",
         ),
-        ("tuning.sampler=grid", "the choices are random, tpe"),
+        ("tuning.random.trials=many", "tuning.random.trials: there is no budget 'many'"),
+        ("tuning.sampler=tpe", "name the track instead"),
         ("version=0", "for an older flipbench (0)"),
     ],
 )
@@ -433,7 +449,7 @@ def test_changes_do_what_they_say(tmp_path: Path):
         [8],
         {"gamma": 1e-7, "real.lr": 1.0},
     )
-    assert len(plan.seeds) == 2
+    assert plan.seeds == 2
 
 
 def test_a_change_leaves_what_only_shares_an_anchor(tmp_path: Path):
@@ -606,7 +622,32 @@ def test_data_sets_models_and_methods_are_crossed_in_order(tmp_path: Path):
     ]
     assert plan.cells[4].data == Choice("digits", {"validation": 0.2, "train_limit": 100})
     assert plan.cells[4].model.options["hidden"] == [512, 512]
-    assert plan.runs == 8 * (8 + 3) and plan.seeds == [1001, 1002, 1003]
+    assert plan.runs == 8 * (8 + 3 + 3) and plan.seeds == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "tracks", "runs"),
+    [
+        ("", [Track(name="random", trials=8)], (8, 2, 2)),
+        ("{seed: 7}", [Track(name="random", trials=8)], (8, 2, 2)),
+        ("{trials: 0}", [], (0, 0, 2)),
+        ("{trials: one-shot}", [Track(name="random", trials=1)], (1, 2, 2)),
+        ("{trials: 5, studies: 3}", [Track(name="random", trials=5, studies=3)], (15, 6, 6)),
+        ("{tpe: {trials: small}}", [Track(name="tpe", trials=8, at_once=4)], (8, 2, 2)),
+        (
+            "{tpe: {trials: large, studies: 4, at_once: 2}, random: {trials: medium, studies: 3}}",
+            [Track(name="random", trials=25, studies=3), Track(name="tpe", trials=75, studies=4, at_once=2)],
+            (375, 14, 8),
+        ),
+    ],
+)
+def test_the_budget_of_a_cell(tmp_path: Path, written: str, tracks: list[Track], runs: tuple[int, ...]):
+    plan = plan_of(tmp_path, text_of(more=f"seeds: 2\n{f'tuning: {written}' if written else ''}\n"))
+    assert plan.tuning.tracks == plan.record.tuning.tracks == tracks
+    assert tuple(plan.tuning.count(phase, plan.seeds) for phase in PHASES) == runs
+    places = Counter(place.phase for place in plan.tuning.places(plan.seeds))
+    assert [places[phase] for phase in PHASES] == list(runs) and plan.runs == sum(runs)
+    assert decode(PlanRecord, encode(plan.record), tmp_path) == plan.record
 
 
 def run_id(folder: Path, *changes: str, **parts: str) -> str:
@@ -616,7 +657,7 @@ def run_id(folder: Path, *changes: str, **parts: str) -> str:
 
 def test_the_run_id_of_a_trial_never_moves(tmp_path: Path):
     # Records are found again by this. Whoever must change it raises PROTOCOL in suite/records/trial.py as well.
-    assert run_id(tmp_path, method="{name: bop, decay: {gamma: {cosine: 0.0}}}") == "f9d4c7f981da20a0"
+    assert run_id(tmp_path, method="{name: bop, decay: {gamma: {cosine: 0.0}}}") == "41f53546873f983a"
 
 
 VGG_SMALL = "{data: digits, model: {name: vgg-small, width: 0.1, activation: %s}}"
@@ -626,11 +667,11 @@ VGG_SMALL = "{data: digits, model: {name: vgg-small, width: 0.1, activation: %s}
     ("parts", "before"),
     [
         # These settings have the run ids that they had before options were added and rules revised.
-        ({"method": "latent-adam"}, "8ca30b992dc3ea25"),
-        ({"method": "{name: latent-adam, eps_placement: null}"}, "8ca30b992dc3ea25"),
-        ({"method": "prox-quant"}, "c7b3c4e6f4ced3e9"),
-        ({"method": "{name: bop-second-order, unbiased: false}"}, "45b69138c6413f6f"),
-        ({"task": VGG_SMALL % "clipped"}, "fd568b17c9ee4244"),
+        ({"method": "latent-adam"}, "13fd61d7fd536691"),
+        ({"method": "{name: latent-adam, eps_placement: null}"}, "13fd61d7fd536691"),
+        ({"method": "prox-quant"}, "ea077bece127919a"),
+        ({"method": "{name: bop-second-order, unbiased: false}"}, "f6eaea924441b3c7"),
+        ({"task": VGG_SMALL % "clipped"}, "e393f5193571261c"),
     ],
     ids=str,
 )
@@ -643,9 +684,9 @@ def test_what_is_newer_than_the_protocol_and_off_is_not_in_a_trial(
 @pytest.mark.parametrize(
     ("parts", "before", "revised"),
     [
-        ({"method": "{name: bop-second-order, unbiased: true}"}, "83947bf0902e58b0", "unbiased"),
-        ({"method": "{name: latent-adam, freeze: 0.1}"}, "b4eb87b69de53792", "freeze"),
-        ({"task": VGG_SMALL % "ede"}, "f3c2eae39fc84d32", "model.activation"),
+        ({"method": "{name: bop-second-order, unbiased: true}"}, "aaf8634b8154c788", "unbiased"),
+        ({"method": "{name: latent-adam, freeze: 0.1}"}, "38e0d58593dbe568", "freeze"),
+        ({"task": VGG_SMALL % "ede"}, "94f04df0782a0af1", "model.activation"),
     ],
     ids=str,
 )
@@ -743,7 +784,7 @@ TREE: dict[str, Any] = {
     ],
     "real": {"lr": {"exponential": [0.1, 0.01]}, "decay": {}},
     "train": {"epochs": 1, "batch_size": 32, "augment": "none"},
-    "tuning": {"trials": 2, "sampler": "random", "seed": 0},
+    "tuning": {"random": {"trials": 2, "studies": 2}, "tpe": {"trials": "small", "at_once": 3}, "seed": 0},
     "seeds": 2,
     "plugins": [],
 }  # fmt: skip
@@ -751,6 +792,7 @@ TREE: dict[str, Any] = {
 WORDS = [
     "bop", "latent-momentum", "digits", "mlp", "convnet", "name", "label", "lr", "clip", "pseudo_gradient", "gamma",
     "weight_decay", "linear", "step", "cosine", "exponential", "tune", "decay", "hidden", "train", "tpe", "a b", "",
+    "trials", "studies", "random", "medium",
 ]  # fmt: skip
 scalars = st.one_of(
     st.none(),
