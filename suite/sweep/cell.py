@@ -1,116 +1,128 @@
-"""How far one cell has come: its tuning trials, its winner, its final runs, and the ledger on disk."""
+"""How far one cell has come: its studies, the final runs of the published default, the ledger on disk."""
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, set_aside, write_json
-from suite.records.schema import FinalEntry, Ledger, Scores, TuningEntry, Winner
-from suite.records.trial import Settings, Trial
-from suite.records.winner import winner
-from suite.sweep.study import CellStudy, Draw, study_key
+from suite.records.schema import DefaultEntry, Ledger, Place, Scores, StudyEntry
+from suite.records.seeds import final_seed
+from suite.records.trial import Trial
+from suite.sweep.draws import Draw
+from suite.sweep.study import StudyProgress
 
 
 class Entry(NamedTuple):
-    """One planned run of a cell: `number` of the tuning trial, or the seed of the final run."""
+    """One planned run of a cell: its place, the key of its study, and the draw that it trains."""
 
-    phase: Literal["tuning", "final"]
-    number: int
+    place: Place
+    study: str
     drawn: Draw
 
 
 class CellProgress:
-    """How far one cell has come; its ledger on disk holds the same.
-
-    The cost of a finished run here does not grow with the number of trials.
-    """
+    """How far one cell has come; its ledger on disk holds the same."""
 
     def __init__(self, plan: Plan, cell: Cell, folder: ExperimentFolder, *, tuning_only: bool) -> None:
         self.plan, self.cell, self.folder, self.tuning_only = plan, cell, folder, tuning_only
-        self.key = study_key(cell, plan.experiment.tuning)  # the definition that the draws belong to
         self.notes: list[str] = []  # about damaged files and what became of them
-        self.study = CellStudy(cell, plan.experiment.tuning, self._remembered())
-        self.tuning: list[Trial] = []  # as drawn so far
-        self.final: dict[int, Trial] = {}  # by seed, once there is a setting to run
-        self.winner: int | None = None  # its number, once every trial is in; None also if all failed
+        remembered: dict[tuple[str, int], list[StudyEntry]] = {}
+        for study in self._remembered():
+            remembered.setdefault((study.track, study.number), []).append(study)
+        self.studies = [
+            StudyProgress(cell, track, number, plan.seeds, remembered.get((track.name, number), ()))
+            for track in plan.tuning.tracks
+            for number in range(track.studies)
+        ]
         self.scores: dict[str, Scores | None] = {}  # by run_id; None if it failed
-        self._numbers: dict[str, list[int]] = {}  # of the tuning trials, by run_id
-        self._waiting: set[str] = set()  # tuning runs whose outcome is not known
-        self._chosen = self._changed = False
+        self._open = list(self.studies)  # those whose final runs are not asked for
+        self._tuning: dict[str, StudyProgress] = {}  # by the run_ids of its trials
+        self._finals: dict[str, list[Entry]] = {}  # by run_id: the winner may be the default
+        self._default = self._defaults()
+        self._begun = self._changed = False
 
-    def _remembered(self) -> list[Draw]:
-        """The draws in the ledger: it is written before any of them is run."""
+    def _remembered(self) -> Sequence[StudyEntry]:
+        """The studies in the ledger: it is written before any of their draws is run."""
         path = self.folder.ledger_path(self.cell.name)
         try:
-            ledger = self.folder.ledger(self.cell.planned, self.plan.record)
+            return self.folder.ledger(self.cell.planned, self.plan.record).studies
         except FileNotFoundError:
-            return []
+            return ()
         except DamagedRecord as error:  # or the ledger of another plan
             set_aside(path)
             self.notes.append(f"{error}; set aside, and written again from the draws and the results")
-            return []
-        if ledger.study != self.key:
-            return []  # the cell was defined in another way then
-        return [{name: entry.hypers[name] for name in self.cell.space} for entry in ledger.tuning]
+            return ()
+
+    def _defaults(self) -> dict[tuple[int, int], Trial]:
+        """The final runs of the published default, by study and number."""
+        return {
+            (study, number): self.cell.trial(
+                self.cell.published, final_seed(self.cell.seed, study, number), "final"
+            )
+            for study in range(self.plan.tuning.studies)
+            for number in range(self.plan.seeds)
+        }
 
     def ready(self) -> list[Trial]:
-        """The trials that can run now and were not returned before."""
-        new = [*self._drawn(), *self._finals()]
+        """The trials that can run now and were not returned before.
+
+        One that is in two places is returned for each of them.
+        """
+        new: list[Trial] = []
+        for study in self._open:
+            drawn = study.draw()
+            self._tuning |= dict.fromkeys((trial.run_id for trial in drawn), study)
+            new += drawn
+        if not self._begun:
+            self._begun = True
+            key = f"{self.cell.name}.default-{self.cell.first.run_id[:8]}"
+            for (study, number), trial in self._default.items():
+                place = Place("default", None, study, number)
+                new += self._final(trial, Entry(place, key, dict(self.cell.published)))
+        for study in [study for study in self._open if study.ended]:
+            self._open.remove(study)
+            self._changed = True  # there is a winner
+            for number, trial in study.final.items():
+                assert study.winner is not None
+                place = Place("final", study.track.name, study.number, number)
+                new += self._final(trial, Entry(place, study.key, study.drawn(study.winner.number)))
         self._changed |= bool(new)
         return new
 
-    def _drawn(self) -> Iterator[Trial]:
-        if len(self.tuning) == len(self.study.drawn()):  # else the results of these draws come first
-            self.study.draw()
-        for number, drawn in enumerate(self.study.drawn(len(self.tuning)), len(self.tuning)):
-            trial = self.cell.trial(drawn, self.plan.experiment.tuning.seed, "tune")
-            self.tuning.append(trial)
-            self._numbers.setdefault(trial.run_id, []).append(number)
-            self._waiting.add(trial.run_id)
-            yield trial
-
-    def _finals(self) -> Iterator[Trial]:
-        """The final runs, as soon as there is a setting to run; with `tuning_only` those that exist."""
-        trials = self.plan.experiment.tuning.trials
-        if self._chosen or self._waiting or len(self.tuning) < trials:
-            return
-        self._chosen = self._changed = True
-        scores = {number: self.scores[trial.run_id] for number, trial in enumerate(self.tuning)}
-        self.winner = winner({number: known for number, known in scores.items() if known})
-        if trials and self.winner is None:
-            return
-        for seed in self.plan.seeds:
-            trial = self.cell.trial(self._best(), seed, "final")
-            if not self.tuning_only or (self.folder.run(trial.run_id).path / "result.json").exists():
-                self.final[seed] = trial
-                yield trial
-
-    def _best(self) -> Draw:
-        return dict(self.cell.published) if self.winner is None else self.study.drawn()[self.winner]
+    def _final(self, trial: Trial, entry: Entry) -> list[Trial]:
+        """A final run that is to be made; with `tuning_only` one that exists."""
+        if self.tuning_only and not (self.folder.run(trial.run_id).path / "result.json").exists():
+            return []
+        self._finals.setdefault(trial.run_id, []).append(entry)
+        return [trial]
 
     def learn(self, trial: Trial, scores: Scores | None) -> None:
         """Take in how one of the cell's runs ended: its scores, None if it failed."""
         self.scores[trial.run_id] = scores
-        self._waiting.discard(trial.run_id)
-        for number in self._numbers.get(trial.run_id, []):
-            self.study.tell(number, scores.val_top1 if scores else None)
+        if study := self._tuning.get(trial.run_id):
+            study.learn(trial, scores)
 
     def entries(self, trial: Trial) -> list[Entry]:
         """The planned runs of this cell with this trial: two draws can be the same."""
         if trial.stage == "final":
-            return [Entry("final", trial.seed, self._best())]
-        drawn = self.study.drawn()
-        return [Entry("tuning", n, drawn[n]) for n in self._numbers.get(trial.run_id, [])]
+            return self._finals.get(trial.run_id, [])
+        study = self._tuning[trial.run_id]
+        return [
+            Entry(Place("tuning", study.track.name, study.number, number), study.key, study.drawn(number))
+            for number in study.numbers(trial)
+        ]
 
     def complete(self) -> bool:
         """Whether every planned run has a result."""
-        tuned = len(self.tuning) == self.plan.experiment.tuning.trials
-        finals = self.tuning_only or bool(self.final)
-        runs = [*self.tuning, *self.final.values()]
-        return tuned and finals and all(self.scores.get(trial.run_id) for trial in runs)
+        runs = [trial for study in self.studies for trial in study.tuning]
+        if not self.tuning_only:
+            runs += [trial for study in self.studies for trial in study.final.values()]
+            runs += self._default.values()
+        ended = all(study.ended and study.winner for study in self.studies)
+        return ended and all(self.scores.get(trial.run_id) for trial in runs)
 
     def write_ledger(self) -> None:
         """Write down which runs the cell consists of, if that has changed."""
@@ -126,26 +138,12 @@ class CellProgress:
             write_json(self.folder.ledger_path(self.cell.name), encode(ledger))
 
     def _ledger(self) -> Ledger:
-        drawn = self.study.drawn()
-        chosen = None
-        if self.winner is not None:
-            scores = self.scores[self.tuning[self.winner].run_id]
-            assert scores is not None
-            chosen = Winner(
-                number=self.winner, value=scores.val_top1, hypers=self._hypers(drawn[self.winner])
-            )
         return Ledger(
             cell=self.cell.name,
-            study=self.key,
-            tuning=[
-                TuningEntry(
-                    number=n, run=trial.run_id, published_default=n == 0, hypers=self._hypers(drawn[n])
-                )
-                for n, trial in enumerate(self.tuning)
+            studies=[study.entry(self._finals) for study in self.studies],
+            default=[
+                DefaultEntry(study=study, number=number, run=trial.run_id)
+                for (study, number), trial in self._default.items()
+                if trial.run_id in self._finals
             ],
-            winner=chosen,
-            final=[FinalEntry(seed=seed, run=trial.run_id) for seed, trial in self.final.items()],
         )
-
-    def _hypers(self, drawn: Draw) -> Settings:
-        return {**self.cell.fixed, **drawn}

@@ -1,4 +1,4 @@
-"""The coordinator: walks every cell from its tuning trials to its final runs, over a pool of workers.
+"""The coordinator: walks every cell from its studies to its final runs, over a pool of workers.
 
 It decides nothing that the plan has not fixed, so it may be killed and started again at any instant: finished
 runs are skipped, unfinished ones resume from their checkpoints, and no draw is repeated.
@@ -261,8 +261,8 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
             notes.append(note)
     except FileNotFoundError:
         pass
-    except OtherFormat:
-        notes.append(f"{records.plan_path}: from an older flipbench, and brought up to date")
+    except OtherFormat as error:
+        raise UserError(str(error)) from None
     except DamagedRecord as error:
         set_aside(records.plan_path)
         notes.append(f"{error}; set aside, and written again")

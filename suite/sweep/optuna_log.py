@@ -14,10 +14,10 @@ from optuna.trial import TrialState, create_trial
 
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import set_aside, writing
-from suite.records.schema import Result
+from suite.records.schema import Phase, Result
 from suite.sweep.cell import CellProgress, Entry
 
-Place = tuple[str, str, int]  # of a run: the key of its study, its phase, its number or seed
+Key = tuple[str, Phase, int, int]  # of a run: the key of its study, its phase, study and number
 
 
 class _NoLock(JournalFileOpenLock):
@@ -31,12 +31,15 @@ class _NoLock(JournalFileOpenLock):
 
 
 class OptunaLog:
-    """One Optuna study for each cell; run, phase, number and seconds of a trial are user attributes."""
+    """An Optuna study for each study of a cell, and one for the final runs of its published default.
+
+    Run, phase, study, number and seconds of a trial are user attributes.
+    """
 
     def __init__(self, folder: ExperimentFolder) -> None:
         self.path = folder.optuna_log_path.absolute()
         self._studies: dict[str, int] = {}  # Optuna's ids, by study key
-        self._trials: dict[Place, tuple[int, TrialState]] = {}
+        self._trials: dict[Key, tuple[int, TrialState]] = {}
         with writing(self.path):
             # Optuna opens it by its name: a link would be followed, and a pipe would make it wait.
             if os.path.lexists(self.path) and (self.path.is_symlink() or not self.path.is_file()):
@@ -63,19 +66,18 @@ class OptunaLog:
             study_id = self._storage.get_study_id_from_name(study.study_name)
             self._studies[study.study_name] = study_id
             for trial in self._storage.get_all_trials(study_id, deepcopy=False):
-                place = (study.study_name, trial.user_attrs["phase"], trial.user_attrs["number"])
+                attributes = [trial.user_attrs[name] for name in ("phase", "study", "number")]
                 trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
-                self._trials[place] = (trial_id, trial.state)
+                self._trials[(study.study_name, *attributes)] = (trial_id, trial.state)
 
     def started(self, cell: CellProgress, entry: Entry, run_id: str) -> None:
         """A run of this cell is being trained."""
-        if (cell.key, entry.phase, entry.number) not in self._trials:
+        if _key(entry) not in self._trials:
             self._add(cell, entry, run_id, TrialState.RUNNING)
 
     def finished(self, cell: CellProgress, entry: Entry, run_id: str, result: Result | None) -> None:
         """A run of this cell has a result, or has failed if that is None."""
-        place = (cell.key, entry.phase, entry.number)
-        trial_id, state = self._trials.get(place, (None, TrialState.WAITING))
+        trial_id, state = self._trials.get(_key(entry), (None, TrialState.WAITING))
         ended = TrialState.FAIL if result is None else TrialState.COMPLETE
         if state in (TrialState.COMPLETE, ended):
             return
@@ -87,12 +89,14 @@ class OptunaLog:
                 self._storage.set_trial_user_attr(trial_id, "seconds", result.seconds)
             values = None if result is None else [result.scores.val_top1]
             self._storage.set_trial_state_values(trial_id, ended, values)
-        self._trials[place] = (trial_id, ended)
+        self._trials[_key(entry)] = (trial_id, ended)
 
     def _add(
         self, cell: CellProgress, entry: Entry, run_id: str, state: TrialState, result: Result | None = None
     ) -> None:
-        attributes: dict[str, Any] = {"run": run_id, "phase": entry.phase, "number": entry.number}
+        place, study = entry.place, entry.study
+        attributes: dict[str, Any] = {"run": run_id, "phase": place.phase}
+        attributes |= {"study": place.study, "number": place.number}
         trial = create_trial(
             state=state,
             value=None if result is None else result.scores.val_top1,
@@ -101,7 +105,11 @@ class OptunaLog:
             user_attrs=attributes if result is None else {**attributes, "seconds": result.seconds},
         )
         with writing(self.path):
-            if cell.key not in self._studies:
-                self._studies[cell.key] = self._storage.create_new_study([StudyDirection.MAXIMIZE], cell.key)
-            trial_id = self._storage.create_new_trial(self._studies[cell.key], trial)
-        self._trials[cell.key, entry.phase, entry.number] = (trial_id, state)
+            if study not in self._studies:
+                self._studies[study] = self._storage.create_new_study([StudyDirection.MAXIMIZE], study)
+            trial_id = self._storage.create_new_trial(self._studies[study], trial)
+        self._trials[_key(entry)] = (trial_id, state)
+
+
+def _key(entry: Entry) -> Key:
+    return entry.study, entry.place.phase, entry.place.study, entry.place.number

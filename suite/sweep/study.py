@@ -1,132 +1,99 @@
-"""The draws of one cell: which trials its study consists of, given the scores of the earlier ones.
+"""How far one study of a cell has come: its tuning trials, its winner, and the final runs of that."""
 
-Draws are kept in the cell's ledger and scores in the results; nothing else is stored. A random draw is a pure
-function of (study seed, trial number, hyperparameter name). A draw of TPE is a function of (study seed, trial
-number, earlier draws and scores), and its Optuna study is rebuilt in memory for each batch. So a resumed
-study draws the same trials as an unbroken one. Trial n of a random search tries the same real learning rate
-in every cell. The first trial is the published default.
-"""
-
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from collections.abc import Collection, Sequence
 
 from suite.experiment.cell import Cell
-from suite.machine.random_keys import random_key
-from suite.records.codec import encode
-from suite.records.files import digest
-from suite.records.schema import Tuning
-from suite.records.trial import HyperSetting
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-Draw = dict[str, HyperSetting]
+from suite.records.schema import FinalEntry, Scores, StudyEntry, Track, TuningEntry, Winner
+from suite.records.seeds import final_seed, tuning_seed
+from suite.records.trial import Settings, Trial
+from suite.records.winner import winner
+from suite.sweep.draws import Draw, Draws, study_key
 
 
-class KeyedRandomSampler(BaseSampler):
-    """Independent random search whose draws are keyed by seed, trial number and name."""
+class StudyProgress:
+    """How far one study has come. The cost of a finished run here does not grow with the number of trials.
 
-    def __init__(self, seed: int, number: int) -> None:
-        self.seed, self.number = seed, number
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        key = random_key(self.seed, self.number, param_name) % 2**32
-        return RandomSampler(key).sample_independent(study, trial, param_name, param_distribution)
-
-
-def study_key(cell: Cell, tuning: Tuning) -> str:
-    """A name for the definition of a cell's study; another definition gives another name.
-
-    Draws of one definition must not be taken for draws of another. A larger budget continues the same study.
+    seeds: the final runs of the winner. remembered: the studies of the cell's ledger.
     """
-    definition = {
-        "data": cell.data,
-        "model": cell.model,
-        "method": cell.method,
-        "fixed": cell.fixed,
-        "decay": cell.decay,
-        "space": {name: repr(distribution) for name, distribution in cell.space.items()},
-        "published": cell.published,
-        "train": cell.train,
-        "sizes": cell.sizes,
-        "tuning": [tuning.sampler, tuning.seed, tuning.at_once],
-    }
-    return f"{cell.name}-{digest(encode(definition))[:8]}"
 
+    def __init__(
+        self, cell: Cell, track: Track, number: int, seeds: int, remembered: Sequence[StudyEntry]
+    ) -> None:
+        self.cell, self.track, self.number, self.seeds = cell, track, number, seeds
+        self.key = study_key(cell, track, number)  # the definition that the draws belong to
+        known = [  # draws of another definition are not used
+            {name: entry.hypers[name] for name in cell.space}
+            for study in remembered
+            if study.key == self.key
+            for entry in study.tuning
+        ]
+        self._seed = tuning_seed(cell.seed, cell.name, track.name, number)
+        self._draws = Draws(cell, track, number, known)
+        self.tuning: list[Trial] = []  # as drawn so far
+        self.final: dict[int, Trial] = {}  # by number, once there is a winner
+        self.winner: Winner | None = None
+        self.ended = False  # whether every trial is in; then there is a winner, unless all failed
+        self._scores: dict[int, Scores | None] = {}  # of the tuning trials that are in; None if one failed
+        self._numbers: dict[str, list[int]] = {}  # of the tuning trials, by run_id
 
-class CellStudy:
-    """The trials of one cell. `remembered` are the draws that its ledger holds."""
+    def draw(self) -> list[Trial]:
+        """The tuning trials that can run now and were not returned before."""
+        known = len(self.tuning)
+        if known == self.track.trials:
+            return []
+        if not self._draws.drawn(known):  # else the results of these draws come first
+            self._draws.draw()
+        for number, drawn in enumerate(self._draws.drawn(known), known):
+            trial = self.cell.trial(drawn, self._seed, "tune")
+            self.tuning.append(trial)
+            self._numbers.setdefault(trial.run_id, []).append(number)
+        return self.tuning[known:]
 
-    def __init__(self, cell: Cell, tuning: Tuning, remembered: Sequence[Draw] = ()) -> None:
-        self.cell, self.tuning = cell, tuning
-        self._drawn = list(remembered)
-        self._scores: dict[int, float] = {}
-        self._waiting = set(range(len(self._drawn)))  # trials whose outcome is not known yet
+    def learn(self, trial: Trial, scores: Scores | None) -> None:
+        """Take in how a tuning trial ended: its scores, None if it failed."""
+        for number in self.numbers(trial):
+            self._scores[number] = scores
+            self._draws.tell(number, scores.val_top1 if scores else None)
+        if not self.ended and len(self._scores) == self.track.trials:
+            self.ended = True
+            self._choose()
 
-    def drawn(self, start: int = 0) -> list[Draw]:
-        """The draws so far, by trial number, from number `start` on."""
-        return self._drawn[start : self.tuning.trials]
+    def _choose(self) -> None:
+        known = {number: scores for number, scores in self._scores.items() if scores}
+        best = winner(known)
+        if best is None:
+            return
+        drawn = self._draws.drawn()[best]
+        self.winner = Winner(number=best, value=known[best].val_top1, hypers=self._hypers(drawn))
+        for number in range(self.seeds):
+            seed = final_seed(self.cell.seed, self.number, number)
+            self.final[number] = self.cell.trial(drawn, seed, "final")
 
-    def draw(self) -> None:
-        """Draw every trial that may be drawn now. The first is the published default.
+    def numbers(self, trial: Trial) -> list[int]:
+        """The numbers of the tuning trials with this trial: two draws can be the same."""
+        return self._numbers.get(trial.run_id, [])
 
-        Random search needs no scores: all are drawn at once. TPE draws `at_once` trials and waits for their
-        scores, so that its history, and with it every draw, is the same for any number of workers.
-        """
-        while (number := len(self._drawn)) < self.tuning.trials:
-            if number == 0:
-                draws: Iterator[Draw] = iter([dict(self.cell.published)])
-            elif self.tuning.sampler == "random":
-                draws = iter([self._random_draw(number)])
-            elif number % self.tuning.at_once == 0 and self._waiting:
-                return
-            else:
-                draws = self._tpe_batch(number)
-            for drawn in draws:
-                self._waiting.add(len(self._drawn))
-                self._drawn.append(drawn)
+    def drawn(self, number: int) -> Draw:
+        """The draw of a tuning trial."""
+        return self._draws.drawn()[number]
 
-    def tell(self, number: int, value: float | None) -> None:
-        """Take in the validation score of a trial, chance if it diverged, None if it failed."""
-        self._waiting.discard(number)
-        if value is not None:
-            self._scores[number] = value
+    def entry(self, finals: Collection[str]) -> StudyEntry:
+        """The study as the ledger holds it, with those of its final runs that are among `finals`."""
+        return StudyEntry(
+            track=self.track.name,
+            number=self.number,
+            key=self.key,
+            tuning=[
+                TuningEntry(number=number, run=trial.run_id, hypers=self._hypers(drawn))
+                for number, (trial, drawn) in enumerate(zip(self.tuning, self._draws.drawn(), strict=True))
+            ],
+            winner=self.winner,
+            final=[
+                FinalEntry(number=number, run=trial.run_id)
+                for number, trial in self.final.items()
+                if trial.run_id in finals
+            ],
+        )
 
-    def _random_draw(self, number: int) -> Draw:
-        study = optuna.create_study(sampler=KeyedRandomSampler(self.tuning.seed, number))
-        return dict(study.ask(dict(self.cell.space)).params)
-
-    def _tpe_batch(self, first: int) -> Iterator[Draw]:
-        """The draws from number `first` to the end of its batch, from the scores of the batches before."""
-        at_once = self.tuning.at_once
-        begin, end = first // at_once * at_once, min(self.tuning.trials, (first // at_once + 1) * at_once)
-        study = self._rebuilt(begin)
-        for number in range(first, end):
-            seed = random_key(self.tuning.seed, number) % 2**32
-            study.sampler = TPESampler(seed=seed, n_startup_trials=at_once)
-            yield dict(study.ask(dict(self.cell.space)).params)
-
-    def _rebuilt(self, scored: int) -> Study:
-        """An Optuna study in memory that holds all draws, and the scores of those below number `scored`."""
-        study = optuna.create_study(direction="maximize")
-        space = dict(self.cell.space)
-        for number, drawn in enumerate(self._drawn):
-            value = self._scores.get(number) if number < scored else None
-            state = TrialState.RUNNING if value is None else TrialState.COMPLETE
-            study.add_trial(create_trial(state=state, value=value, params=dict(drawn), distributions=space))
-        return study
+    def _hypers(self, drawn: Draw) -> Settings:
+        return {**self.cell.fixed, **drawn}

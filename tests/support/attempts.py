@@ -29,8 +29,8 @@ from tests.support.tiny import CPU, tiny_plan
 from tests.support.warm import Warm
 
 BOP = ("methods=[bop]", "train.epochs=2", "seeds=1")
-RANDOM = (*BOP, "tuning.trials=2")
-TPE = (*BOP, "tuning.trials=4", "tuning.sampler=tpe", "tuning.at_once=2")
+RANDOM = (*BOP, "tuning={trials: 2, studies: 2}")
+TPE = (*BOP, "tuning={tpe: {trials: 4, at_once: 2}}")
 
 # ---- one attempt, in a process of its own
 

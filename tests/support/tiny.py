@@ -17,8 +17,8 @@ tasks:
   - {data: {name: digits, train_limit: 200}, model: {name: mlp, hidden: [16]}}
 methods: [bop, latent-adam]
 train: {epochs: 3, batch_size: 50}
-tuning: {trials: 3}
-seeds: 2
+tuning: {trials: 2, studies: 2}
+seeds: 1
 """
 
 

@@ -12,24 +12,29 @@ from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile
 from suite.records.files import read_json
 from suite.records.schema import DataSizes, Scores
+from suite.records.seeds import final_seed, tuning_seed
 from suite.records.trial import PROTOCOL, Choice
 from suite.records.winner import winner
-from suite.sweep.study import CellStudy
+from suite.sweep.draws import Draw, Draws
 from tests.support.paths import ROOT
 
 VALIDATION = ("val_loss", "val_top1", "val_top5")
 PUBLISHED = ROOT / "results" / "published"
 # Runs that were made under another protocol have other ids.
 EXPERIMENTS = sorted(
-    path.parent.name
+    path.parent
     for path in PUBLISHED.glob("*/plan.json")
     if json.loads(path.read_text())["protocol"] == PROTOCOL
 )
+# plan.json and runs.csv of a small sweep with every kind of run: tests/suite/experiment/golden.py makes them.
+GOLDEN = Path(__file__).parent / "golden"
+Key = tuple[str, str, int, int]  # phase, track, study, number
 
 
-def planned_again(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+def planned_again(where: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """The plan of a published experiment, from the text that its plan.json holds."""
-    published = read_json(PUBLISHED / name / "plan.json")
+    published = read_json(where / "plan.json")
+    name = published["experiment"].rsplit("/", 1)[-1]
     lines = published["yaml"].splitlines(keepends=True)
     changes = [line.removeprefix("# --set ").rstrip("\n") for line in lines if line.startswith("# --set ")]
     path = folder / f"{name.rsplit('-', 1)[0] if changes else name}.yaml"
@@ -45,39 +50,61 @@ def planned_again(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return make_plan(ExperimentFile(path, changes))
 
 
-def run_ids(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[tuple[str, str], str]:
+def run_ids(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[Key, str]:
     """The run id of every planned run of a cell, given the scores that its tuning runs reached."""
-    tuning = plan.experiment.tuning
-    study = CellStudy(cell, tuning)
-    study.draw()
-    ids = {
-        ("tuning", str(number)): cell.trial(drawn, tuning.seed, "tune").run_id
-        for number, drawn in enumerate(study.drawn())
-    }
-    scores = {
-        int(row["number"]): Scores(**{name: float(row[name]) for name in VALIDATION})
+    known = {
+        (row["track"], int(row["study"]), int(row["number"])): Scores(
+            **{name: float(row[name]) for name in VALIDATION}
+        )
         for row in rows
-        if row["phase"] == "tuning"
+        if row["phase"] == "tuning" and row["val_top1"]
     }
-    best = winner(scores)
-    drawn = cell.published if best is None else study.drawn()[best]
-    return ids | {("final", str(seed)): cell.trial(drawn, seed, "final").run_id for seed in plan.seeds}
+    ids: dict[Key, str] = {}
+
+    def finals(phase: str, track: str, study: int, drawn: Draw) -> None:
+        for number in range(plan.seeds):
+            trial = cell.trial(drawn, final_seed(cell.seed, study, number), "final")
+            ids[phase, track, study, number] = trial.run_id
+
+    for track in plan.tuning.tracks:
+        for study in range(track.studies):
+            draws, seed = Draws(cell, track, study), tuning_seed(cell.seed, cell.name, track.name, study)
+            scores: dict[int, Scores] = {}
+            while len(ids_of := draws.drawn()) < track.trials or len(scores) < track.trials:
+                draws.draw()
+                for number in range(len(ids_of), len(draws.drawn())):
+                    scores[number] = known[track.name, study, number]
+                    draws.tell(number, scores[number].val_top1)
+            for number, drawn in enumerate(draws.drawn()):
+                ids["tuning", track.name, study, number] = cell.trial(drawn, seed, "tune").run_id
+            best = winner(scores)
+            assert best is not None
+            finals("final", track.name, study, draws.drawn()[best])
+    for study in range(plan.tuning.studies):
+        finals("default", "", study, dict(cell.published))
+    return ids
 
 
-def test_there_is_something_to_compare() -> None:
-    assert {"demo", "section52-fce218de", "imagenette"} <= set(EXPERIMENTS)
+def test_the_golden_plan_has_all_that_a_plan_can_have() -> None:
+    """It stands for published experiments while there are none of this protocol."""
+    plan = read_json(GOLDEN / "plan.json")
+    assert plan["protocol"] == PROTOCOL, "make it again under this protocol (docs/protocol.md)"
+    assert {track["name"]: track["studies"] for track in plan["tuning"]["tracks"]} == {"random": 2, "tpe": 2}
+    assert len(plan["cells"]) == 2 and plan["seeds"] == 2
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("published", [GOLDEN, *EXPERIMENTS], ids=lambda path: path.name)
 def test_planning_again_gives_the_published_run_ids(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = planned_again(name, tmp_path, monkeypatch)
-    assert plan.name == name
-    with open(PUBLISHED / name / "runs.csv", encoding="utf-8", newline="") as file:
+    plan = planned_again(published, tmp_path, monkeypatch)
+    assert plan.name == read_json(published / "plan.json")["experiment"]
+    with open(published / "runs.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == plan.runs
     for cell in plan.cells:
         mine = [row for row in rows if row["cell"] == cell.name]
-        recorded = {(row["phase"], row["number"] or row["seed"]): row["run"] for row in mine}
+        recorded = {
+            (row["phase"], row["track"], int(row["study"]), int(row["number"])): row["run"] for row in mine
+        }
         assert run_ids(plan, cell, mine) == recorded

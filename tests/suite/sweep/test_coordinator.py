@@ -23,6 +23,7 @@ from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import digest, read_json, write_json
 from suite.records.run import RunFolder
 from suite.records.schema import FORMAT, BytesPerWeight, Result, Scores
+from suite.records.seeds import final_seed, tuning_seed
 from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
 from suite.sweep.coordinator import POLL, DiskFailed, Sweep, prepare_folder
@@ -66,22 +67,21 @@ def test_data_that_changed_are_refused(tmp_path: Path) -> None:
         prepare_folder(plan, tmp_path, {"digits": replace(record, sha256="two")})
 
 
-def test_a_folder_of_an_older_flipbench_is_brought_up_to_date(tmp_path: Path, unbroken: Path) -> None:
-    """What is finished is kept; until then the readers say what to do."""
+def test_a_folder_of_an_older_protocol_is_refused_and_left_alone(tmp_path: Path, unbroken: Path) -> None:
+    """Its runs have other ids: readers and the sweep say what to do, and nothing is written."""
     folder = tmp_path / "results"
     shutil.copytree(unbroken, folder)
-    plan = read_json(folder / "plan.json")
-    for card in plan["methods"].values():
-        for hyper in card["hypers"].values():
-            hyper["range"] = hyper["range"] and "log 1e-06 … 0.01"
-    write_json(folder / "plan.json", {**plan, "format": 2})
-    with pytest.raises(OtherFormat, match=r"format is 2; this flipbench reads format 3\. The same sweep"):
+    older = {"format": 3, "protocol": 3, "tuning": {"trials": 8, "sampler": "random"}, "seeds": [1001]}
+    write_json(folder / "plan.json", older)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    words = (
+        rf"format is 3; this flipbench reads format 4\. Runs of an older .* \(mv {folder} {folder}-before\)"
+    )
+    with pytest.raises(OtherFormat, match=words):
         ExperimentFolder(folder).plan()
-    kinds: list[type] = []
-    assert sweep(tiny_plan(tmp_path), folder, on_message=lambda message, trial: kinds.append(type(message)))
-    assert kinds == [Kept] * 10
-    assert read_json(folder / "plan.json") == read_json(unbroken / "plan.json")
-    assert not list(folder.glob("*.damaged"))
+    with pytest.raises(UserError, match=words):
+        prepare_folder(tiny_plan(tmp_path), folder, {})
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_folder_of_a_newer_flipbench_is_left_alone(tmp_path: Path) -> None:
@@ -126,21 +126,36 @@ def test_an_edited_plugin_is_run_anew(tmp_path: Path) -> None:
         PLUGINS.pop(f"my-{name}")
 
 
+def trial_in(folder: Path, run: str) -> Json:
+    return json.loads((folder / "runs" / run / "trial.json").read_text())
+
+
 def test_every_planned_run_has_a_result(unbroken: Path) -> None:
-    assert len(digests(unbroken / "runs")) == 2 * (3 + 2)
-    for ledger in ledgers(unbroken).values():
-        assert [trial["number"] for trial in ledger["tuning"]] == [0, 1, 2]
-        assert [final["seed"] for final in ledger["final"]] == [1001, 1002]
-        values = [
-            json.loads((unbroken / "runs" / trial["run"] / "result.json").read_text())["scores"]["val_top1"]
-            for trial in ledger["tuning"]
-        ]
-        assert ledger["winner"]["value"] == max(values) == values[ledger["winner"]["number"]]
-        for final in ledger["final"]:
-            run = unbroken / "runs" / final["run"]
-            trial = json.loads((run / "trial.json").read_text())
-            assert trial["stage"] == "final" and trial["seed"] == final["seed"]
-            assert trial["real"]["lr"] == ledger["winner"]["hypers"]["real.lr"]
+    named: set[str] = set()
+    for cell, ledger in ledgers(unbroken).items():
+        assert [(study["track"], study["number"]) for study in ledger["studies"]] == [
+            ("random", 0), ("random", 1)
+        ]  # fmt: skip
+        assert [(each["study"], each["number"]) for each in ledger["default"]] == [(0, 0), (1, 0)]
+        for study, default in zip(ledger["studies"], ledger["default"], strict=True):
+            assert [trial["number"] for trial in study["tuning"]] == [0, 1]
+            assert [final["number"] for final in study["final"]] == [0]
+            results = [RunFolder(unbroken / "runs" / trial["run"]).result() for trial in study["tuning"]]
+            values = [result.scores.val_top1 for result in results if result]
+            winner, final = study["winner"], study["final"][0]["run"]
+            assert winner["value"] == max(values) == values[winner["number"]]
+            assert (winner["number"] == 0) == (final == default["run"])  # the default is run once
+            for trial in study["tuning"]:
+                found = trial_in(unbroken, trial["run"])
+                assert found["stage"] == "tune"
+                assert found["seed"] == tuning_seed(0, cell, "random", study["number"])
+            for run in (final, default["run"]):
+                found = trial_in(unbroken, run)
+                assert (found["stage"], found["seed"]) == ("final", final_seed(0, study["number"], 0))
+            assert trial_in(unbroken, final)["real"]["lr"] == winner["hypers"]["real.lr"]
+            assert trial_in(unbroken, default["run"])["real"]["lr"] == 0.01
+            named |= {final, default["run"], *(trial["run"] for trial in study["tuning"])}
+    assert set(digests(unbroken / "runs")) == named
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path, unbroken: Path) -> None:
@@ -152,24 +167,31 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path, unbroken: Path) -
 def test_what_is_finished_is_not_run_again(tmp_path: Path, unbroken: Path) -> None:
     kinds: list[type] = []
     assert sweep(tiny_plan(tmp_path), unbroken, on_message=lambda message, trial: kinds.append(type(message)))
-    assert kinds == [Kept] * 10
+    assert kinds == [Kept] * tiny_plan(tmp_path).runs == [Kept] * 16
 
 
 def test_a_run_that_two_cells_ask_for_is_made_once(tmp_path: Path, unbroken: Path) -> None:
-    plan, folder = tiny_plan(tmp_path, "methods=[bop, {name: bop, label: twin}]"), tmp_path / "results"
+    """The final runs of the published default, where one method has two labels; its studies differ."""
+    changes = ("methods=[bop, {name: bop, label: twin}]", "tuning={trials: 1, studies: 2}")
+    plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
     kinds: list[type] = []
     assert sweep(plan, folder, on_message=lambda message, trial: kinds.append(type(message)))
-    assert kinds.count(Done) == kinds.count(Kept) == 5  # each of the ten planned runs has its message
-    assert digests(folder / "runs").items() <= digests(unbroken / "runs").items()
-    one, two = ({**ledger, "cell": "", "study": "", "checksum": ""} for ledger in ledgers(folder).values())
-    assert one == two and len(one["final"]) == 2
+    assert len(kinds) - kinds.count(EpochDone) == plan.runs == 12  # each planned run has its message
+    assert kinds.count(Done) == 2 * 2 + 2  # tuning runs, and final runs that all four places share
+    one, two = ledgers(folder).values()
+    assert one["default"] == two["default"] and len(one["default"]) == 2
+    tuned = [entry["run"] for each in (one, two) for study in each["studies"] for entry in study["tuning"]]
+    assert len(set(tuned)) == 4
+    assert digests(folder / "runs").keys() & set(tuned[:2]) <= digests(unbroken / "runs").keys()
 
 
 def test_tuning_stops_before_the_final_runs_and_the_sweep_goes_on(tmp_path: Path, unbroken: Path) -> None:
     plan, folder = tiny_plan(tmp_path), tmp_path / "results"
     assert sweep(plan, folder, tuning_only=True)
-    assert len(digests(folder / "runs")) == 6
-    assert all(ledger["winner"] and not ledger["final"] for ledger in ledgers(folder).values())
+    assert len(digests(folder / "runs")) == 8
+    for ledger in ledgers(folder).values():
+        assert all(study["winner"] and not study["final"] for study in ledger["studies"])
+        assert len(ledger["studies"]) == 2 and not ledger["default"]
     assert sweep(plan, folder)
     assert digests(folder / "runs") == digests(unbroken / "runs")
     assert sweep(plan, folder, tuning_only=True)  # once more: nothing that exists is forgotten
@@ -177,11 +199,12 @@ def test_tuning_stops_before_the_final_runs_and_the_sweep_goes_on(tmp_path: Path
 
 
 def test_without_tuning_the_published_setting_is_run(tmp_path: Path) -> None:
-    plan, folder = tiny_plan(tmp_path, "tuning.trials=0"), tmp_path / "results"
+    plan, folder = tiny_plan(tmp_path, "tuning={trials: 0}"), tmp_path / "results"
     assert sweep(plan, folder)
-    final = ledgers(folder)["digits.mlp.bop"]["final"]
-    trial = json.loads((folder / "runs" / final[0]["run"] / "trial.json").read_text())
-    assert trial["hypers"] == METHODS["bop"].defaults and len(final) == 2
+    ledger = ledgers(folder)["digits.mlp.bop"]
+    trial = trial_in(folder, ledger["default"][0]["run"])
+    assert trial["hypers"] == METHODS["bop"].defaults and trial["seed"] == final_seed(0, 0, 0)
+    assert ledger["studies"] == [] and len(ledger["default"]) == 1 == len(digests(folder / "runs")) / 2
 
 
 def test_a_killed_worker_loses_only_its_trial(tmp_path: Path, unbroken: Path) -> None:
@@ -267,27 +290,39 @@ def plugin(tmp_path: Path):
         PLUGINS.pop(name, None)
 
 
+def named_in(ledger: Json) -> set[str]:
+    """The runs that a ledger names."""
+    entries = [*ledger["default"]]
+    for study in ledger["studies"]:
+        entries += study["tuning"] + study["final"]
+    return {entry["run"] for entry in entries}
+
+
 @pytest.mark.usefixtures("plugin")
 def test_one_bad_cell_never_stops_a_sweep(tmp_path: Path, unbroken: Path) -> None:
     plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[unlucky, bop]")
     folder = tmp_path / "results"
     assert not sweep(plan, folder)
     done = digests(folder / "runs")
-    assert done.items() <= digests(unbroken / "runs").items() and len(done) == 5  # bop's, and only bop's
+    bops = named_in(ledgers(folder)["digits.mlp.bop"])
+    assert done.items() <= digests(unbroken / "runs").items() and done.keys() == bops  # and only bop's
     ledger = ledgers(folder)["digits.mlp.unlucky"]
-    assert ledger["winner"] is None and ledger["final"] == [] and len(ledger["tuning"]) == 3
-    failure = RunFolder(folder / "runs" / ledger["tuning"][0]["run"]).failure()
+    study = ledger["studies"][0]
+    assert study["winner"] is None and study["final"] == [] and len(study["tuning"]) == 2
+    failure = RunFolder(folder / "runs" / study["tuning"][0]["run"]).failure()
     assert failure and failure.error == "RuntimeError: no such luck" and "in broken" in failure.traceback
 
     (tmp_path / "mended").touch()  # a failure is never cached: the next sweep tries again
     assert sweep(plan, folder)
-    assert ledgers(folder)["digits.mlp.unlucky"]["winner"]
-    assert len(digests(folder / "runs")) == 10 and not list((folder / "runs").glob("*/failure.json"))
+    ledger = ledgers(folder)["digits.mlp.unlucky"]
+    assert all(study["winner"] for study in ledger["studies"])
+    assert digests(folder / "runs").keys() == bops | named_in(ledger)
+    assert not list((folder / "runs").glob("*/failure.json"))
 
 
 @pytest.mark.usefixtures("plugin")
 def test_a_run_that_takes_its_worker_along_fails_at_last(tmp_path: Path) -> None:
-    changes = ("plugins=[plugin.py]", "methods=[deadly]", "tuning.trials=0", "seeds=1")
+    changes = ("plugins=[plugin.py]", "methods=[deadly]", "tuning={trials: 0}", "seeds=1")
     plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
     kinds: list[type] = []
     assert not sweep(plan, folder, on_message=lambda message, trial: kinds.append(type(message)))
@@ -299,7 +334,7 @@ def test_a_run_that_takes_its_worker_along_fails_at_last(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("plugin")
 def test_a_run_for_which_memory_runs_out_fails_at_last(tmp_path: Path) -> None:
-    changes = ("plugins=[plugin.py]", "methods=[greedy]", "tuning.trials=0", "seeds=1")
+    changes = ("plugins=[plugin.py]", "methods=[greedy]", "tuning={trials: 0}", "seeds=1")
     plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
     kinds: list[type] = []
     assert not sweep(plan, folder, on_message=lambda message, trial: kinds.append(type(message)))
@@ -336,7 +371,7 @@ def test_a_damaged_result_is_set_aside_and_the_run_repeated(tmp_path: Path, unbr
 
 
 def test_a_run_that_another_process_has_is_waited_for(tmp_path: Path) -> None:
-    plan, folder = tiny_plan(tmp_path, "tuning.trials=0", "seeds=1", "methods=[bop]"), tmp_path / "results"
+    plan, folder = tiny_plan(tmp_path, "tuning={trials: 0}", "seeds=1", "methods=[bop]"), tmp_path / "results"
     progress = CellProgress(plan, plan.cells[0], ExperimentFolder(folder), tuning_only=False)
     taken = folder / "runs" / progress.ready()[0].run_id
     kinds: list[type] = []
@@ -433,26 +468,31 @@ class PretendPool:
 
 
 def test_the_next_trials_are_given_out_before_the_bookkeeping(tmp_path: Path) -> None:
-    plan = tiny_plan(tmp_path, "methods=[bop]", "tuning.trials=7", "seeds=3")
+    plan = tiny_plan(tmp_path, "methods=[bop]", "tuning={trials: 7}", "seeds=3")
     pool, busy = PretendPool(2), []
     prepare_folder(plan, tmp_path / "results", {})
     assert Sweep(plan, tmp_path / "results", pool, on_message=lambda *_: busy.append(len(pool.started))).run()
-    # 7 tuning trials in pairs: while one pair is booked the next one runs; so with the 3 final runs.
-    assert busy == [2, 2, 2, 2, 1, 1, 0, 1, 1, 0]
+    # 7 tuning trials and 3 final runs of the default in pairs: while one is booked the next one runs. The
+    # default wins the tie of this pool, so its final runs are the winner's, who waits for none.
+    assert busy == [2] * 9 + [0] * 4
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize(
+    ("track", "writes"),
+    [("random: {trials: 10, studies: 3}", 4), ("tpe: {trials: 30, at_once: 10}", 4)],
+    ids=["random", "tpe"],
+)
 def test_what_a_run_costs_the_coordinator_does_not_grow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, track: str, writes: int
 ) -> None:
     """Each trial is made once and each ledger is written when it changes, however many trials there are."""
     made, written = [], []
     make = Cell.trial
     monkeypatch.setattr(Cell, "trial", lambda *given: made.append(given) or make(*given))
     monkeypatch.setattr("suite.sweep.cell.write_json", lambda path, value: written.append(path))
-    plan = tiny_plan(tmp_path, "methods=[bop]", f"tuning={{trials: 30, sampler: {sampler}, at_once: 10}}")
+    plan = tiny_plan(tmp_path, "methods=[bop]", f"tuning={{{track}}}")
     prepare_folder(plan, tmp_path / "results", {})
     made.clear()  # what plan.json shows
     assert Sweep(plan, tmp_path / "results", PretendPool(4)).run()
-    assert len(made) == 30 + 2
-    assert len(written) == {"random": 2, "tpe": 4}[sampler]  # per batch of draws, and the winner
+    assert len(made) <= 30 + 2 * 3 + 1  # trials, final runs of winners and default, and the first of these
+    assert len(written) == writes  # per batch of draws, and each winner

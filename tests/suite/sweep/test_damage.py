@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
 from report.read.experiment import read_records
+from suite.records.agreement import named_runs
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, read_json
 from suite.records.run import FILES, RunFolder
@@ -25,8 +26,7 @@ from tests.support.attempts import Outcome, Trouble, Unbroken, attempt, leftover
 from tests.support.warm import Warm
 
 LONGER = ("methods=[bop, latent-sgd]", "train.epochs=3", "seeds=1")
-STUDY = ("tuning.sampler=tpe", "tuning.at_once=2")
-CHANGES = (*LONGER, *STUDY, "tuning.trials=4")
+CHANGES = (*LONGER, "tuning={tpe: {trials: 4, at_once: 2}}")
 
 
 @pytest.fixture(scope="module")
@@ -205,18 +205,23 @@ def assert_complete(folder: Path) -> None:
     """The log of a finished sweep holds every planned run, with its parameters, score and attributes."""
     records = ExperimentFolder(folder)
     plan, found = records.plan(), trials_in(folder / "optuna.log")
-    ledgers = [records.ledger(cell, plan) for cell in plan.cells]
-    assert set(found) == {ledger.study for ledger in ledgers}
-    for ledger in ledgers:
-        trials = {(t.user_attrs["phase"], t.user_attrs["number"]): t for t in found[ledger.study]}
-        assert len(trials) == len(found[ledger.study]) == plan.tuning.trials + len(plan.seeds)
-        for entry in ledger.tuning:
-            trial, result = trials["tuning", entry.number], records.run(entry.run).result()
+    trials = {
+        (name, *(each.user_attrs[key] for key in ("phase", "study", "number"))): each
+        for name, of_study in found.items()
+        for each in of_study
+    }
+    assert len(trials) == sum(map(len, found.values())) == 2 * (4 + 1 + 1)
+    for cell in plan.cells:
+        ledger = records.ledger(cell, plan)
+        keys = {(study.track, study.number): study.key for study in ledger.studies}
+        (default,) = (name for name in found if name.startswith(f"{cell.cell}.default-"))
+        for named in named_runs(ledger, cell, plan):
+            place, result = named.place, records.run(named.run).result()
+            key = keys[place.track, place.study] if place.track else default
+            trial = trials[key, place.phase, place.study, place.number]
             assert result is not None and trial.value == result.scores.val_top1
-            assert trial.params.items() <= entry.hypers.items() and trial.params
-            assert trial.user_attrs["run"] == entry.run and trial.user_attrs["seconds"] == result.seconds
-        for entry in ledger.final:
-            assert trials["final", entry.seed].user_attrs["run"] == entry.run
+            assert trial.params.items() <= named.hypers.items() and trial.params
+            assert trial.user_attrs["run"] == named.run and trial.user_attrs["seconds"] == result.seconds
 
 
 def test_optuna_itself_reads_the_log(place: Path, right: Unbroken) -> None:
@@ -240,7 +245,7 @@ def test_a_damaged_or_absent_log_is_made_again(
 
 def test_no_draw_follows_the_log(tmp_path: Path, warm: Warm, right: Unbroken) -> None:
     """Half the budget first, then every score in the log is turned upside down, then the whole budget."""
-    assert warm.run(attempt, tmp_path, (*LONGER, *STUDY, "tuning.trials=2")).value.complete
+    assert warm.run(attempt, tmp_path, (*LONGER, "tuning={tpe: {trials: 2, at_once: 2}}")).value.complete
     log = tmp_path / "results" / "optuna.log"
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     for line in lines:
@@ -270,9 +275,9 @@ def test_a_kill_while_damage_is_mended(
 def what_is_read(folder: Path) -> dict[tuple[Any, ...], Any]:
     """Every planned run, as the report sees it."""
     records = read_records(folder)
-    return {
-        (run.cell.name, run.number, run.seed): (run.status, run.reason, repr(run)) for run in records.runs
-    } | {("data", name): repr(value) for name, value in records.data.items()}
+    return {(run.cell.name, run.place): (run.status, run.reason, repr(run)) for run in records.runs} | {
+        ("data", name): repr(value) for name, value in records.data.items()
+    }
 
 
 def test_the_report_reads_the_right_value_or_names_the_file(

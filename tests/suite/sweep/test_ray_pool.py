@@ -80,7 +80,7 @@ def plugin(tmp_path: Path) -> Iterator[None]:
 @with_ray
 @pytest.mark.usefixtures("cluster", "plugin")
 def test_a_cluster_leaves_the_same_records_though_a_worker_is_killed(tmp_path: Path) -> None:
-    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mortal, latent-adam]", "tuning.trials=2")
+    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mortal, latent-adam]", "tuning={trials: 2}")
     kinds: list[type] = []
     for name in ("cluster", "local"):
         prepare_folder(plan, tmp_path / name, {})

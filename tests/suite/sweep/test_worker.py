@@ -101,7 +101,7 @@ def test_no_plugin_is_imported_where_another_method_is_trained(tmp_path: Path) -
     """One worker after another in one place: for mine, for yours, for bop, which finds torch as it was."""
     for name in ("mine", "yours"):
         (tmp_path / f"{name}.py").write_text(MEDDLER.format(name=name))
-    changes = ("plugins=[mine.py, yours.py]", "methods=[mine, yours, bop]", "tuning.trials=1", "seeds=1")
+    changes = ("plugins=[mine.py, yours.py]", "methods=[mine, yours, bop]", "tuning={trials: 1}", "seeds=1")
     plan = apart(["mine.py", "yours.py"], tiny_plan, tmp_path, *changes)
     assert not {"mine", "yours"} & METHODS.keys()
     prepare_folder(plan, tmp_path / "results", {})

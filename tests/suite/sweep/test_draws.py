@@ -1,17 +1,20 @@
-"""The study of a cell: draws that repeat nothing, equal budgets, the same draws after any stop."""
+"""The draws of a study: they repeat nothing, have equal budgets, and are the same after any stop."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.samplers import TPESampler
+from scipy import stats
 
 from suite.experiment.cell import Cell
 from suite.machine.random_keys import random_key
-from suite.records.schema import Scores, Tuning
+from suite.records.schema import Scores, Track
 from suite.records.winner import winner
-from suite.sweep.study import CellStudy, Draw, study_key
+from suite.sweep.draws import Draw, Draws, study_key
 from tests.support.tiny import tiny_plan
 
 Score = Callable[[Draw], float]
@@ -29,15 +32,23 @@ def rate(drawn: Draw) -> float:
     return value
 
 
+def random(trials: int) -> Track:
+    return Track(name="random", trials=trials)
+
+
+def tpe(trials: int, at_once: int = 4) -> Track:
+    return Track(name="tpe", trials=trials, at_once=at_once)
+
+
 def draw_all(
-    cell: Cell, tuning: Tuning, remembered: tuple[Draw, ...] = (), score: Score = rate
+    cell: Cell, track: Track, remembered: tuple[Draw, ...] = (), score: Score = rate, number: int = 0
 ) -> list[Draw]:
     """Every draw of a study, each with its score as soon as it is drawn."""
-    study = CellStudy(cell, tuning, remembered)
+    study = Draws(cell, track, number, remembered)
     for number, drawn in enumerate(study.drawn()):
         study.tell(number, score(drawn))
     scored = len(study.drawn())
-    while scored < tuning.trials:
+    while scored < track.trials:
         study.draw()
         for number, drawn in enumerate(study.drawn(scored), scored):
             study.tell(number, score(drawn))
@@ -46,34 +57,34 @@ def draw_all(
 
 
 def test_the_first_trial_is_the_published_default(cells: dict[str, Cell]) -> None:
-    for tuning in (Tuning(trials=2), Tuning(trials=2, sampler="tpe")):
-        drawn = draw_all(cells["bop"], tuning)
+    for track in (random(2), tpe(2)):
+        drawn = draw_all(cells["bop"], track, number=3)
         assert drawn[0] == {"gamma": 1e-4, "threshold": 1e-8, "real.lr": 0.01}
         assert drawn[1] != drawn[0]
 
 
-@pytest.mark.parametrize("tuning", [Tuning(trials=10), Tuning(trials=10, sampler="tpe", at_once=3)])
-def test_a_resumed_study_draws_what_an_unbroken_one_draws(cells: dict[str, Cell], tuning: Tuning) -> None:
+@pytest.mark.parametrize("track", [random(10), tpe(10, 3)])
+def test_a_resumed_study_draws_what_an_unbroken_one_draws(cells: dict[str, Cell], track: Track) -> None:
     """From every prefix of its draws, in the middle of a batch too, and with every score already known."""
-    straight = draw_all(cells["latent-adam"], tuning)
+    straight = draw_all(cells["latent-adam"], track)
     for remembered in range(11):
-        assert draw_all(cells["latent-adam"], tuning, tuple(straight[:remembered])) == straight
+        assert draw_all(cells["latent-adam"], track, tuple(straight[:remembered])) == straight
     assert len({str(drawn) for drawn in straight}) == 10
 
 
-@pytest.mark.parametrize("tuning", [Tuning(trials=10), Tuning(trials=10, sampler="tpe", at_once=4)])
-def test_a_larger_budget_continues_the_study(cells: dict[str, Cell], tuning: Tuning) -> None:
-    straight = draw_all(cells["bop"], tuning)
+@pytest.mark.parametrize("track", [random(10), tpe(10)])
+def test_a_larger_budget_continues_the_study(cells: dict[str, Cell], track: Track) -> None:
+    straight = draw_all(cells["bop"], track)
     drawn: list[Draw] = []
     for trials in (3, 7, 10):
-        budget = Tuning(trials=trials, sampler=tuning.sampler, at_once=tuning.at_once)
-        drawn = draw_all(cells["bop"], budget, tuple(drawn))
+        drawn = draw_all(cells["bop"], replace(track, trials=trials), tuple(drawn))
         assert drawn == straight[:trials]
 
 
 def test_a_rebuilt_tpe_study_draws_what_one_optuna_study_draws(cells: dict[str, Cell]) -> None:
     """One live study, asked and told as Optuna means it, against those that are rebuilt for each batch."""
-    cell, tuning = cells["latent-adam"], Tuning(trials=24, sampler="tpe", at_once=4)
+    cell, track = cells["latent-adam"], tpe(24)
+    place = (cell.seed, cell.name, "tpe", 1)
     live = optuna.create_study(direction="maximize")
     live.add_trial(
         optuna.trial.create_trial(
@@ -87,19 +98,38 @@ def test_a_rebuilt_tpe_study_draws_what_one_optuna_study_draws(cells: dict[str, 
         if number % 4 == 0:
             for told in range(number - 4, number):
                 live.tell(told, rate(drawn[told]))
-        live.sampler = TPESampler(seed=random_key(0, number) % 2**32, n_startup_trials=4)
+        live.sampler = TPESampler(seed=random_key(*place, number) % 2**32, n_startup_trials=4)
         drawn.append(dict(live.ask(dict(cell.space)).params))
-    assert draw_all(cell, tuning) == drawn
+    assert draw_all(cell, track, number=1) == drawn
 
 
-def test_trial_n_tries_the_same_real_learning_rate_in_every_cell(cells: dict[str, Cell]) -> None:
-    rates = [[drawn["real.lr"] for drawn in draw_all(cell, Tuning(trials=5))] for cell in cells.values()]
-    assert rates[0] == rates[1] and len(set(rates[0])) == 5
+def test_no_two_cells_tracks_or_studies_share_a_draw(cells: dict[str, Cell]) -> None:
+    rates = [
+        drawn["real.lr"]
+        for cell in cells.values()
+        for track in (random(5), tpe(4))
+        for number in range(3)
+        for drawn in draw_all(cell, track, number=number)[1:]
+    ]
+    assert len(set(rates)) == len(rates) == 2 * 3 * (4 + 3)
+
+
+def test_the_draws_of_all_studies_are_one_independent_sample(cells: dict[str, Cell]) -> None:
+    """Uniform over the range, on its scale, and without correlation between trials and studies."""
+    draws = np.array(
+        [[drawn["real.lr"] for drawn in draw_all(cells["bop"], random(21), number=n)[1:]] for n in range(20)],
+        float,
+    )
+    places = (np.log(draws) - np.log(1e-4)) / (np.log(0.1) - np.log(1e-4))
+    assert stats.kstest(places.ravel(), "uniform").pvalue > 0.01
+    for table in (places, places.T):
+        others = np.corrcoef(table)[np.triu_indices(20, 1)]
+        assert abs(others.mean()) < 0.05 and abs(others).max() < 0.75
 
 
 def test_draws_follow_the_seed_and_stay_in_the_space(cells: dict[str, Cell]) -> None:
     cell = cells["latent-adam"]
-    one, two = (draw_all(cell, Tuning(trials=20, seed=seed)) for seed in (1, 2))
+    one, two = (draw_all(replace(cell, seed=seed), random(20)) for seed in (1, 2))
     assert one[0] == two[0] and all(a != b for a, b in zip(one[1:], two[1:], strict=True))
     for drawn in one:
         for name, distribution in cell.space.items():
@@ -108,10 +138,9 @@ def test_draws_follow_the_seed_and_stay_in_the_space(cells: dict[str, Cell]) -> 
 
 
 def test_tpe_draws_do_not_depend_on_the_order_of_scores(cells: dict[str, Cell]) -> None:
-    tuning = Tuning(trials=16, sampler="tpe", at_once=4)
     drawn = {}
     for order in (1, -1):
-        study = CellStudy(cells["bop"], tuning)
+        study = Draws(cells["bop"], tpe(16), 0)
         for start in range(0, 16, 4):
             study.draw()
             assert len(study.drawn()) == start + 4  # it waits for the four before it draws more
@@ -122,23 +151,24 @@ def test_tpe_draws_do_not_depend_on_the_order_of_scores(cells: dict[str, Cell]) 
 
 
 def test_tpe_learns_from_the_scores(cells: dict[str, Cell]) -> None:
-    tuning = Tuning(trials=12, sampler="tpe", at_once=4)
     high, low = (
-        draw_all(cells["bop"], tuning, (), lambda drawn, s=sign: s * rate(drawn)) for sign in (1, -1)
+        draw_all(cells["bop"], tpe(12), (), lambda drawn, s=sign: s * rate(drawn)) for sign in (1, -1)
     )
     assert high[:4] == low[:4] and high[4:] != low[4:]
 
 
 def test_another_definition_of_a_cell_is_another_study(tmp_path: Path, cells: dict[str, Cell]) -> None:
     changed = tiny_plan(tmp_path, "train.epochs=4").cells[0]
-    assert study_key(cells["bop"], Tuning()) != study_key(changed, Tuning())
-    assert study_key(cells["bop"], Tuning()) != study_key(cells["bop"], Tuning(seed=1))
-    assert study_key(cells["bop"], Tuning(trials=99)) == study_key(cells["bop"], Tuning(trials=3))
+    cell = cells["bop"]
+    key = study_key(cell, random(3), 0)
+    assert key.startswith("digits.mlp.bop.random.0-") and study_key(cell, random(99), 0) == key
+    others = [study_key(changed, random(3), 0), study_key(replace(cell, seed=1), random(3), 0)]
+    others += [study_key(cell, random(3), 1), study_key(cell, tpe(3), 0), study_key(cell, tpe(3, 2), 0)]
+    assert len({key, *others}) == 6
 
 
 def test_a_failed_trial_has_no_score_and_is_not_waited_for(cells: dict[str, Cell]) -> None:
-    tuning = Tuning(trials=4, sampler="tpe", at_once=2)
-    study = CellStudy(cells["bop"], tuning)
+    study = Draws(cells["bop"], tpe(4, 2), 0)
     study.draw()
     study.tell(0, None)
     study.draw()
