@@ -5,6 +5,7 @@ Nothing here imports torch.
 """
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from suite.records.agreement import NamedRun, named_runs
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, is_owned
-from suite.records.schema import EpochLine, PlannedCell, PlanRecord
+from suite.records.schema import PHASES, EpochLine, Phase, Place, PlannedCell, PlanRecord
 
 
 class Finished(NamedTuple):
@@ -36,14 +37,21 @@ class Running(NamedTuple):
 
 @dataclass
 class CellStatus:
-    """One cell: its planned and finished runs, its planned and finished epochs, and the time per epoch."""
+    """One cell: its planned and finished runs, its planned and finished epochs, and the time per epoch.
+
+    A run that is in two places counts twice: a winner may be the published default.
+    never: final runs that are planned and are not made, because every trial of their study failed.
+    """
 
     cell: str
-    tuning: int
     tuning_planned: int
-    final: int
     final_planned: int
+    default_planned: int
+    tuning: int = 0
+    final: int = 0
+    default: int = 0
     failed: int = 0
+    never: int = 0
     diverged: int = 0
     best_val_top1: float | None = None  # of the tuning trials so far
     epochs: int = 0
@@ -51,11 +59,17 @@ class CellStatus:
     seconds_per_epoch: float | None = None
 
     @property
+    def finished(self) -> int:
+        return self.tuning + self.final + self.default
+
+    @property
+    def planned(self) -> int:
+        return self.tuning_planned + self.final_planned + self.default_planned
+
+    @property
     def ended(self) -> bool:
-        """Whether nothing is left to run. Without a tuning trial that worked there are no final runs."""
-        nothing_to_train = self.failed == self.tuning_planned > 0 == self.tuning
-        ended = self.tuning + self.final + self.failed
-        return nothing_to_train or ended == self.tuning_planned + self.final_planned
+        """Whether nothing is left to run."""
+        return self.finished + self.failed + self.never == self.planned
 
 
 @dataclass
@@ -82,7 +96,7 @@ class Observer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = ExperimentFolder(folder)
-        self._finished: dict[tuple[str, str, str], Finished] = {}  # by cell, which, run
+        self._finished: dict[tuple[str, Place, str], Finished] = {}  # by cell, place, run
 
     def look(self) -> Status:
         """How far it is now; damaged files are named in the status.
@@ -102,9 +116,8 @@ class Observer:
         self, planned: PlannedCell, plan: PlanRecord, begun: set[str], names: set[str], status: Status
     ) -> CellStatus:
         """One cell; `names` collects the runs that its ledger names."""
-        trials, seeds = plan.tuning.trials, len(plan.seeds)
-        epochs_planned = planned.epochs * (trials + seeds)
-        cell = CellStatus(planned.cell, 0, trials, 0, seeds, epochs_planned=epochs_planned)
+        cell = CellStatus(planned.cell, *(plan.tuning.count(phase, plan.seeds) for phase in PHASES))
+        cell.epochs_planned = planned.epochs * cell.planned
         try:
             ledger = self.folder.ledger(planned, plan)
         except FileNotFoundError:
@@ -113,27 +126,37 @@ class Observer:
             self._add_damaged(status, error)
             return cell
         epochs = seconds = 0.0
+        failed: Counter[tuple[str | None, int]] = Counter()  # trials, by track and study
         for named in named_runs(ledger, planned, plan):
             names.add(named.run)
             if named.run not in begun:
                 continue
             try:
                 if (finished := self._result(cell.cell, named)) is not None:
-                    _count(cell, finished, planned.epochs, tuning=named.seed is None)
+                    _count(cell, finished, planned.epochs, named.place.phase)
                     epochs, seconds = epochs + finished.epochs, seconds + finished.seconds
+                elif (lines := self._unfinished(cell, named, planned.epochs, status)) is None:
+                    cell.failed += 1
+                    failed[named.place.track, named.place.study] += named.place.phase == "tuning"
                 else:
-                    lines = self._unfinished(cell, named, planned.epochs, status)
                     epochs, seconds = epochs + len(lines), seconds + sum(line.seconds for line in lines)
             except DamagedRecord as error:
                 self._add_damaged(status, error)
         cell.seconds_per_epoch = seconds / epochs if epochs else None
+        without = [
+            track
+            for track in plan.tuning.tracks
+            for n in range(track.studies)
+            if failed[track.name, n] == track.trials
+        ]
+        cell.never = plan.seeds * len(without)
         return cell
 
     def _add_damaged(self, status: Status, error: DamagedRecord) -> None:
         status.damaged.append(f"{error.path.relative_to(self.folder.path)}: {error.problem}")
 
     def _result(self, cell: str, named: NamedRun) -> Finished | None:
-        key = (cell, named.which, named.run)
+        key = (cell, named.place, named.run)
         if key not in self._finished:
             folder = self.folder.run(named.run)
             result = folder.result()
@@ -145,30 +168,29 @@ class Observer:
             )
         return self._finished[key]
 
-    def _unfinished(self, cell: CellStatus, named: NamedRun, epochs: int, status: Status) -> list[EpochLine]:
-        """Count a run that has begun; the lines of its epochs so far."""
+    def _unfinished(
+        self, cell: CellStatus, named: NamedRun, epochs: int, status: Status
+    ) -> list[EpochLine] | None:
+        """Count a run that has begun; the lines of its epochs so far, None if it has failed."""
         folder = self.folder.run(named.run)
         owned = is_owned(folder.path)
         with contextlib.suppress(FileNotFoundError):  # it is written when the training begins
             named.check(folder)
         if not owned and folder.failure() is not None:
-            cell.failed += 1
-            return []
+            return None
         lines = folder.epochs_so_far()
         cell.epochs += len(lines)
         if owned:
-            status.running.append(Running(cell.cell, named.which, named.run, len(lines), epochs))
+            status.running.append(Running(cell.cell, str(named.place), named.run, len(lines), epochs))
         return lines
 
 
-def _count(cell: CellStatus, finished: Finished, epochs: int, *, tuning: bool) -> None:
+def _count(cell: CellStatus, finished: Finished, epochs: int, phase: Phase) -> None:
     cell.epochs += epochs  # a diverged run has spent its budget
     cell.diverged += finished.status == "diverged"
-    if tuning:
-        cell.tuning += 1
+    setattr(cell, phase, getattr(cell, phase) + 1)
+    if phase == "tuning":
         cell.best_val_top1 = max(finished.val_top1, cell.best_val_top1 or 0.0)
-    else:
-        cell.final += 1
 
 
 def _estimate(status: Status) -> None:
@@ -182,6 +204,6 @@ def _estimate(status: Status) -> None:
     for cell in status.cells:
         if cell.ended:
             continue
-        each = cell.epochs_planned / (cell.tuning_planned + cell.final_planned)
-        left = max(0.0, cell.epochs_planned - cell.epochs - cell.failed * each)
+        each = cell.epochs_planned / cell.planned
+        left = max(0.0, cell.epochs_planned - cell.epochs - (cell.failed + cell.never) * each)
         status.work_left_seconds += left * known.get(cell.cell, usual)

@@ -14,7 +14,7 @@ from suite.checks.run import OTHER_PROTOCOL, SEVERITY, Checked, Finding, check_r
 from suite.records.agreement import Contradiction, NamedRun, named_runs, wrong_winner
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord
-from suite.records.schema import Ledger, PlannedCell, Scores
+from suite.records.schema import PHASES, Ledger, Phase, Place, PlannedCell, Scores
 
 STATUSES = ("done", "diverged", "failed", "unfinished", "missing", "damaged")
 
@@ -23,7 +23,7 @@ STATUSES = ("done", "diverged", "failed", "unfinished", "missing", "damaged")
 class Verified:
     """Counts of planned runs by (phase, status), and every finding once, in the order of the checks."""
 
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    counts: Counter[tuple[Phase, str]] = field(default_factory=Counter)
     findings: dict[Finding, None] = field(default_factory=dict)
     finished: list[str] = field(default_factory=list)  # intact runs with a result
     folders: int = 0
@@ -95,18 +95,21 @@ class Verification:
     # ---- a cell
 
     def _cell(self, planned: PlannedCell) -> None:
-        trials, seeds = self.plan.tuning.trials, len(self.plan.seeds)
         ledger, unnamed_are = self._ledger(planned)
         self._absent.clear()
-        scores: dict[int, Scores] = {}  # of the intact tuning runs, by number
+        scores: dict[Place, Scores] = {}  # of the intact tuning runs
+        unnamed: Counter[Phase] = Counter()
+        for phase in PHASES:
+            unnamed[phase] = self.plan.tuning.count(phase, self.plan.seeds)
         for named in named_runs(ledger, planned, self.plan):
             checked = self._run(named, planned)
-            if checked.result is not None and checked.sound and named.number is not None:
-                scores[named.number] = checked.result.scores
+            unnamed[named.place.phase] -= 1
+            if checked.result is not None and checked.sound and named.place.phase == "tuning":
+                scores[named.place] = checked.result.scores
         if problem := wrong_winner(ledger, scores):
             self.found.add("contradictory", self._file(self.folder.ledger_path(planned.cell)), problem)
-        self._count_absent(planned.cell, "tuning", trials, trials - len(ledger.tuning), unnamed_are)
-        self._count_absent(planned.cell, "final", seeds, seeds - len(ledger.final), unnamed_are)
+        for phase in PHASES:
+            self._count_absent(planned.cell, phase, unnamed[phase], unnamed_are)
 
     def _ledger(self, planned: PlannedCell) -> tuple[Ledger, str]:
         """The ledger of a cell, empty if it is useless, and the status of the runs that it does not name."""
@@ -118,8 +121,9 @@ class Verification:
             self._add(error)
             return Ledger.empty(planned.cell), "damaged"
 
-    def _count_absent(self, cell: str, phase: str, planned: int, unnamed: int, status: str) -> None:
+    def _count_absent(self, cell: str, phase: Phase, unnamed: int, status: str) -> None:
         """Count the runs that the ledger does not name; one finding for all runs that are not there."""
+        planned = self.plan.tuning.count(phase, self.plan.seeds)
         self.found.counts[phase, status] += unnamed
         absent = self._absent[phase]
         if status == "missing" and unnamed + len(absent):
@@ -131,7 +135,7 @@ class Verification:
 
     def _run(self, named: NamedRun, planned: PlannedCell) -> Checked:
         """Check and count one planned run, which must have the trial that the plan and the ledger name."""
-        phase = "tuning" if named.seed is None else "final"
+        phase = named.place.phase
         checked = self._check(named.run, self.plan.data[planned.data].test)
         trial_file = self.folder.run(named.run).path / "trial.json"
         if checked.status == OTHER_PROTOCOL:  # and so not the planned trial, whose protocol this code has

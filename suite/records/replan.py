@@ -74,7 +74,7 @@ def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord
     same_draws = {track.name for track in before.tuning.tracks if at_once.get(track.name) == track.at_once}
     places = set(after.tuning.places(after.seeds)) if before.tuning.seed == after.tuning.seed else set()
     places = {place for place in places if place.track is None or place.track in same_draws}
-    dropped = set[str]()
+    dropped, wanted = set[str](), set[str]()
     for old in before.cells:
         new = cells.get(old.cell)
         kept = new is not None and not list(_of_cell(old, new, before, after))
@@ -83,10 +83,11 @@ def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord
         except (FileNotFoundError, DamagedRecord):
             continue  # it names no run
         for named in named_runs(ledger, old, before):
-            planned = kept and named.place in places
-            if not planned and (folder.run(named.run).path / "result.json").exists():
+            if kept and named.place in places:
+                wanted.add(named.run)
+            elif (folder.run(named.run).path / "result.json").exists():
                 dropped.add(named.run)
-    return len(dropped)
+    return len(dropped - wanted)  # a winner may be the published default: its runs are in two places
 
 
 def require_same_work(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord) -> str:

@@ -28,6 +28,7 @@ from suite.records.schema import (
     FORMAT,
     BytesPerWeight,
     DataSizes,
+    DefaultEntry,
     Environment,
     EpochLine,
     Failure,
@@ -41,15 +42,19 @@ from suite.records.schema import (
     PlanRecord,
     Result,
     Scores,
+    StudyEntry,
+    Track,
     Tuning,
     TuningEntry,
     Winner,
 )
+from suite.records.seeds import final_seed, tuning_seed
 from suite.records.trial import PROTOCOL, Choice, TrainSettings, Trial
 from tests.support.paths import ROOT
 
 SECONDS = {"bop": 2.0, "adam": 4.0}  # per epoch
 TRIALS, SEEDS, EPOCHS, WINNER = 4, [1001, 1002], 10, 1
+DEFAULTS = [2001, 2002]
 
 
 TRIAL = Trial(
@@ -66,7 +71,7 @@ TRIAL = Trial(
         reestimate_batch_norm=False,
         precision="float32",
     ),
-    seed=1001,
+    seed=final_seed(0, 0, 0),
 )
 ENVIRONMENT = Environment(
     git=GitState(commit=None, dirty=None),
@@ -100,16 +105,16 @@ def epoch_line(epoch: int, seconds: float) -> EpochLine:
 
 
 def trial_of(name: str) -> Trial:
-    """The trial of `bop-2`, a tuning trial of that cell, or of `bop-1001`, its final run with that seed."""
+    """The trial of `bop-2`, a tuning trial of that cell, or of `bop-1001`, its first final run.
+
+    `bop-2001` is the first final run of the published default.
+    """
     method, number = name.split("-")[0], int(name.split("-")[1])
-    like = dataclasses.replace(TRIAL, method=Choice(method, hypers_of(WINNER if number in SEEDS else number)))
-    return (
-        like
-        if number == 1001
-        else dataclasses.replace(
-            like, seed=number if number in SEEDS else 0, stage="final" if number in SEEDS else "tune"
-        )
-    )
+    chosen = WINNER if number in SEEDS else 0 if number in DEFAULTS else number
+    like = dataclasses.replace(TRIAL, method=Choice(method, hypers_of(chosen)))
+    if number in (*SEEDS, *DEFAULTS):
+        return dataclasses.replace(like, seed=final_seed(0, 0, number % 1000 - 1))
+    return dataclasses.replace(like, seed=tuning_seed(0, f"d.m.{method}", "random", 0), stage="tune")
 
 
 def hypers_of(number: int) -> dict[str, Any]:
@@ -145,14 +150,21 @@ def write_ledger(folder: Path, method: str, finals: list[int]) -> None:
         TuningEntry(
             number=number,
             run=trial_of(f"{method}-{number}").run_id,
-            published_default=number == 0,
             hypers={**hypers_of(number), "real.lr": 0.01},
         )
         for number in range(TRIALS)
     ]
     winner = Winner(number=WINNER, value=0.75, hypers=tuning[WINNER].hypers) if finals else None
-    final = [FinalEntry(seed=seed, run=trial_of(f"{method}-{seed}").run_id) for seed in finals]
-    ledger = Ledger(cell=f"d.m.{method}", tuning=tuning, winner=winner, final=final)
+    final = [
+        FinalEntry(number=number, run=trial_of(f"{method}-{seed}").run_id)
+        for number, seed in enumerate(finals)
+    ]
+    default = [
+        DefaultEntry(study=0, number=number, run=trial_of(f"{method}-{seed}").run_id)
+        for number, seed in enumerate(DEFAULTS)
+    ]
+    study = StudyEntry(track="random", number=0, key="", tuning=tuning, winner=winner, final=final)
+    ledger = Ledger(cell=f"d.m.{method}", studies=[study], default=default)
     write_json(folder / "cells" / f"d.m.{method}.json", encode(ledger))
 
 
@@ -170,8 +182,8 @@ def folder(tmp_path: Path) -> Path:
         experiment="demo",
         summary="",
         yaml="",
-        tuning=Tuning(trials=TRIALS),
-        seeds=SEEDS,
+        tuning=Tuning(tracks=[Track(name="random", trials=TRIALS)]),
+        seeds=len(SEEDS),
         methods={},
         data={"d": DataSizes(classes=10, shape=[1, 8, 8], train=100, val=10, test=10, bytes=7040)},
         cells=[planned_cell(method) for method in SECONDS],
@@ -224,13 +236,13 @@ def test_a_stopped_sweep(folder: Path) -> None:
     assert (bop.tuning, bop.final, bop.failed, bop.diverged) == (4, 0, 0, 1)
     assert (adam.tuning, adam.final, adam.failed, adam.diverged) == (1, 0, 1, 0)
     assert (bop.best_val_top1, adam.best_val_top1) == (0.75, 0.375)
-    assert (bop.tuning_planned, bop.final_planned, bop.epochs_planned) == (4, 2, 60)
+    assert (bop.tuning_planned, bop.final_planned, bop.epochs_planned) == (4, 2, 80)
     assert (bop.epochs, adam.epochs) == (4 * 10 + 5, 10 + 2)  # diverged: its budget is spent
     assert (bop.seconds_per_epoch, adam.seconds_per_epoch) == (2.0, 4.0)
-    # bop lacks 15 epochs; adam 60 - 12, less the ten of the failed run
-    assert status.work_left_seconds == 15 * 2.0 + 38 * 4.0 and not status.epochs_per_minute
+    # bop lacks 15 epochs and the default's 20; adam 80 - 12, less the ten of the failed run
+    assert status.work_left_seconds == 35 * 2.0 + 58 * 4.0 and not status.epochs_per_minute
     shown = text_of(status)
-    for words in ("demo: no sweep works", "75.00 %", "5 of 12 runs, 57 of 120 epochs", "about 3 min of work"):
+    for words in ("demo: no sweep works", "75.00 %", "5 of 16 runs, 57 of 160 epochs", "about 5 min of work"):
         assert words in shown
 
 
@@ -238,55 +250,60 @@ def test_a_sweep_at_work(folder: Path) -> None:
     with held(folder, folder / at("bop-1001"), folder / at("adam-2")):
         status = Observer(folder).look()
     assert status.working and status.running == [
-        Running("d.m.bop", "seed 1001", trial_of("bop-1001").run_id, 5, 10),
-        Running("d.m.adam", "trial 2", trial_of("adam-2").run_id, 2, 10),
+        Running("d.m.bop", "random study 0 seed 0", trial_of("bop-1001").run_id, 5, 10),
+        Running("d.m.adam", "random study 0 trial 2", trial_of("adam-2").run_id, 2, 10),
     ]
     assert status.epochs_per_minute == 60 / 2.0 + 60 / 4.0
     shown = text_of(status)
-    for words in ("a sweep works in this folder", "d.m.adam trial 2: epoch 2 of 10", "45 epochs per minute"):
+    for words in (
+        "a sweep works in this folder",
+        "d.m.adam random study 0 trial 2: epoch 2 of 10",
+        "45 epochs per minute",
+    ):
         assert words in shown
-    assert "about 2 min left with 2 runs at once" in shown
+    assert "about 3 min left with 2 runs at once" in shown
     assert not Observer(folder).look().working
 
 
 def test_a_failed_run_that_is_tried_again_is_running(folder: Path) -> None:
     with held(folder / at("adam-1")):
         status = Observer(folder).look()
-    assert status.cells[1].failed == 0 and [run.which for run in status.running] == ["trial 1"]
+    assert status.cells[1].failed == 0 and [run.which for run in status.running] == ["random study 0 trial 1"]
 
 
 def test_a_cell_without_an_epoch_is_as_fast_as_the_others(folder: Path) -> None:
     for run in ("adam-0", "adam-1", "adam-2"):
         shutil.rmtree(folder / at(run))
     status = Observer(folder).look()
-    assert status.work_left_seconds == 15 * 2.0 + 60 * 2.0
+    assert status.work_left_seconds == 35 * 2.0 + 80 * 2.0
     shutil.rmtree(folder / "runs")
     status = Observer(folder).look()
-    assert status.work_left_seconds is None and "0 of 12 runs, 0 of 120 epochs" in text_of(status)
+    assert status.work_left_seconds is None and "0 of 16 runs, 0 of 160 epochs" in text_of(status)
 
 
 def test_the_end(folder: Path) -> None:
     write_ledger(folder, "adam", SEEDS)
-    for name in ("bop-1001", "bop-1002", "adam-2", "adam-3", "adam-1001", "adam-1002"):
+    finals = [f"{method}-{number}" for method in SECONDS for number in (*SEEDS, *DEFAULTS)]
+    for name in ("adam-2", "adam-3", *finals):
         write_run(folder, name, 0.5, 1.0)
     status = Observer(folder).look()
     assert status.settled and "every planned run has ended" in text_of(status)
     console = Console(file=io.StringIO())
     watch_status(Observer(folder), console)  # it ends by itself
-    assert isinstance(console.file, io.StringIO) and "11 of 12 runs" in console.file.getvalue()
+    assert isinstance(console.file, io.StringIO) and "15 of 16 runs" in console.file.getvalue()
 
 
 def test_a_cell_whose_trials_have_all_failed_has_ended(folder: Path) -> None:
-    for name in ("bop-1001", "bop-1002"):
+    for name in ("bop-1001", "bop-1002", "bop-2001", "bop-2002"):
         write_run(folder, name, 0.5, 1.0)
     assert not Observer(folder).look().settled
-    for number in range(TRIALS):
+    for number in (*range(TRIALS), *DEFAULTS):
         shutil.rmtree(folder / at(f"adam-{number}"), ignore_errors=True)
         run = RunFolder(folder / at(f"adam-{number}"))
         run.fail(Failure(kind="error", error="ValueError: no such luck"))
     status = Observer(folder).look()
     adam = status.cells[1]
-    assert (adam.failed, adam.final, adam.final_planned) == (TRIALS, 0, len(SEEDS))
+    assert (adam.failed, adam.final, adam.final_planned, adam.never) == (TRIALS + 2, 0, 2, 2)
     assert status.settled and status.work_left_seconds == 0.0
     watch_status(Observer(folder), Console(file=io.StringIO()))  # it ends by itself
 

@@ -33,7 +33,8 @@ from suite.records.agreement import NamedRun
 from suite.records.files import DamagedRecord, digest, read_json, write_array, write_json
 from suite.records.run import FILES, RunFolder
 from suite.records.schedules import SHAPES, parse_decay, parse_schedule
-from suite.records.schema import DataRecord, Failure, GitState
+from suite.records.schema import DataRecord, Failure, GitState, Place
+from suite.records.seeds import final_seed
 from suite.records.trial import PROTOCOL, Choice, Trial
 from suite.sweep.coordinator import Sweep, prepare_folder
 from suite.sweep.pool import LocalPool, Machine
@@ -49,7 +50,8 @@ BOP = "digits.mlp.bop"
 def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep, one of its hyperparameters on a schedule."""
     folder = tmp_path_factory.mktemp("intact")
-    plan = tiny_plan(folder, "methods=[{name: bop, decay: {gamma: {cosine: 0.0}}}, latent-adam]")
+    methods = "methods=[{name: bop, decay: {gamma: {cosine: 0.0}}}, latent-adam]"
+    plan = tiny_plan(folder, methods, "tuning={trials: 3}", "seeds=2")
     prepare_folder(plan, folder / "results", {"digits": digits_record(plan)})
     with LocalPool(Machine(("cpu",))) as pool:
         assert Sweep(plan, folder / "results", pool).run()
@@ -75,17 +77,26 @@ def ledger(folder: Path, cell: str = BOP) -> Json:
     return read_json(folder / "cells" / f"{cell}.json")
 
 
+def study(folder: Path, cell: str = BOP) -> Json:
+    return ledger(folder, cell)["studies"][0]
+
+
 def run_of(folder: Path, phase: str = "final", number: int = 0, cell: str = BOP) -> Path:
-    return folder / "runs" / ledger(folder, cell)[phase][number]["run"]
+    return folder / "runs" / study(folder, cell)[phase][number]["run"]
+
+
+def all_runs(folder: Path) -> int:
+    """How many runs there are: a winner may be the published default."""
+    return len(list((folder / "runs").iterdir()))
 
 
 def loser(folder: Path) -> Path:
-    """A tuning run that is not the winner."""
+    """A tuning run that is neither the winner nor the published default."""
     return run_of(folder, "tuning", loser_number(folder))
 
 
 def loser_number(folder: Path) -> int:
-    return (ledger(folder)["winner"]["number"] + 1) % 3
+    return 2 if study(folder)["winner"]["number"] == 1 else 1
 
 
 def reseal(run: Path, change: Callable[[Json], object] = lambda result: None) -> None:
@@ -109,15 +120,16 @@ def test_a_finished_sweep_is_all_there_and_intact(intact: Path) -> None:
     seen: list[None] = []
     found = Verification(intact, on_run=lambda: seen.append(None)).run()
     assert found.findings == {} and found.exit_code == 0
-    assert found.counts == Counter({("tuning", "done"): 6, ("final", "done"): 4})
+    assert found.counts == Counter({("tuning", "done"): 6, ("final", "done"): 4, ("default", "done"): 4})
     files = [p for p in (intact / "runs").rglob("*") if p.is_file() and p.name != ".lock"]
     assert (found.files, found.bytes) == (len(files), sum(path.stat().st_size for path in files))
-    assert found.folders == len(seen) == 10 and len(set(found.finished)) == 10
+    assert found.folders == len(seen) == len(set(found.finished)) == all_runs(intact)
 
 
 def test_what_is_planned_and_not_there_is_missing(folder: Path) -> None:
     shutil.rmtree(run_of(folder, "final", 1))
     (run_of(folder, "final", 0) / "result.json").unlink()
+    adams = named_in(ledger(folder, "digits.mlp.latent-adam"))
     (folder / "cells" / "digits.mlp.latent-adam.json").unlink()
     (folder / "data" / "digits.json").unlink()
     found = verify(folder)
@@ -126,9 +138,11 @@ def test_what_is_planned_and_not_there_is_missing(folder: Path) -> None:
     assert found.counts["tuning", "missing"] == 3 and found.counts["tuning", "done"] == 3
     texts = {finding.file: finding.text for finding in found.findings if finding.kind == "missing"}
     assert f"1 of 2 final runs are not there: {run_of(folder, 'final', 1).name}" == texts[f"cells/{BOP}.json"]
-    assert texts["cells/digits.mlp.latent-adam.json"] == "2 of 2 final runs are not there"
+    assert texts["cells/digits.mlp.latent-adam.json"] == "2 of 2 default runs are not there"
     assert f"runs/{run_of(folder, 'final', 0).name}" in texts and "data/digits.json" in texts
-    assert sum(finding.kind == "note" for finding in found.findings) == 5  # latent-adam's runs have no ledger
+    assert sum(finding.kind == "note" for finding in found.findings) == len(
+        adams
+    )  # latent-adam's runs have no ledger
 
 
 def test_failed_and_diverged_runs_are_counted(folder: Path) -> None:
@@ -158,13 +172,14 @@ def test_a_run_outside_the_plan_is_no_error(folder: Path, tmp_path: Path) -> Non
 
 def test_two_trials_can_share_a_run(folder: Path) -> None:
     value = ledger(folder)
-    first, second = (entry for entry in value["tuning"] if entry["number"] != value["winner"]["number"])
-    value["tuning"][second["number"]] = {**first, "number": second["number"]}
+    (of_study,) = value["studies"]
+    first, second = (e for e in of_study["tuning"] if e["number"] != of_study["winner"]["number"])
+    of_study["tuning"][second["number"]] = {**first, "number": second["number"]}
     write_json(folder / "cells" / f"{BOP}.json", value)
     found = verify(folder)
     assert found_in(found) == [("note", f"runs/{second['run']}")]  # its trial is no more
     assert found.counts["tuning", "done"] == 6
-    assert found.folders == len(found.finished) == len(set(found.finished)) == 10
+    assert found.folders == len(found.finished) == len(set(found.finished)) == all_runs(folder)
 
 
 # ---- damage
@@ -333,6 +348,19 @@ def changed(change: Callable[[Json], object]) -> Callable[[Path], str]:
     return spoil
 
 
+def in_study(change: Callable[[Json], object]) -> Callable[[Path], str]:
+    """The same in the cell's study."""
+    return changed(lambda value: change(value["studies"][0]))
+
+
+def named_in(value: Json) -> set[str]:
+    """The runs that a ledger names."""
+    entries = [*value["default"]]
+    for each in value["studies"]:
+        entries += each["tuning"] + each["final"]
+    return {entry["run"] for entry in entries}
+
+
 def swapped_seeds(value: Json) -> None:
     first, second = value["final"]
     first["run"], second["run"] = second["run"], first["run"]
@@ -357,7 +385,7 @@ def changed_data(**changes: Any) -> Callable[[Path], str]:
 def other_draw(**hypers: float) -> Callable[[Path], str]:
     def spoil(folder: Path) -> str:
         number = loser_number(folder)
-        changed(lambda value: value["tuning"][number]["hypers"].update(hypers))(folder)
+        in_study(lambda value: value["tuning"][number]["hypers"].update(hypers))(folder)
         return f"runs/{loser(folder).name}/trial.json"
 
     return spoil
@@ -374,9 +402,9 @@ def put(folder: Path, like: Path, trial: Json) -> Path:
 
 def final_of_another_trial(folder: Path) -> str:
     """A run of the loser's setting, as if it were of the winner's."""
-    trial = {**read_json(loser(folder) / "trial.json"), "stage": "final", "seed": 1001}
+    trial = {**read_json(loser(folder) / "trial.json"), "stage": "final", "seed": final_seed(0, 0, 0)}
     run = put(folder, run_of(folder), trial)
-    changed(lambda value: value["final"][0].update(run=run.name))(folder)
+    in_study(lambda value: value["final"][0].update(run=run.name))(folder)
     return f"runs/{run.name}/trial.json"
 
 
@@ -386,7 +414,7 @@ def other_tuning_run(**changes: Any) -> Callable[[Path], str]:
     def spoil(folder: Path) -> str:
         trial = {**read_json(loser(folder) / "trial.json"), **changes}
         run, number = put(folder, loser(folder), trial), loser_number(folder)
-        changed(lambda value: value["tuning"][number].update(run=run.name))(folder)
+        in_study(lambda value: value["tuning"][number].update(run=run.name))(folder)
         return f"runs/{run.name}/trial.json"
 
     return spoil
@@ -399,15 +427,16 @@ def other_training(folder: Path) -> str:
 
 def final_run_as_tuning(folder: Path) -> str:
     run, number = run_of(folder), loser_number(folder)
-    changed(lambda value: value["tuning"][number].update(run=run.name))(folder)
+    in_study(lambda value: value["tuning"][number].update(run=run.name))(folder)
     return f"runs/{run.name}/trial.json"
 
 
 def another_winner(folder: Path) -> str:
     value = ledger(folder)
-    entry = value["tuning"][loser_number(folder)]
+    (of_study,) = value["studies"]
+    entry = of_study["tuning"][loser_number(folder)]
     score = read_json(folder / "runs" / entry["run"] / "result.json")["scores"]["val_top1"]
-    value["winner"] = {"number": entry["number"], "value": score, "hypers": entry["hypers"]}
+    of_study["winner"] = {"number": entry["number"], "value": score, "hypers": entry["hypers"]}
     write_json(folder / "cells" / f"{BOP}.json", value)
     return f"cells/{BOP}.json"
 
@@ -426,26 +455,60 @@ CONTRADICTIONS: list[tuple[Callable[[Path], str], str]] = [
     (longer_flips, "its shape is (13, 2), not steps and layers (12, 2)"),
     (no_array, "the files are not as docs/records.md says"),
     (another_winner, "is better on validation"),
-    (changed(lambda value: value["winner"].update(value=0.99)), "winner.value is 0.99, the validation score"),
-    (changed(lambda value: value["winner"]["hypers"].update(gamma=0.5)), "not those of its trial"),
-    (changed(lambda value: value["winner"].update(number=7)), "trial 7, which it does not name"),
-    (changed(lambda value: value.update(winner=None)), "it names final runs, but no winner"),
-    (changed(lambda value: value["tuning"][2].update(number=3)), "the trials [0, 1, 3], planned are 3"),
-    (changed(lambda value: value["tuning"].append(value["tuning"][0])), "[0, 1, 2, 0], planned are 3"),
-    (changed(lambda value: value["tuning"].append({**value["tuning"][0], "number": 3})), "planned are 3"),
     (
-        changed(lambda value: value["final"][0].update(seed=3)),
-        "the seeds [3, 1002], planned are [1001, 1002]",
+        in_study(lambda value: value["winner"].update(value=0.99)),
+        "winner.value is 0.99, the validation score",
     ),
-    (changed(lambda value: value["final"][0].update(run=value["final"][1]["run"])), "same seed or run twice"),
-    (changed(lambda value: value["tuning"][1]["hypers"].update(sigma=0.5)), "the plan has no sigma"),
-    (changed(lambda value: value["tuning"][1]["hypers"].pop("gamma")), "the ledger has no gamma"),
+    (in_study(lambda value: value["winner"]["hypers"].update(gamma=0.5)), "not those of its trial"),
+    (in_study(lambda value: value["winner"].update(number=7)), "trial 7, which it does not name"),
+    (in_study(lambda value: value.update(winner=None)), "it names final runs, but no winner"),
+    (
+        in_study(lambda value: value["tuning"][2].update(number=3)),
+        "random study 0: tuning names the trials [0, 1, 3], which are counted from 0",
+    ),
+    (
+        in_study(lambda value: value["tuning"].append(value["tuning"][0])),
+        "the trials [0, 1, 2, 0], which are counted",
+    ),
+    (
+        in_study(lambda value: value["tuning"].append({**value["tuning"][0], "number": 3})),
+        "names random study 0 trial 3, which is not",
+    ),
+    (
+        in_study(lambda value: value["final"][0].update(number=3)),
+        "names random study 0 seed 3, which is not planned",
+    ),
+    (in_study(lambda value: value["final"][0].update(number=1)), "names random study 0 seed 1 twice"),
+    (in_study(lambda value: value.update(track="tpe")), "names tpe study 0 trial 0, which is not planned"),
+    (in_study(lambda value: value.update(number=1)), "names random study 1 trial 0, which is not planned"),
+    (
+        changed(lambda value: value["studies"].append(value["studies"][0])),
+        "names random study 0 trial 0 twice",
+    ),
+    (
+        changed(lambda value: value["default"][0].update(study=1)),
+        "names default study 1 seed 0, which is not",
+    ),
+    (
+        changed(lambda value: value["default"].append(value["default"][0])),
+        "names default study 0 seed 0 twice",
+    ),
+    (
+        changed(lambda value: value["default"][0].update(run=value["default"][1]["run"])),
+        "names one run as the final runs of two seeds",
+    ),
+    (
+        in_study(lambda value: value["final"][0].update(run=value["final"][1]["run"])),
+        "names one run as the final runs of two seeds",
+    ),
+    (in_study(lambda value: value["tuning"][1]["hypers"].update(sigma=0.5)), "the plan has no sigma"),
+    (in_study(lambda value: value["tuning"][1]["hypers"].pop("gamma")), "the ledger has no gamma"),
     (other_draw(gamma=0.5), "hypers.gamma is {'cosine': ["),
     (other_draw(threshold=0.5), "in the ledger it is 0.5"),
     (other_draw(**{"real.lr": 0.5}), "real.lr is "),
     (other_training, "train.batch_size is 25, in the plan it is 50"),
-    (other_tuning_run(seed=5), "seed is 5, in the plan it is 0"),
-    (final_run_as_tuning, "seed is 1001, in the plan it is 0; stage is 'final', in the plan it is 'tune'"),
+    (other_tuning_run(seed=5), "seed is 5, in the plan it is "),
+    (final_run_as_tuning, "; stage is 'final', in the plan it is 'tune'"),
     (other_tuning_run(plugin="0123"), "plugin is '0123', in the plan it is 'absent'"),
     (final_of_another_trial, "in the ledger it is "),
     (changed(lambda value: value.update(cell="digits.mlp.x")), "cell is digits.mlp.x, not digits.mlp.bop"),
@@ -467,7 +530,7 @@ def test_a_contradiction_is_found_and_its_file_named(
 
 
 def test_the_runs_of_a_ledger_against_the_plan_count_as_damaged(folder: Path) -> None:
-    changed(lambda value: value["tuning"][2].update(number=3))(folder)
+    in_study(lambda value: value["tuning"][2].update(number=3))(folder)
     found = verify(folder)
     assert found.counts["tuning", "damaged"] == 3 and found.counts["final", "damaged"] == 2
     assert {kind for kind, _ in found_in(found)} == {"contradictory", "note"}
@@ -499,7 +562,7 @@ SHAPELESS: list[tuple[Callable[[Path], str], str]] = [
     (resealed("result.json", run="0123"), "it is that of run 0123"),
     (other_epoch_lines, "val_top1: field required"),
     (changed(lambda value: value.clear()), "cell: field required"),
-    (changed(lambda value: value["tuning"][0].update(number="first")), "tuning.0.number: "),
+    (in_study(lambda value: value["tuning"][0].update(number="first")), "studies.0.tuning.0.number: "),
     (changed_data(val="all"), "val: "),
 ]
 
@@ -524,26 +587,24 @@ def test_batch_norm_that_is_estimated_again_changes_the_last_validation_score(fo
 
 
 def test_without_the_winners_run_nothing_can_be_compared_with_it(folder: Path) -> None:
-    value = ledger(folder)
-    shutil.rmtree(run_of(folder, "tuning", value["winner"]["number"]))
+    shutil.rmtree(run_of(folder, "tuning", study(folder)["winner"]["number"]))
     assert found_in(verify(folder)) == [("missing", f"cells/{BOP}.json")]
 
 
 def test_without_tuning_the_final_runs_repeat_the_trial_of_the_plan(folder: Path) -> None:
     plan = read_json(folder / "plan.json")
-    write_json(folder / "plan.json", {**plan, "tuning": {**plan["tuning"], "trials": 0}})
+    write_json(folder / "plan.json", {**plan, "tuning": {**plan["tuning"], "tracks": []}})
     trial, like = {**plan["cells"][0]["trial"], "real": {"lr": 0.5}}, run_of(folder)
     run = put(folder, like, trial)
-    changed(lambda value: value.update(tuning=[], winner=None))(folder)
-    changed(lambda value: value["final"][0].update(run=run.name))(folder)
+    changed(lambda value: value.update(studies=[]))(folder)
+    changed(lambda value: value["default"][0].update(run=run.name))(folder)
     lr = read_json(folder / "plan.json")["cells"][0]["trial"]["real"]["lr"]
     words = f"real.lr is 0.5, in the ledger it is {lr}"
     assert Finding("contradictory", f"runs/{run.name}/trial.json", words) in verify(folder).findings
 
 
 def test_of_two_equal_trials_the_winner_has_the_lower_loss(folder: Path) -> None:
-    value = ledger(folder)
-    number, other = value["winner"]["number"], loser_number(folder)
+    number, other = study(folder)["winner"]["number"], loser_number(folder)
     score = read_json(run_of(folder, "tuning", number) / "result.json")["scores"]
     run = run_of(folder, "tuning", other)
     lines = [json.loads(line) for line in (run / "epochs.jsonl").read_text().splitlines()]
@@ -553,18 +614,21 @@ def test_of_two_equal_trials_the_winner_has_the_lower_loss(folder: Path) -> None
     assert verify(folder).findings == {}
     reseal(run, lambda result: result["scores"].update(val_loss=score["val_loss"] - 0.1))
     (finding,) = verify(folder).findings
-    assert finding.text == f"the winner is trial {number}, but trial {other} is better on validation"
+    assert (
+        finding.text
+        == f"random study 0: the winner is trial {number}, but trial {other} is better on validation"
+    )
 
 
 def test_swapped_seeds_are_found(folder: Path) -> None:
-    changed(swapped_seeds)(folder)
-    runs = [entry["run"] for entry in ledger(folder)["final"]]
+    in_study(swapped_seeds)(folder)
+    runs = [entry["run"] for entry in study(folder)["final"]]
     assert found_in(verify(folder)) == [("contradictory", f"runs/{run}/trial.json") for run in runs]
 
 
 def test_a_decayed_hyperparameter_starts_from_the_drawn_value(intact: Path) -> None:
     trial = read_json(run_of(intact, "tuning", 1) / "trial.json")
-    drawn = ledger(intact)["tuning"][1]["hypers"]
+    drawn = study(intact)["tuning"][1]["hypers"]
     assert trial["hypers"]["gamma"] == {"cosine": [drawn["gamma"], 0.0]}  # else the test above shows nothing
 
 
@@ -586,7 +650,7 @@ def found_against(drawn: Json, used: Json, planned: Json, folder: Path) -> list[
         like = tiny_trial(folder, stage="final")
         return replace(like, method=Choice("latent-sgd", options), real_lr=hypers.get("real.lr", 0.01))
 
-    named = NamedRun(None, 7, "0" * 16, {"real.lr": 0.01, **drawn}, trial(planned))
+    named = NamedRun(Place("final", "random", 0, 0), "0" * 16, {"real.lr": 0.01, **drawn}, trial(planned))
     text = named.problem(trial(used))
     return [part.split(" is ")[0] for part in text.split("; ")] if text else []
 
@@ -658,7 +722,7 @@ def test_epochs_of_another_protocol_are_not_compared(folder: Path) -> None:
 
 def test_a_planned_run_is_of_the_plans_protocol(folder: Path) -> None:
     run = of_another_protocol(folder)
-    changed(lambda value: value["final"][0].update(run=run.name))(folder)
+    in_study(lambda value: value["final"][0].update(run=run.name))(folder)
     found = verify(folder)
     contradiction = Finding(
         "contradictory", f"runs/{run.name}/trial.json", f"protocol is 2, in the plan it is {PROTOCOL}"
@@ -834,7 +898,7 @@ def mine(lr) -> WeightRule:
 def test_a_plugins_run_needs_the_plugin_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "plugin.py").write_text(PLUGIN)
     try:
-        plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mine]", "tuning.trials=0", "seeds=1")
+        plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mine]", "tuning={trials: 0}", "seeds=1")
         folder = tmp_path / "results"
         prepare_folder(plan, folder, {"digits": digits_record(plan)})
         with LocalPool(Machine(("cpu",)), plan.plugins) as pool:

@@ -16,7 +16,7 @@ from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, owned, with_checksum, write_json
 from suite.records.run import RunFolder
-from suite.records.schema import Failure
+from suite.records.schema import Failure, Ledger
 from suite.sweep.cell import CellProgress
 from suite.sweep.coordinator import prepare_folder
 from tests.support import fake_records
@@ -35,7 +35,7 @@ def written(folder: Path) -> Path:
 def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished experiment whose last final run of `bop` is in progress, with a failure and a checkpoint."""
     folder = written(tmp_path_factory.mktemp("intact") / "results")
-    run = RunFolder(final_run(folder, CELL, 1002))
+    run = RunFolder(final_run(folder, CELL, 1))
     (run.path / "result.json").unlink()
     run.fail(Failure(kind="error", error="out of luck"))
     (run.path / "checkpoint.pt").write_bytes(with_checksum(b"state\n"))
@@ -94,7 +94,7 @@ def test_records_of_two_experiments_are_no_numbers(
 def test_a_trial_under_the_name_of_another_run_is_found(tmp_path: Path, intact: Path) -> None:
     folder = tmp_path / "results"
     shutil.copytree(intact, folder)
-    one, other = (final_run(folder, cell, 1001) for cell in (CELL, OTHER))
+    one, other = (final_run(folder, cell, 0) for cell in (CELL, OTHER))
     shutil.copy(one / "trial.json", other / "trial.json")
     status, reasons, found = look(folder)
     for texts in (status.damaged, reasons, [f"{each.file}: {each.text}" for each in found.findings]):
@@ -107,16 +107,21 @@ def test_exchanged_ledgers_and_winners_are_found_by_every_reader(tmp_path: Path,
     experiment, plan = ExperimentFolder(folder), ExperimentFolder(folder).plan()
     cells = {planned.cell: planned for planned in plan.cells}
     ledger, other = (experiment.ledger(cells[name], plan) for name in (CELL, OTHER))
-    assert ledger.winner is not None
+    (study,) = ledger.studies
+    assert study.winner is not None
+
+    def forged(**changes: object) -> Ledger:
+        return replace(ledger, studies=[replace(study, **changes)])  # pyright: ignore[reportArgumentType]
+
     spoiled = {
         "gamma": replace(other, cell=CELL),  # forged, so that only its content gives it away
         "cell is digits.mlp.latent_sgd, not digits.mlp.bop": other,
-        "winner.value is 0.5": replace(ledger, winner=replace(ledger.winner, value=0.5)),
-        "no winner of the tuning": replace(ledger, winner=None),
-        "hyperparameters are not those of its trial": replace(
-            ledger, winner=replace(ledger.winner, hypers={**ledger.winner.hypers, "gamma": 0.25})
+        "winner.value is 0.5": forged(winner=replace(study.winner, value=0.5)),
+        "it names final runs, but no winner": forged(winner=None),
+        "hyperparameters are not those of its trial": forged(
+            winner=replace(study.winner, hypers={**study.winner.hypers, "gamma": 0.25})
         ),
-        "planned are 2, counted from 0": replace(ledger, tuning=ledger.tuning[::-1]),
+        "trials [1, 0], which are counted from 0": forged(tuning=study.tuning[::-1]),
     }
     for words, content in spoiled.items():
         write_json(experiment.ledger_path(CELL), encode(content))
@@ -143,11 +148,11 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "ledger": lambda folder: folder / "cells" / f"{CELL}.json",
     "data": lambda folder: folder / "data" / "digits.json",
     **{
-        name: lambda folder, name=name: final_run(folder, CELL, 1001) / name
+        name: lambda folder, name=name: final_run(folder, CELL, 0) / name
         for name in ("trial.json", "environment.json", "result.json", "epochs.jsonl", "flips.npz")
     },
     **{
-        f"unfinished {name}": lambda folder, name=name: final_run(folder, CELL, 1002) / name
+        f"unfinished {name}": lambda folder, name=name: final_run(folder, CELL, 1) / name
         for name in ("trial.json", "epochs.jsonl", "failure.json", "checkpoint.pt")
     },
 }
@@ -192,7 +197,7 @@ def test_whatever_lies_in_a_files_place_is_named_and_never_a_number(
         if content != contents[kind]
     }
     if "epochs" in kind:
-        (final_run(tmp_path / "results", CELL, 1002) / "failure.json").unlink()
+        (final_run(tmp_path / "results", CELL, 1) / "failure.json").unlink()
     before, _, found_before = look(tmp_path / "results")
     for name, way in ways.items():
         path.unlink() if path.is_symlink() or not path.is_dir() else path.rmdir()
@@ -240,7 +245,7 @@ def test_a_damaged_key_of_an_unfinished_run_is_damage(
 ) -> None:
     folder = tmp_path / "results"
     shutil.copytree(intact, folder)
-    run = final_run(folder, CELL, 1002)
+    run = final_run(folder, CELL, 1)
     (run / "failure.json").unlink()
     content = (run / "epochs.jsonl").read_text()
     assert key in content
@@ -253,7 +258,7 @@ def test_a_damaged_key_of_an_unfinished_run_is_damage(
 
 
 def test_a_sweep_sets_aside_what_is_not_its_own(tmp_path: Path, intact: Path) -> None:
-    plan, folder = tiny_plan(tmp_path, "methods=[bop]"), tmp_path / "results"
+    plan, folder = tiny_plan(tmp_path, "methods=[bop]", "tuning={trials: 3}"), tmp_path / "results"
     records = {"digits": data_record("digits")}
     for name in KINDS:
         content = KINDS[name](intact).read_bytes()
@@ -275,7 +280,7 @@ def test_a_lock_that_is_no_file_stops_nobody_from_reading(tmp_path: Path, intact
     folder = tmp_path / "results"
     shutil.copytree(intact, folder)
     os.mkfifo(folder / ".lock")
-    os.mkfifo(final_run(folder, CELL, 1001) / ".lock")
+    os.mkfifo(final_run(folder, CELL, 0) / ".lock")
     assert not look(folder)[0].working
     with pytest.raises(OSError, match=r"cannot write .*\.lock: It is not a file"), owned(folder):
         pass

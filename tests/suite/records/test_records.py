@@ -360,7 +360,7 @@ def test_the_life_of_a_run(tmp_path: Path):
 def test_a_trial_is_written_as_before(tmp_path: Path):
     """The exact text that trials had before they became types: all run ids depend on it."""
     text = (
-        '{"protocol": 3, "stage": "tune", "data": {"name": "digits", "validation": 0.2}, '
+        '{"protocol": 4, "stage": "tune", "data": {"name": "digits", "validation": 0.2}, '
         '"model": {"name": "mlp", "hidden": [16]}, "method": "bop", '
         '"hypers": {"gamma": {"cosine": [0.001, 0.0]}, "threshold": 1e-08}, "real": {"lr": 0.01}, '
         '"train": {"epochs": 3, "batch_size": 50, "batch_parts": 1, "augment": "none", '
@@ -410,7 +410,7 @@ def test_a_value_that_does_not_fit_its_type_is_damage(tmp_path: Path, key: str, 
     assert error.value.path == path and error.value.problem == problem
 
 
-@pytest.mark.parametrize("key", ["tuning", "winner", "final"])
+@pytest.mark.parametrize("key", ["studies", "default"])
 def test_a_ledger_without_its_runs_is_damaged_not_empty(tmp_path: Path, key: str):
     written = encode(Ledger.empty("a.b.c"))
     assert decode(Ledger, written, tmp_path) == Ledger.empty("a.b.c")

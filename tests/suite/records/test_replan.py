@@ -8,20 +8,35 @@ from typing import Any
 import pytest
 
 from suite.machine.errors import UserError
+from suite.records.agreement import named_runs
 from suite.records.experiment import ExperimentFolder
 from suite.records.replan import require_no_older_place, require_same_work
-from suite.records.schema import PlannedCell, PlanRecord, Tuning
+from suite.records.schema import Place, PlannedCell, PlanRecord, Track, Tuning
 from suite.records.trial import Choice
 from tests.support.fake_records import planned_cell, remove, searched, write_experiment
 
 TASK, METHODS = (("digits", "mlp"),), ("bop", "latent_sgd")
 
 
+def tuned(*tracks: Track, seed: int = 0) -> Callable[[PlanRecord], PlanRecord]:
+    return lambda plan: replace(plan, tuning=Tuning(tracks=list(tracks), seed=seed))
+
+
+def random(trials: int = 2, studies: int = 3) -> Track:
+    return Track(name="random", trials=trials, studies=studies)
+
+
+def tpe(trials: int = 2, studies: int = 2, at_once: int = 2) -> Track:
+    return Track(name="tpe", trials=trials, studies=studies, at_once=at_once)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
-    """A finished experiment: two cells with two trials and two seeds."""
+    """A finished experiment: two cells with three random studies and two of TPE, and two seeds."""
     path = tmp_path_factory.mktemp("replan") / "results" / "x"
-    return ExperimentFolder(write_experiment(path, tasks=TASK, methods=METHODS, seeds=2, trials=2))
+    return ExperimentFolder(
+        write_experiment(path, tasks=TASK, methods=METHODS, seeds=2, tracks=[random(), tpe()])
+    )
 
 
 def cells(change: Callable[[PlannedCell], PlannedCell]) -> Callable[[PlanRecord], PlanRecord]:
@@ -38,42 +53,76 @@ def other_range(plan: PlanRecord) -> PlanRecord:
     return replace(plan, methods={**plan.methods, "bop": replace(card, hypers=hypers)})
 
 
-DROPS: list[tuple[str, Callable[[PlanRecord], PlanRecord], int]] = [
-    ("train.epochs is 20, in the new plan it is 3 (2 cells)", cells(trained(epochs=3)), 8),
+Dropped = Callable[[str, Place], bool]  # of a cell and a place
+
+
+def everything(cell: str, place: Place) -> bool:
+    return True
+
+
+def of_tpe(cell: str, place: Place) -> bool:
+    return place.track == "tpe"
+
+
+DROPS: list[tuple[str, Callable[[PlanRecord], PlanRecord], Dropped]] = [
+    ("train.epochs is 20, in the new plan it is 3 (2 cells)", cells(trained(epochs=3)), everything),
     (
         "the cell digits.mlp.latent_sgd is not in the new plan",
         lambda plan: replace(plan, cells=plan.cells[:1]),
-        4,
+        lambda cell, place: cell.endswith("latent_sgd"),
     ),
-    ("tuning.trials is 2, in the new plan it is 1", lambda plan: replace(plan, tuning=Tuning(trials=1)), 2),
     (
-        "tuning.seed is 0, in the new plan it is 7",
-        lambda plan: replace(plan, tuning=Tuning(trials=2, seed=7)),
-        8,
+        "tuning.random.trials is 2, in the new plan it is 1",
+        tuned(random(trials=1), tpe()),
+        lambda cell, place: place.phase == "tuning" and place.track == "random" and place.number == 1,
     ),
-    ("seeds is 2, in the new plan it is 1", lambda plan: replace(plan, seeds=[1001]), 2),
-    ("the range of bop.gamma is log 1e-06 … 0.01, in the new plan it is log 1e-05", other_range, 4),
+    (
+        "tuning.random.studies is 3, in the new plan it is 2",
+        tuned(random(studies=2), tpe()),
+        lambda cell, place: place.study == 2,
+    ),
+    ("tuning.tpe.at_once is 2, in the new plan it is 3", tuned(random(), tpe(at_once=3)), of_tpe),
+    ("the track tpe is not in the new plan", tuned(random()), of_tpe),
+    ("tuning.seed is 0, in the new plan it is 7", tuned(random(), tpe(), seed=7), everything),
+    (
+        "seeds is 2, in the new plan it is 1",
+        lambda plan: replace(plan, seeds=1),
+        lambda cell, place: place.phase != "tuning" and place.number == 1,
+    ),
+    (
+        "the range of bop.gamma is log 1e-06 … 0.01, in the new plan it is log 1e-05",
+        other_range,
+        lambda cell, place: cell.endswith("bop"),
+    ),
     (
         "data.limit is 'absent', in the new plan it is 9",
         cells(lambda cell: replace(cell, trial=replace(cell.trial, data=Choice("digits", {"limit": 9})))),
-        8,
+        everything,
     ),
     (
-        "protocol is 3, in the new plan it is 4",
-        cells(lambda c: replace(c, trial=replace(c.trial, protocol=4))),
-        8,
+        "protocol is 4, in the new plan it is 5",
+        cells(lambda c: replace(c, trial=replace(c.trial, protocol=5))),
+        everything,
     ),
 ]
 
 
-@pytest.mark.parametrize(("words", "change", "runs"), DROPS, ids=[words for words, *_ in DROPS])
+@pytest.mark.parametrize(("words", "change", "dropped"), DROPS, ids=[words for words, *_ in DROPS])
 def test_a_plan_that_drops_finished_runs_is_refused(
-    folder: ExperimentFolder, words: str, change: Callable[[PlanRecord], PlanRecord], runs: int
+    folder: ExperimentFolder, words: str, change: Callable[[PlanRecord], PlanRecord], dropped: Dropped
 ) -> None:
+    """A run that two places share is counted once, and only if both are dropped."""
+    plan = folder.plan()
+    runs, kept = set[str](), set[str]()
+    for cell in plan.cells:
+        for named in named_runs(folder.ledger(cell, plan), cell, plan):
+            (runs if dropped(cell.cell, named.place) else kept).add(named.run)
+    runs -= kept
+    assert runs
     with pytest.raises(UserError) as error:
         require_same_work(folder, folder.plan(), change(folder.plan()))
     text = str(error.value)
-    assert words in text and f"{runs} finished runs that are not in the new one" in text
+    assert words in text and f"{len(runs)} finished runs that are not in the new one" in text
     assert all(way in text for way in ("mv ", "--results", "plan-before.json"))
 
 
@@ -82,8 +131,9 @@ def test_a_plan_that_drops_finished_runs_is_refused(
     [
         ("", lambda plan: plan),
         ("", lambda plan: replace(plan, summary="Better.", yaml="# another", experiment="paper/x")),
-        ("4 trials instead of 2", lambda plan: replace(plan, tuning=Tuning(trials=4))),
-        ("3 seeds instead of 2", lambda plan: replace(plan, seeds=[1001, 1002, 1003])),
+        ("4 trials of random instead of 2", tuned(random(trials=4), tpe())),
+        ("5 studies of tpe instead of 2", tuned(random(), tpe(studies=5))),
+        ("3 seeds instead of 2", lambda plan: replace(plan, seeds=3)),
         ("1 cells", lambda plan: replace(plan, cells=[*plan.cells, planned_cell("fashion", "mlp", "bop")])),
     ],
 )  # fmt: skip

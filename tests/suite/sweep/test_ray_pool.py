@@ -89,7 +89,8 @@ def test_a_cluster_leaves_the_same_records_though_a_worker_is_killed(tmp_path: P
         sweep = Sweep(plan, tmp_path / "cluster", pool, on_message=lambda each, _: kinds.append(type(each)))
         assert sweep.run()
     assert (tmp_path / "killed").exists() and kinds.count(Lost) == 1
-    assert kinds.count(Done) == 8 and kinds.count(EpochDone) >= 8 * 3
+    runs = len(digests(tmp_path / "cluster" / "runs"))  # a winner may be the published default
+    assert kinds.count(Done) == runs >= 6 and kinds.count(EpochDone) >= runs * 3
     with LocalPool(Machine(("cpu", "cpu")), plan.plugins) as pool:
         assert Sweep(plan, tmp_path / "local", pool).run()
     assert digests(tmp_path / "cluster" / "runs") == digests(tmp_path / "local" / "runs")

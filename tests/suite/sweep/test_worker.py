@@ -10,6 +10,7 @@ from optimizers.core import Method, WeightRule
 from suite.machine.apart import apart
 from suite.machine.errors import UserError
 from suite.records.run import RunFolder
+from suite.records.seeds import tuning_seed
 from suite.sweep import worker
 from suite.sweep.coordinator import Sweep, prepare_folder
 from suite.sweep.messages import Failed, Lost
@@ -108,7 +109,8 @@ def test_no_plugin_is_imported_where_another_method_is_trained(tmp_path: Path) -
     with LocalPool(Machine(("cpu",)), plan.plugins) as pool:
         assert Sweep(plan, tmp_path / "results", pool).run()
     bop = plan.cells[2]
-    for trial in (bop.trial(bop.published, 0, "tune"), bop.trial(bop.published, 1001, "final")):
+    seed = tuning_seed(0, bop.name, "random", 0)
+    for trial in (bop.trial(bop.published, seed, "tune"), bop.first):
         run_once(tmp_path / "alone" / trial.run_id, trial, CPU, 60.0)
     assert len(digests(tmp_path / "alone")) == 2
     assert digests(tmp_path / "alone").items() <= digests(tmp_path / "results" / "runs").items()
