@@ -39,7 +39,7 @@ class Standing:
     stable_scores: tuple[float, ...]  # without the diverged runs
     planned: int
     diverged: int
-    validation: float  # of the tuning's winner
+    validation: float  # mean of the studies' winners
     top5: float | None  # mean of the runs with a result; None where top-5 is not usual
     noise: float  # of the test set
     difference: float  # to the best method, over the common seeds
@@ -124,7 +124,7 @@ def stand(
         stable_scores=tuple(run.score for run in runs if run.status == "done" and run.score is not None),
         planned=len(runs),
         diverged=sum(run.status == "diverged" for run in runs),
-        validation=cell.winner.value if cell.winner else math.nan,
+        validation=float(np.mean([each.value for each in cell.winners])) if cell.winners else math.nan,
         top5=top5(runs) if judged_by_top5(sizes) else None,
         noise=sampling_noise(mean, sizes.test),
         difference=difference,

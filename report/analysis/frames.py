@@ -16,7 +16,7 @@ from suite.records.codec import encode
 
 SCORES = ("val_top1", "val_top5", "val_loss", "test_top1", "test_top5", "test_loss")
 COUNTS = ("epochs", "steps", "diverged_at_step", "peak_memory_bytes", "binary_weights", "real_parameters")
-RUN = ("cell", "data", "model", "method", "seed", "status")
+RUN = ("cell", "data", "model", "method", "study", "seed", "status")
 
 
 def accuracy_frame(comparisons: list[Comparison]) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def accuracy_frame(comparisons: list[Comparison]) -> pd.DataFrame:
 def runs_frame(records: Records) -> pd.DataFrame:
     """One row per planned run, finished or not."""
     rows = pd.DataFrame([run_row(run) for run in records.runs])
-    return rows.astype(dict.fromkeys(("number", "seed", *COUNTS), "Int64"))
+    return rows.astype(dict.fromkeys(("seed", *COUNTS), "Int64"))
 
 
 def run_row(run: RunRecord) -> dict[str, Any]:
@@ -57,8 +57,11 @@ def run_row(run: RunRecord) -> dict[str, Any]:
     size = run.result.bytes_per_binary_weight if run.result else None
     return {
         **labels(run.cell),
+        "method": run.cell.method if run.place.track else run.cell.planned.method,
         "phase": run.phase,
-        "number": run.number,
+        "track": run.place.track,
+        "study": run.place.study,
+        "number": run.place.number,
         "seed": run.seed,
         "run": run.run_id,
         "status": run.status,
@@ -111,9 +114,13 @@ def joined(parts: Iterable[np.ndarray]) -> np.ndarray:
 
 def repeated(runs: list[tuple[RunRecord, Curves]], rows: list[int]) -> dict[str, np.ndarray]:
     """The columns that name the run of a row, for as many rows as each run has."""
-    named = [labels(run.cell) | {"seed": run.seed, "status": run.status} for run, _ in runs]
+    named = [
+        labels(run.cell) | {"study": run.place.study, "seed": run.seed, "status": run.status}
+        for run, _ in runs
+    ]
+    numbers = ("study", "seed")
     return {
-        name: np.repeat(np.array([each[name] for each in named], object if name != "seed" else int), rows)
+        name: np.repeat(np.array([each[name] for each in named], int if name in numbers else object), rows)
         for name in RUN
     }
 

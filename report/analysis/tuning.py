@@ -1,6 +1,7 @@
 """What tuning cost and what it gained, per cell."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,8 +27,10 @@ class TuningSummary:
     best_so_far: TuningCurve
     curve: TuningCurve  # the one that is drawn; empty if there is none
     scores: tuple[tuple[int, float], ...]  # (number + 1, score) of each trial that was not the default
-    default: float | None  # score of the published default
-    winner: float | None
+    default: float | None  # mean score of the published default over the studies
+    winner: float | None  # mean of the studies' winners
+    test: float | None  # mean test score of the winners' final runs
+    default_test: float | None  # of the published default on the same seeds
     planned: int
     finished: int
     diverged: int
@@ -43,9 +46,9 @@ def tuning_summary(records: Records, cell: CellRecord) -> TuningSummary:
     """The published default is no part of a best-of-n curve: it was chosen, not drawn."""
     runs = records.trials(cell)
     drawn = trial_scores([run for run in runs if not run.published_default])
-    random = records.plan.tuning.sampler == "random"
+    random = cell.track == "random"
     expected = best_of_n([score for _, score in drawn]) if random and len(drawn) >= 2 else None
-    reached = best_so_far(trial_scores(runs))
+    reached = best_so_far(trial_scores(runs)) if studies(runs) == 1 else NO_CURVE
     results = [run.result for run in runs if run.result is not None]
     return TuningSummary(
         cell=cell,
@@ -53,8 +56,10 @@ def tuning_summary(records: Records, cell: CellRecord) -> TuningSummary:
         best_so_far=reached,
         curve=(expected or NO_CURVE) if random else reached,
         scores=tuple(drawn),
-        default=next((run.score for run in runs if run.published_default and run.scored), None),
-        winner=cell.winner.value if cell.winner else None,
+        default=mean([run.score for run in runs if run.published_default]),
+        winner=mean([winner.value for winner in cell.winners]),
+        test=mean([run.score for run in records.finals(cell)]),
+        default_test=mean([run.score for run in records.defaults(cell)]),
         planned=len(runs),
         finished=len(results),
         diverged=sum(result.status == "diverged" for result in results),
@@ -63,9 +68,19 @@ def tuning_summary(records: Records, cell: CellRecord) -> TuningSummary:
     )
 
 
+def mean(scores: Sequence[float | None]) -> float | None:
+    """The mean of the scores that there are; None without any."""
+    there = [score for score in scores if score is not None]
+    return sum(there) / len(there) if there else None
+
+
+def studies(runs: list[RunRecord]) -> int:
+    return len({run.place.study for run in runs})
+
+
 def trial_scores(runs: list[RunRecord]) -> list[tuple[int, float]]:
-    """(number + 1, score) of each tuning trial with a result, in the order in which they were drawn."""
-    return [(run.number + 1, run.score) for run in runs if run.number is not None and run.score is not None]
+    """(number + 1, score) of each tuning trial with a result, study by study."""
+    return [(run.place.number + 1, run.score) for run in runs if run.score is not None]
 
 
 def best_so_far(scores: list[tuple[int, float]]) -> TuningCurve:

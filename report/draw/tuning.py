@@ -21,17 +21,19 @@ from report.read.records import Task
 MANY_TRIALS = 100  # of one panel: further points and dots are not drawn
 
 
-def tuning_drawing(task: Task, tunings: list[TuningSummary], looks: Looks, sampler: str) -> Drawing | None:
+def tuning_drawing(task: Task, tunings: list[TuningSummary], looks: Looks) -> Drawing | None:
     """The tuning curves; None while there is no curve to draw."""
     if not any(len(each.curve.trials) for each in tunings):
         return None
+    samplers = list(dict.fromkeys(each.cell.track or "random" for each in tunings))
+    horizontal = " or ".join({"random": "random trials", "tpe": "trials so far"}[each] for each in samplers)
     name = f"tuning-{task.key}"
     winners = "; ".join(f"{each.method} {percent(each.winner)}" for each in tunings)
     return Drawing(
         name,
-        tuning_figure(name, tunings, looks, "random trials" if sampler == "random" else "trials so far"),
+        tuning_figure(name, tunings, looks, horizontal),
         f"Tuning curves on {task.title}. Winners in percent: {winners}.",
-        tuning_caption(tunings, sampler),
+        " ".join(tuning_caption(tunings, sampler) for sampler in samplers),
         "tuning.csv",
     )
 

@@ -3,6 +3,7 @@
 from report.analysis.numbers import NONE, count
 from report.page.tables import Table
 from report.read.records import FAILURES, STATUSES, CellRecord, Records, RunRecord
+from suite.records.schema import PHASES
 
 MANY_ROWS = 100  # of a table that grows with the experiment: more are summed up or left out
 
@@ -18,11 +19,13 @@ def groups(records: Records) -> list[tuple[str, str, list[CellRecord]]]:
 
 
 def coverage_table(records: Records, only_incomplete: bool = False) -> Table:
-    """Planned runs of every cell by status, tuning and final."""
+    """Planned runs of every cell by status: tuning, final, and final of the published default."""
     rows = []
     for task, method, cells in groups(records):
-        for phase, of_phase in (("tuning", records.trials), ("final", records.finals)):
-            runs = [run for cell in cells for run in of_phase(cell)]
+        for phase in PHASES:
+            runs = [run for cell in cells for run in records.planned(cell, phase)]
+            if not runs:  # nothing is tuned, or the row is of a second track
+                continue
             counts = [sum(run.status == status for run in runs) for status in STATUSES]
             if not only_incomplete or not all(run.scored for run in runs):
                 rows.append([task, method, phase, str(len(runs)), *map(str, counts)])
@@ -60,4 +63,4 @@ def problems_table(records: Records) -> Table:
 
 
 def which(run: RunRecord) -> str:
-    return f"trial {run.number}" if run.phase == "tuning" else f"seed {run.seed}"
+    return str(run.place)

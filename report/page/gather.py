@@ -21,7 +21,7 @@ from report.page.coverage import MANY_ROWS, coverage_table, failures_table, prob
 from report.page.tables import Table
 from report.read.records import DataFile, Records, Task
 from suite.records.codec import encode
-from suite.records.schema import Environment, PlanRecord
+from suite.records.schema import Environment, MethodCard, PlanRecord
 
 MANY_TASKS = 6
 PRIVATE = ("host", "method_file", "earlier")  # of an environment: no report shows them
@@ -64,6 +64,7 @@ class Report:
     plan: PlanRecord
     data: dict[str, DataFile]
     tasks: list[TaskReport]
+    methods: dict[str, MethodCard]  # by the label of their rows
     glyphs: dict[str, str]  # the line and mark of every method, as SVG
     coverage: Table
     incomplete: Table  # the rows of the coverage where runs have no result
@@ -97,7 +98,7 @@ def gather(records: Records) -> Report:
     tunings = {
         task: [tuning_summary(records, cell) for cell in records.cells_of(task)] for task in records.tasks
     }
-    looks = looks_of(list(records.plan.methods))
+    looks = looks_of(records.methods)
     tasks = [
         gather_task(
             records,
@@ -114,6 +115,7 @@ def gather(records: Records) -> Report:
         plan=records.plan,
         data=records.data,
         tasks=tasks,
+        methods={c.method: records.plan.methods[c.planned.method] for c in records.cells},
         glyphs={method: glyph(look) for method, look in looks.items()},
         coverage=coverage_table(records),
         incomplete=coverage_table(records, only_incomplete=True),
@@ -162,7 +164,7 @@ def gather_task(
         accuracy=accuracy_drawing(comparison, looks) if comparison.best else None,
         learning=learning,
         flips=flips,
-        tuning=tuning_drawing(task, tunings, looks, records.plan.tuning.sampler),
+        tuning=tuning_drawing(task, tunings, looks),
         tables=TaskTables(
             accuracy=tables.accuracy_table(comparison),
             flips=tables.flips_table(records, task),
@@ -180,7 +182,8 @@ def environments(records: Records) -> list[tuple[int, Environment]]:
     began) count as one.
     """
     used = {id(run.environment): run.environment for run in records.runs if run.environment}
-    runs = Counter(id(run.environment) for run in records.runs if run.environment)
+    by_run = {run.run_id: run.environment for run in records.runs if run.environment}  # a run may be shared
+    runs = Counter(map(id, by_run.values()))
     alike: dict[str, tuple[int, Environment]] = {}
     for key, environment in used.items():
         shown = {name: value for name, value in encode(environment).items() if name not in PRIVATE}

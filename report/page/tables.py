@@ -118,6 +118,8 @@ def tuning_table(tunings: list[TuningSummary]) -> Table:
         "published default, %",
         "winner, %",
         "gain, points",
+        "winner on test, %",
+        "default on test, %",
     ]
     rows = []
     for each in tunings:
@@ -132,6 +134,8 @@ def tuning_table(tunings: list[TuningSummary]) -> Table:
                 percent(each.default),
                 percent(each.winner),
                 points(gain),
+                percent(each.test),
+                percent(each.default_test),
             ]
         )
     return Table(columns, rows)
@@ -142,16 +146,17 @@ def hypers_table(records: Records, task: Task) -> Table:
     rows, warn = [], set()
     for cell in records.cells_of(task):
         # With no tuning the published defaults are what the final runs use.
-        decided = cell.winner is not None or not records.plan.tuning.trials
+        decided = bool(cell.winners) or cell.track is None
         for each in cell_hypers(records, cell):
-            edge = near_edge(each.chosen, each.range) if each.range and cell.winner else None
+            near = [near_edge(value, each.range) for value in each.chosen if each.range and cell.winners]
+            edge = next(filter(None, near), None)
             if edge:
                 warn.add((len(rows), 5))
             rows.append(
                 [
                     cell.method,
                     each.name,
-                    hyper(each.chosen) if decided else "not yet",
+                    ", ".join(map(hyper, each.chosen)) if decided else "not yet",
                     hyper(each.default),
                     str(each.range or "not tuned"),
                     f"within 5 % of the {edge} edge" if edge else "",
@@ -163,10 +168,13 @@ def hypers_table(records: Records, task: Task) -> Table:
 
 @dataclass(frozen=True)
 class ChosenHyper:
-    """A hyperparameter of a cell: its value in the final runs, its default, and its range if it was tuned."""
+    """A hyperparameter of a cell: its default, its range if it was tuned, and its values in the final runs.
+
+    chosen: one for each study, or one alone where all are the same.
+    """
 
     name: str
-    chosen: HyperSetting
+    chosen: list[HyperSetting]
     default: HyperSetting
     range: Range | None
 
@@ -176,16 +184,25 @@ def cell_hypers(records: Records, cell: CellRecord) -> list[ChosenHyper]:
 
     The value is the winner's, or the one that the experiment sets, else the default.
     """
-    cards = records.plan.methods[cell.method].hypers
+    cards = records.plan.methods[cell.planned.method].hypers
     first = next((run.hypers for run in records.trials(cell) if run.published_default), {})
-    winner = cell.winner.hypers if cell.winner else {}
+    winners = [winner.hypers for winner in cell.winners]
     fixed = {**cell.planned.trial.method.options, "real.lr": cell.planned.trial.real_lr}
     known = []
     for name, card in cards.items():
         untuned = card.default if card.range else fixed.get(name, card.default)
-        known.append(ChosenHyper(name, winner.get(name, untuned), card.default, card.range))
-    others = [name for name in winner if name not in cards]
-    return known + [ChosenHyper(name, winner[name], first.get(name), None) for name in others]
+        chosen = [winner.get(name, untuned) for winner in winners] or [untuned]
+        known.append(ChosenHyper(name, _once(chosen), card.default, card.range))
+    others = dict.fromkeys(name for winner in winners for name in winner if name not in cards)
+    return known + [
+        ChosenHyper(name, _once([winner[name] for winner in winners]), first.get(name), None)
+        for name in others
+    ]
+
+
+def _once(values: list[HyperSetting]) -> list[HyperSetting]:
+    """The values, or the one that all of them are."""
+    return values[:1] if all(value == values[0] for value in values) else values
 
 
 def cost_table(records: Records, task: Task) -> Table:

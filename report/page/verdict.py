@@ -16,6 +16,7 @@ from report.analysis.comparison import (
 )
 from report.analysis.numbers import count, grouped, percent, spread_percent
 from report.read.records import Records, RunRecord
+from suite.records.schema import Track
 
 
 def verdict(comparison: Comparison) -> str:
@@ -80,8 +81,7 @@ def inconclusive_reasons(comparison: Comparison) -> dict[str, list[str]]:
 
 def basis(records: Records, comparison: Comparison) -> str:
     """The basis of the verdict: seeds, tuning budget, tests, the noise of the test set."""
-    seeds = count(len(records.plan.seeds), "seed")
-    parts = [f"{seeds} per method; {budget(records)}"]
+    parts = [f"{runs(records)}; {budget(records)}"]
     if comparison.tests:
         parts.append(f"{count(comparison.tests, 'paired comparison')}, Holm-corrected")
     images = records.plan.data[comparison.task.data].test
@@ -93,31 +93,45 @@ def basis(records: Records, comparison: Comparison) -> str:
     return "; ".join(parts).replace(" %", "\u00a0%") + "."
 
 
+def runs(records: Records) -> str:
+    """How many final runs a method has."""
+    seeds = count(records.plan.seeds, "seed")
+    parts = [
+        f"{seeds} of each of {track.studies} studies' winners ({track.name})"
+        for track in records.plan.tuning.tracks
+        if track.studies > 1
+    ]
+    return f"{', '.join(parts) or seeds} per method"
+
+
 def budget(records: Records) -> str:
-    """The tuning budget of every method; the first trial is always the published default."""
-    trials, sampler = records.plan.tuning.trials, records.plan.tuning.sampler
-    if trials < 2:
+    """The tuning budget of every method; the first trial of a study is always the published default."""
+    tracks = [track for track in records.plan.tuning.tracks if track.trials > 1]
+    if not tracks:
         return "each as the experiment sets it, else at its published default; not tuned"
-    draws = count(trials - 1, "random draw")
-    how = (
-        f"the published default and {draws}"
-        if sampler == "random"
-        else f"the published default, then {sampler.upper()}"
-    )
-    return f"the same {count(trials, 'tuning trial')} ({how}) for each, scored on validation"
+    return f"the same {' and '.join(map(budget_of, tracks))} for each, scored on validation"
+
+
+def budget_of(track: Track) -> str:
+    draws = count(track.trials - 1, "random draw")
+    how = draws if track.name == "random" else "then TPE"
+    how = f"the published default{' and' if track.name == 'random' else ','} {how}"
+    times = f"{track.studies} studies of " if track.studies > 1 else ""
+    return f"{times}{count(track.trials, 'tuning trial')} ({how})"
 
 
 def caveats(records: Records, comparison: Comparison) -> list[str]:
     """Everything that weakens the verdict of a task: runs without a result, diverged runs, damaged images."""
     cells = records.cells_of(comparison.task)
     notes = []
-    for phase, of_phase in (("final", records.finals), ("tuning", records.trials)):
-        planned = [run for cell in cells for run in of_phase(cell)]
+    for phase in ("final", "tuning", "default"):
+        planned = [run for cell in cells for run in records.planned(cell, phase)]
         absent = [run for run in planned if not run.scored]
         if absent:
             start = "Provisional: " if comparison.best else ""
+            kind = "final" if phase == "default" and not records.plan.tuning.tracks else phase
             notes.append(
-                f"{start}{len(absent)} of {len(planned)} {phase} runs are not in ({breakdown(absent)})."
+                f"{start}{len(absent)} of {len(planned)} {kind} runs are not in ({breakdown(absent)})."
             )
     diverged = [each for each in comparison.standings if each.diverged]
     if diverged:

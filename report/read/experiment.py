@@ -12,6 +12,7 @@ from suite.records.agreement import named_runs, wrong_winner
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord
 from suite.records.schema import Ledger, PlannedCell, PlanRecord
+from suite.records.seeds import final_seed
 
 
 def read_records(path: Path) -> Records:
@@ -23,8 +24,8 @@ def read_records(path: Path) -> Records:
     cells: list[CellRecord] = []
     runs: list[RunRecord] = []
     for each in plan.cells:
-        cell, of_cell = read_cell(folder, each, tasks[each.data, each.model], plan, environments)
-        cells.append(cell)
+        of_tracks, of_cell = read_cell(folder, each, tasks[each.data, each.model], plan, environments)
+        cells += of_tracks
         runs += of_cell
     data = {label: read_data(folder, label, plan) for label in plan.data}
     unplanned = str(folder.unplanned(plan, {run.run_id for run in runs}))
@@ -45,39 +46,66 @@ def tasks_of(plan: PlanRecord) -> dict[tuple[str, str], Task]:
 
 def read_cell(
     folder: ExperimentFolder, planned: PlannedCell, task: Task, plan: PlanRecord, environments: Environments
-) -> tuple[CellRecord, list[RunRecord]]:
-    """A cell with its ledger, or with the reason why that cannot be trusted, and all its planned runs."""
-    cell = CellRecord(planned, task, Ledger.empty(planned.cell))
-    problem = ""
+) -> tuple[list[CellRecord], list[RunRecord]]:
+    """A cell, once for each track, and all its planned runs.
+
+    The ledger is empty where it cannot be trusted, and the reason is there.
+    """
+    ledger, problem = Ledger.empty(planned.cell), ""
     try:
-        cell = replace(cell, ledger=folder.ledger(planned, plan))
+        ledger = folder.ledger(planned, plan)
     except FileNotFoundError:
         pass
     except DamagedRecord as damaged:
         problem = damaged.problem
     if not problem:
-        runs = planned_runs(folder, cell, plan, environments)
-        trials = {run.number: run.result.scores for run in runs if run.result and run.number is not None}
-        problem = wrong_winner(cell.ledger, trials)
+        cells = cells_of(planned, task, plan, ledger, "")
+        runs = planned_runs(folder, cells, plan, environments)
+        trials = {run.place: run.result.scores for run in runs if run.result and run.phase == "tuning"}
+        problem = wrong_winner(ledger, trials)
         if not problem:
-            return cell, runs
-    file = f"cells/{planned.cell}.json"
-    cell = replace(cell, ledger=Ledger.empty(planned.cell), problem=f"{file}: {problem}")
-    return cell, planned_runs(folder, cell, plan, environments)
+            return cells, runs
+    problem = f"cells/{planned.cell}.json: {problem}"
+    cells = cells_of(planned, task, plan, Ledger.empty(planned.cell), problem)
+    return cells, planned_runs(folder, cells, plan, environments)
+
+
+def cells_of(
+    planned: PlannedCell, task: Task, plan: PlanRecord, ledger: Ledger, problem: str
+) -> list[CellRecord]:
+    """A cell once for each track; once without one where nothing is tuned."""
+    tracks = [track.name for track in plan.tuning.tracks]
+    return [
+        CellRecord(
+            planned,
+            task,
+            track,
+            f"{planned.method} ({track})" if len(tracks) > 1 else planned.method,
+            ledger,
+            problem,
+        )
+        for track in tracks or [None]
+    ]
 
 
 def planned_runs(
-    folder: ExperimentFolder, cell: CellRecord, plan: PlanRecord, environments: Environments
+    folder: ExperimentFolder, cells: list[CellRecord], plan: PlanRecord, environments: Environments
 ) -> list[RunRecord]:
-    """Every planned run of a cell, tuning first; one that the ledger does not name has no run_id."""
-    named = {(each.number, each.seed): each for each in named_runs(cell.ledger, cell.planned, plan)}
-    status, reason = ("damaged", cell.problem) if cell.problem else ("missing", "not started")
-    planned = [(number, None) for number in range(plan.tuning.trials)] + [(None, seed) for seed in plan.seeds]
+    """Every planned run of a cell in the order of the plan; one that the ledger does not name has no run_id.
+
+    The final runs of the published default go with the first track.
+    """
+    first, of_track = cells[0], {cell.track: cell for cell in cells}
+    named = {each.place: each for each in named_runs(first.ledger, first.planned, plan)}
+    status, reason = ("damaged", first.problem) if first.problem else ("missing", "not started")
     runs = []
-    for number, seed in planned:
-        run = RunRecord(cell, number, seed, status, reason)
-        if each := named.get((number, seed)):
-            run = replace(run, run_id=each.run, published_default=number == 0, hypers=each.hypers)
+    for place in plan.tuning.places(plan.seeds):
+        seed = None
+        if place.phase != "tuning":
+            seed = final_seed(plan.tuning.seed, place.study, place.number)
+        run = RunRecord(of_track.get(place.track, first), place, seed, status, reason)
+        if each := named.get(place):
+            run = replace(run, run_id=each.run, hypers=each.hypers)
             run = read_run(folder, run, each, environments)
         runs.append(run)
     return runs

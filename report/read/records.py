@@ -4,6 +4,7 @@ Every planned run is one `RunRecord`, finished or not, so that nothing can drop 
 """
 
 import functools
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -13,9 +14,12 @@ from suite.records.schema import (
     Environment,
     FailureKind,
     Ledger,
+    Phase,
+    Place,
     PlannedCell,
     PlanRecord,
     Result,
+    TrackName,
     Winner,
 )
 from suite.records.trial import Settings
@@ -40,10 +44,16 @@ class Task:
 
 @dataclass(frozen=True)
 class CellRecord:
-    """One method on one task. The ledger is empty before the first trial, and if it is damaged."""
+    """One method on one task, tuned in one way. The ledger is empty before the first trial, and if damaged.
+
+    track: none where nothing is tuned; then the final runs are those of the published default.
+    method: its label, with the track where there are several.
+    """
 
     planned: PlannedCell
     task: Task
+    track: TrackName | None
+    method: str
     ledger: Ledger
     problem: str = ""  # why the ledger cannot be trusted
 
@@ -52,34 +62,35 @@ class CellRecord:
         return self.planned.cell
 
     @property
-    def method(self) -> str:
-        return self.planned.method
-
-    @property
-    def winner(self) -> Winner | None:
-        return self.ledger.winner
+    def winners(self) -> list[Winner]:
+        """The winners of the studies that have one so far."""
+        return [each.winner for each in self.ledger.studies if each.track == self.track and each.winner]
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One planned run: `number` of the trial in tuning, `seed` of a final run."""
+    """One planned run; `seed` of a final run, which methods share."""
 
     cell: CellRecord
-    number: int | None
+    place: Place
     seed: int | None
     status: Status
     reason: str = ""  # why there is no result
     failure: FailureKind | None = None  # of a failed run
     run_id: str = ""
-    published_default: bool = False
     hypers: Settings = field(default_factory=dict)
     result: Result | None = None  # of a run that is done or diverged
     environment: Environment | None = None  # runs made in the same one share it
     curves: Curves | None = None  # of a final run with a result
 
     @property
-    def phase(self) -> Literal["tuning", "final"]:
-        return "tuning" if self.seed is None else "final"
+    def phase(self) -> Phase:
+        return self.place.phase
+
+    @property
+    def published_default(self) -> bool:
+        """Whether it is the published default as such: trial 0 of a study, or one of its final runs."""
+        return self.phase == "default" or self.place[::3] == ("tuning", 0)
 
     @property
     def score(self) -> float | None:
@@ -89,7 +100,8 @@ class RunRecord:
         """
         if self.result is None:
             return None
-        return self.result.scores.val_top1 if self.seed is None else self.result.scores.test_top1
+        scores = self.result.scores
+        return scores.val_top1 if self.phase == "tuning" else scores.test_top1
 
     @property
     def scored(self) -> bool:
@@ -124,28 +136,46 @@ class Records:
     @functools.cached_property
     def controls(self) -> frozenset[str]:
         """The methods that do not compete: floors and ceilings for comparison."""
-        return frozenset(name for name, card in self.plan.methods.items() if card.control)
+        return frozenset(c.method for c in self.cells if self.plan.methods[c.planned.method].control)
+
+    @functools.cached_property
+    def methods(self) -> list[str]:
+        """The labels of all rows, in the order of the plan."""
+        return list(dict.fromkeys(cell.method for cell in self.cells))
 
     def finals(self, cell: CellRecord) -> list[RunRecord]:
-        return self._by_cell[cell.name, "final"]
+        """The final runs of all studies' winners; of the published default where nothing is tuned."""
+        return self._by_cell[cell.name, cell.track, "final"] if cell.track else self.defaults(cell)
+
+    def defaults(self, cell: CellRecord) -> list[RunRecord]:
+        """The final runs of the published default."""
+        return self._by_cell[cell.name, None, "default"]
 
     def trials(self, cell: CellRecord) -> list[RunRecord]:
-        return self._by_cell[cell.name, "tuning"]
+        """The tuning trials of all studies."""
+        return self._by_cell[cell.name, cell.track, "tuning"]
+
+    def planned(self, cell: CellRecord, phase: Phase) -> list[RunRecord]:
+        """The runs of one phase in the row of a cell: those of the default go with the first track."""
+        first = self.plan.tuning.tracks[0].name if self.plan.tuning.tracks else None
+        if phase == "default":
+            return self.defaults(cell) if cell.track == first else []
+        return self._by_cell[cell.name, cell.track, phase]
 
     def runs_of(self, cell: CellRecord) -> list[RunRecord]:
-        """All planned runs of a cell, tuning first."""
-        return [*self.trials(cell), *self.finals(cell)]
+        """All planned runs behind a row, tuning first; a run that the winner and the default share once."""
+        runs = [*self.trials(cell), *self.finals(cell)]
+        known = {run.run_id for run in runs if run.run_id}
+        return runs + [run for run in self.defaults(cell) if cell.track and run.run_id not in known]
 
     def cells_of(self, task: Task) -> list[CellRecord]:
         return self._by_task[task]
 
     @functools.cached_property
-    def _by_cell(self) -> dict[tuple[str, str], list[RunRecord]]:
-        runs: dict[tuple[str, str], list[RunRecord]] = {
-            (cell.name, phase): [] for cell in self.cells for phase in ("tuning", "final")
-        }
+    def _by_cell(self) -> dict[tuple[str, TrackName | None, Phase], list[RunRecord]]:
+        runs: dict[tuple[str, TrackName | None, Phase], list[RunRecord]] = defaultdict(list)
         for run in self.runs:
-            runs[run.cell.name, run.phase].append(run)
+            runs[run.cell.name, run.place.track, run.phase].append(run)
         return runs
 
     @functools.cached_property

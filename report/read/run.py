@@ -20,7 +20,8 @@ def read_run(
 ) -> RunRecord:
     """A planned run with what its folder holds; `environments` collects each environment once.
 
-    named: the same run, as its ledger names it.
+    named: the same run, as its ledger names it. The curves of the published default are read only where it
+    is all that runs.
     """
     folder = experiment.run(planned.run_id)
     try:
@@ -52,9 +53,10 @@ def with_result(
 ) -> RunRecord:
     environment = read_environment(folder, result, environments)
     curves = None
-    if planned.phase == "final":
-        if result.scores.test_top1 is None or result.scores.test_top5 is None:
-            raise DamagedRecord(folder.path / "result.json", "a final run without a score on test")
+    final = planned.phase != "tuning"
+    if final and (result.scores.test_top1 is None or result.scores.test_top5 is None):
+        raise DamagedRecord(folder.path / "result.json", "a final run without a score on test")
+    if final and planned.cell.track == planned.place.track:
         try:
             curves = curves_of(folder.epochs(result), result, folder.flips(result)[:, -1])
         except DamagedRecord:

@@ -80,6 +80,7 @@ def _places(card: dict[str, Any]) -> dict[str, Any]:
 def _experiment_card(path: Path) -> dict[str, Any]:
     """An experiment as its file says it; SpecError names every problem in the file."""
     from suite.experiment.spec import ExperimentFile
+    from suite.records.codec import encode
 
     source = ExperimentFile(path)
     experiment = source.experiment()
@@ -93,8 +94,7 @@ def _experiment_card(path: Path) -> dict[str, Any]:
         ],
         "methods": [entry.called for entry in experiment.methods],
         "epochs": experiment.train.epochs,
-        "trials": experiment.tuning.trials,
-        "sampler": experiment.tuning.sampler,
+        "tuning": [encode(track) for track in experiment.tuning.resolved().tracks],
         "seeds": experiment.seeds,
         "plugins": experiment.plugins,
     }

@@ -20,7 +20,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a report in which every text of a user is hostile."""
     folder = write_experiment(tmp_path_factory.mktemp("hostile"), tasks=TASKS[:1], seeds=2, trials=2)
     data, model = TASKS[0]
-    fail(final_run(folder, f"{data}.{model}.bop", 1001), HOSTILE)
+    fail(final_run(folder, f"{data}.{model}.bop", 0), HOSTILE)
     plan = ExperimentFolder(folder).plan()
     cards = {name: replace(card, summary=HOSTILE, paper=HOSTILE) for name, card in plan.methods.items()}
     yaml = f"summary: {HOSTILE}\n```\n<b>after the fence</b>\n````\n"

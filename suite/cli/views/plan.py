@@ -19,24 +19,46 @@ RATE = 1000  # images per second: a round number to scale from, no measurement
 
 def plan_view(plan: Plan, results: Path) -> Group:
     """The cells, the searched hyperparameters, and the totals."""
-    tuning, seeds = plan.experiment.tuning, plan.experiment.seeds
     cells = table("cell", "runs", "epochs", "binary weights", box=box.SIMPLE_HEAD)
     for cell in plan.cells:
         size = network_size(cell.trial(cell.published, 0, "tune"), cell.sizes)
         each = cell.train.epochs
-        runs = f"{tuning.trials} + {seeds}"
-        cells.add_row(cell.name, runs, f"{each} each, {each * plan.runs_per_cell:,}", f"{size.binary:,}")
+        cells.add_row(
+            cell.name,
+            str(plan.runs_per_cell),
+            f"{each} each, {each * plan.runs_per_cell:,}",
+            f"{size.binary:,}",
+        )
     spaces = {cell.method_label: cell.space for cell in plan.cells}
     searches = [f"{label} searches {', '.join(space) or 'nothing'}" for label, space in spaces.items()]
     images = training_images(plan)
     totals = (
-        f"{len(plan.cells)} cells, {plan.runs:,} runs, {plan.epochs:,} epochs, "
+        f"each cell: {_budget(plan)}",
+        f"{len(plan.cells)} cells, at most {plan.runs:,} runs, {plan.epochs:,} epochs, "
         f"at most {disk_bytes(plan) / 1e6:,.0f} MB of records in {results / plan.name}",
         f"{images:,} images to train on: {_time(images / RATE)} at {RATE:,} images per second (make bench "
         "measures the rate of a machine)",
     )
     missing = [f"{label}: {text}" for label, text in missing_images(plan).items()]
     return Group(Text(plan.experiment.summary), cells, *map(Text, (*searches, *totals, *missing)))
+
+
+def _budget(plan: Plan) -> str:
+    """What the runs of a cell are."""
+    tuning, seeds = plan.tuning, plan.seeds
+    parts = [
+        f"{track.name}: {_times(track.studies, 'study', 'studies')} of "
+        f"{_times(track.trials, 'trial', 'trials')}, {_times(seeds, 'final run', 'final runs')} of "
+        "each winner"
+        for track in tuning.tracks
+    ]
+    default = _times(tuning.count("default", seeds), "final run", "final runs")
+    shared = ", which are the winner's where it wins" if tuning.tracks else ", not tuned"
+    return "; ".join([*parts, f"{default} of the published default{shared}"])
+
+
+def _times(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def missing_images(plan: Plan) -> dict[str, str]:

@@ -23,8 +23,7 @@ class SweepProgress:
     """Counts the epochs and runs of a plan; a Sweep calls `on_message` and `on_note`."""
 
     def __init__(self, plan: Plan, *, tuning_only: bool = False) -> None:
-        finals = 0 if tuning_only else plan.experiment.seeds
-        each = plan.experiment.tuning.trials + finals
+        each = plan.tuning.count("tuning", plan.seeds) if tuning_only else plan.runs_per_cell
         self.runs = len(plan.cells) * each
         self.epochs = sum(cell.train.epochs * each for cell in plan.cells)
         self.finished = self.failed = 0

@@ -62,7 +62,10 @@ def data_view(name: str, card: Card) -> Group:
 
 def experiment_view(name: str, card: Card) -> Group:
     """An experiment: its summary, the comment at the top of its file, its tasks and its budget."""
-    tuning = f"{card['trials']} trials for each cell, sampler {card['sampler']}" if card["trials"] else "none"
+    tracks = [
+        f"{track['name']}: {track['studies']} x {track['trials']} trials for each cell"
+        for track in card["tuning"]
+    ]
     facts = {
         "file": card["file"],
         **{
@@ -70,8 +73,8 @@ def experiment_view(name: str, card: Card) -> Group:
             for number, task in enumerate(card["tasks"], 1)
         },
         "methods": ", ".join(card["methods"]),
-        "tuning": tuning,
-        "final runs": f"{card['seeds']} seeds for each cell",
+        "tuning": "; ".join(tracks) or "none",
+        "final runs": f"{card['seeds']} seeds for each winner, and for the published default",
         "epochs": f"{card['epochs']}, where a task does not say otherwise",
         **({"plugins": ", ".join(card["plugins"])} if card["plugins"] else {}),
     }

@@ -16,13 +16,14 @@ REFRESH = 2.0  # seconds between two readings with `--watch`
 
 def picture(status: Status) -> Group:
     """A table of the cells, the runs in progress, and the totals."""
-    columns = ("tuning", "final", "failed", "diverged", "best validation so far")
+    columns = ("tuning", "final", "default", "failed", "diverged", "best validation so far")
     cells = table("cell", *columns, box=box.SIMPLE_HEAD)
     for cell in status.cells:
         cells.add_row(
             cell.cell,
             f"{cell.tuning}/{cell.tuning_planned}",
             f"{cell.final}/{cell.final_planned}",
+            f"{cell.default}/{cell.default_planned}",
             Text(f"{cell.failed}", style="bold red") if cell.failed else "",
             f"{cell.diverged}" if cell.diverged else "",
             "" if cell.best_val_top1 is None else f"{100 * cell.best_val_top1:.2f} %",
@@ -41,8 +42,8 @@ def _headline(status: Status) -> str:
 
 
 def _totals(status: Status) -> str:
-    finished = sum(cell.tuning + cell.final for cell in status.cells)
-    planned = sum(cell.tuning_planned + cell.final_planned for cell in status.cells)
+    finished = sum(cell.finished for cell in status.cells)
+    planned = sum(cell.planned for cell in status.cells)
     epochs = sum(cell.epochs for cell in status.cells)
     epochs_planned = sum(cell.epochs_planned for cell in status.cells)
     parts = [f"{finished:,} of {planned:,} runs, {epochs:,} of {epochs_planned:,} epochs"]

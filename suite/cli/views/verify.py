@@ -16,6 +16,7 @@ from suite.checks.verify import STATUSES, Verification, Verified
 from suite.cli.console import table
 from suite.machine.errors import UserError, one_of
 from suite.records.experiment import ExperimentFolder
+from suite.records.schema import PHASES
 
 COLOURS = ("dim", "yellow", "red")  # by severity
 VERDICTS = ("all there and intact", "intact, but not all there", "damaged or contradictory")  # by exit code
@@ -75,7 +76,7 @@ def _bar(console: Console) -> Progress:
 def picture(found: Verified) -> Group:
     """Counts, problems and verdict."""
     counted = table("planned runs", *STATUSES, box=box.SIMPLE_HEAD)
-    for phase in ("tuning", "final"):
+    for phase in PHASES:
         counts = [found.counts[phase, status] for status in STATUSES]
         counted.add_row(f"{phase} {sum(counts):,}", *(f"{count:,}" if count else "" for count in counts))
     hashed = f"{found.files:,} files in {found.folders:,} run folders, {decimal(found.bytes)}, hashed"
@@ -93,11 +94,10 @@ def verdict(found: Verified) -> str:
 
 def as_json(found: Verified, replayed: int, same: int) -> dict[str, Any]:
     """Counts, problems and verdict for a program."""
-    phases = ("tuning", "final")
     return {
         "verdict": verdict(found),
         "exit_code": found.exit_code,
-        "runs": {phase: {status: found.counts[phase, status] for status in STATUSES} for phase in phases},
+        "runs": {phase: {status: found.counts[phase, status] for status in STATUSES} for phase in PHASES},
         "folders": found.folders,
         "files": found.files,
         "bytes": found.bytes,

@@ -176,10 +176,11 @@ def test_show_a_data_set_without_files_of_its_own(flipbench: Flipbench):
 def test_show_an_experiment(flipbench: Flipbench):
     Path("experiments/tiny.yaml").write_text(f"# Why it is there.\n#\n# Cost  none\n{TINY}# the end\n")
     ended, card = flipbench("show", "tiny"), flipbench("show", "tiny", "--json").json
-    for words in ("Tiny.", "Why it is there.", "digits with mlp", "bop, latent-adam", "2 trials", "2 seeds"):
+    for words in ("Tiny.", "Why it is there.", "digits with mlp", "bop, latent-adam", "1 x 2 trials", "2 seeds"):
         assert words in ended.out
     assert card["comments"] == "Why it is there.\n\nCost  none" and card["methods"] == ["bop", "latent-adam"]
-    assert (card["trials"], card["seeds"], card["epochs"]) == (2, 2, 1)
+    assert card["tuning"] == [{"name": "random", "trials": 2, "studies": 1}]
+    assert (card["seeds"], card["epochs"]) == (2, 1)
     assert card["tasks"] == [{"data": ["digits"], "model": ["mlp"]}]
     by_path = flipbench("show", "experiments/tiny.yaml", "--json").json
     assert {**by_path, "name": "tiny"} == card
@@ -290,13 +291,13 @@ def test_a_plugin_that_cannot_take_a_step_is_named(flipbench: Flipbench):
 def test_plan_shows_cells_and_costs_and_writes_nothing(flipbench: Flipbench):
     ended = flipbench("plan", "tiny")
     assert ended.code == 0 and flipbench.files() == []
-    for words in ("digits.mlp.bop", "digits.mlp.latent-adam", "2 cells, 8 runs, 8 epochs", "results/tiny"):
+    for words in ("digits.mlp.bop", "digits.mlp.latent-adam", "2 cells, at most 12 runs, 12 epochs", "results/tiny"):
         assert words in ended.out
 
 
 def test_plan_as_json_is_the_plan_that_the_sweep_will_write(flipbench: Flipbench):
     ended = flipbench("plan", "experiments/tiny.yaml", "--json", "--set", "seeds=3")
-    assert (ended.json["runs"], ended.json["epochs"], ended.json["seeds"]) == (10, 10, [1001, 1002, 1003])
+    assert (ended.json["runs"], ended.json["epochs"], ended.json["seeds"]) == (16, 16, 3)
     assert [cell["cell"] for cell in ended.json["cells"]] == ["digits.mlp.bop", "digits.mlp.latent-adam"]
     assert ended.json["disk_bytes"] > 10_000 and ended.json["experiment"].startswith("tiny-")
 
@@ -333,7 +334,7 @@ def test_a_plan_names_the_folder_whose_images_nobody_knows(flipbench: Flipbench,
 @pytest.mark.parametrize("command", ["sweep", "tune"])
 def test_a_dry_run_writes_nothing(flipbench: Flipbench, command: str):
     ended = flipbench(command, "tiny", "--dry-run")
-    assert ended.code == 0 and "2 cells, 8 runs" in ended.out and flipbench.files() == []
+    assert ended.code == 0 and "2 cells, at most 12 runs" in ended.out and flipbench.files() == []
     assert flipbench(command, "tiny", "--dry-run", "--json").json["runs"] == 8
 
 

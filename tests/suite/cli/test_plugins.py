@@ -101,7 +101,7 @@ def test_whole_numbers_from_the_study_to_the_page(flipbench: Flipbench):
     assert flipbench(*command, "--set=tuning.trials=4").code == 0
     (folder,) = Path("results").iterdir()
     ledger = json.loads((folder / "cells/digits.mlp.mine.json").read_text())
-    drawn = [entry["hypers"]["k"] for entry in ledger["tuning"]]
+    drawn = [entry["hypers"]["k"] for entry in ledger["studies"][0]["tuning"]]
     assert drawn[0] == 5 and len(set(drawn)) > 1 and all(type(k) is int and 1 <= k <= 15 for k in drawn)
     card = json.loads((folder / "plan.json").read_text())["methods"]["mine"]["hypers"]["k"]
     assert card == {"default": 5, "range": {"integer": [1, 15]}}

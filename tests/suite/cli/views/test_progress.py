@@ -27,7 +27,7 @@ RESULT = Result(
 
 @pytest.fixture
 def progress_of_a_trial(tmp_path: Path) -> tuple[SweepProgress, Trial]:
-    """Of two cells with two tuning trials and two final runs each, three epochs every run."""
+    """Of two cells with two tuning trials and four final runs each, three epochs every run."""
     (tmp_path / "tiny.yaml").write_text(TINY.replace("epochs: 1", "epochs: 3"))
     plan = make_plan(ExperimentFile(tmp_path / "tiny.yaml"))
     cell = plan.cells[0]
@@ -37,7 +37,7 @@ def progress_of_a_trial(tmp_path: Path) -> tuple[SweepProgress, Trial]:
 def test_a_plan_is_counted(tmp_path: Path):
     (tmp_path / "tiny.yaml").write_text(TINY.replace("epochs: 1", "epochs: 3"))
     plan = make_plan(ExperimentFile(tmp_path / "tiny.yaml"))
-    for tuning_only, runs in ((False, 8), (True, 4)):
+    for tuning_only, runs in ((False, 12), (True, 4)):
         progress = SweepProgress(plan, tuning_only=tuning_only)
         assert (progress.runs, progress.epochs) == (runs, 3 * runs)
 
@@ -53,7 +53,7 @@ def test_the_bar_counts_each_epoch_of_a_run_once(progress_of_a_trial: tuple[Swee
         progress.on_message(message, trial)
         assert progress.bar.tasks[0].completed == epochs
     assert (progress.finished, progress.failed) == (3, 1)
-    assert progress.bar.tasks[0].description == "3/8 runs, 1 failed"
+    assert progress.bar.tasks[0].description == "3/12 runs, 1 failed"
 
 
 def test_lines_for_a_person(
@@ -72,7 +72,7 @@ def test_lines_for_a_person(
     progress.on_note("plan.json: brought up to date")
     name = f"digits.mlp.bop tune seed 7 ({run})"
     first, *lines = capfd.readouterr().err.splitlines()
-    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d  2/8 runs  {re.escape(name)}", first)
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d  2/12 runs  {re.escape(name)}", first)
     assert lines == [
         f"done {name}: one file was damaged",
         f"kept {name}: made with another version",
