@@ -153,7 +153,9 @@ class Observer:
         return cell
 
     def _add_damaged(self, status: Status, error: DamagedRecord) -> None:
-        status.damaged.append(f"{error.path.relative_to(self.folder.path)}: {error.problem}")
+        text = f"{error.path.relative_to(self.folder.path)}: {error.problem}"
+        if text not in status.damaged:  # a run may be in two places
+            status.damaged.append(text)
 
     def _result(self, cell: str, named: NamedRun) -> Finished | None:
         key = (cell, named.place, named.run)

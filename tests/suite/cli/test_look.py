@@ -176,7 +176,14 @@ def test_show_a_data_set_without_files_of_its_own(flipbench: Flipbench):
 def test_show_an_experiment(flipbench: Flipbench):
     Path("experiments/tiny.yaml").write_text(f"# Why it is there.\n#\n# Cost  none\n{TINY}# the end\n")
     ended, card = flipbench("show", "tiny"), flipbench("show", "tiny", "--json").json
-    for words in ("Tiny.", "Why it is there.", "digits with mlp", "bop, latent-adam", "1 x 2 trials", "2 seeds"):
+    for words in (
+        "Tiny.",
+        "Why it is there.",
+        "digits with mlp",
+        "bop, latent-adam",
+        "1 x 2 trials",
+        "2 seeds",
+    ):
         assert words in ended.out
     assert card["comments"] == "Why it is there.\n\nCost  none" and card["methods"] == ["bop", "latent-adam"]
     assert card["tuning"] == [{"name": "random", "trials": 2, "studies": 1}]
@@ -291,7 +298,12 @@ def test_a_plugin_that_cannot_take_a_step_is_named(flipbench: Flipbench):
 def test_plan_shows_cells_and_costs_and_writes_nothing(flipbench: Flipbench):
     ended = flipbench("plan", "tiny")
     assert ended.code == 0 and flipbench.files() == []
-    for words in ("digits.mlp.bop", "digits.mlp.latent-adam", "2 cells, at most 12 runs, 12 epochs", "results/tiny"):
+    for words in (
+        "digits.mlp.bop",
+        "digits.mlp.latent-adam",
+        "2 cells, at most 12 runs, 12 epochs",
+        "results/tiny",
+    ):
         assert words in ended.out
 
 

@@ -258,7 +258,7 @@ def test_a_damaged_key_of_an_unfinished_run_is_damage(
 
 
 def test_a_sweep_sets_aside_what_is_not_its_own(tmp_path: Path, intact: Path) -> None:
-    plan, folder = tiny_plan(tmp_path, "methods=[bop]", "tuning={trials: 3}"), tmp_path / "results"
+    plan, folder = tiny_plan(tmp_path, "methods=[bop]", "tuning={trials: 3}", "seeds=2"), tmp_path / "results"
     records = {"digits": data_record("digits")}
     for name in KINDS:
         content = KINDS[name](intact).read_bytes()
@@ -268,7 +268,7 @@ def test_a_sweep_sets_aside_what_is_not_its_own(tmp_path: Path, intact: Path) ->
         (folder / "data" / "digits.json").write_bytes(content)
         notes = prepare_folder(plan, folder, records)
         progress = CellProgress(plan, plan.cells[0], ExperimentFolder(folder), tuning_only=False)
-        assert len(progress.ready()) == 3
+        assert len(progress.ready()) == 3 + 2  # tuning trials, and the default
         if name != "ledger":  # one of another definition of the cell is no damage, and its draws are not used
             assert len(progress.notes) == 1 and "; set aside, and written again" in progress.notes[0]
         if name != "plan":
