@@ -11,7 +11,7 @@ from report.read.run import Environments, read_run
 from suite.records.agreement import named_runs, wrong_winner
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord
-from suite.records.schema import Ledger, PlannedCell, PlanRecord
+from suite.records.schema import Ledger, PlannedCell, PlanRecord, TrackName
 from suite.records.seeds import final_seed
 
 
@@ -74,7 +74,7 @@ def cells_of(
     planned: PlannedCell, task: Task, plan: PlanRecord, ledger: Ledger, problem: str
 ) -> list[CellRecord]:
     """A cell once for each track; once without one where nothing is tuned."""
-    tracks = [track.name for track in plan.tuning.tracks]
+    tracks: list[TrackName | None] = [track.name for track in plan.tuning.tracks]
     return [
         CellRecord(
             planned,

@@ -102,7 +102,9 @@ def named_runs(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> Iterat
         for entry in study.tuning:
             place = Place("tuning", study.track, study.number, entry.number)
             yield NamedRun(place, entry.run, entry.hypers, tuning)
-        for final in study.final if study.winner else ():
+        if study.winner is None:
+            continue
+        for final in study.final:
             seed = final_seed(key, study.number, final.number)
             place = Place("final", study.track, study.number, final.number)
             yield NamedRun(place, final.run, study.winner.hypers, replace(first, seed=seed))
