@@ -68,8 +68,9 @@ dashboard: $(DASHBOARD_READY) ## open optuna-dashboard on EXP=name, also while i
 
 setup: $(RUN_READY) ## create the environment in .venv and nothing else
 
+# Some tests wait for the processes that they start: three at once keep two cores busy.
 test: check ## the full check: format, lint, types, import contracts, tests
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 torture: $(DEV_READY) ## kill sweeps and fail their disk hundreds of times, then compare their records
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.torture $(ARGS)
