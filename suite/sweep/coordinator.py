@@ -18,7 +18,7 @@ from suite.machine.preemption import StopRequested, requested
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import DamagedRecord, clear_torn, make_folder, make_part, set_aside, write_json
-from suite.records.replan import require_same_work
+from suite.records.replan import forget_edited_plugins, require_same_work
 from suite.records.schema import DataRecord, MethodFile, Result
 from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
@@ -257,8 +257,9 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
         clear_torn(folder / name)
     records, notes = ExperimentFolder(folder), []
     try:
-        if note := require_same_work(records, records.plan(), plan.record):
-            notes.append(note)
+        before = records.plan()
+        notes.append(require_same_work(records, before, plan.record))
+        notes.append(forget_edited_plugins(records, before, plan.record))
     except FileNotFoundError:
         pass
     except OtherFormat:
@@ -271,7 +272,7 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
     for label, record in data_records.items():
         write_json(records.data_path(label), encode(record))
     write_json(records.plan_path, encode(plan.record))
-    return notes
+    return [note for note in notes if note]
 
 
 def _check_same_data(records: ExperimentFolder, label: str, record: DataRecord, notes: list[str]) -> None:
