@@ -382,6 +382,7 @@ def test_before_anything_ran(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path)
     for name in ("cells", "runs", "data"):
         os.rename(folder / name, folder / f"gone-{name}")
+    (folder / "runs").mkdir()  # a sweep makes it before it writes its plan
     page = build_report(folder).read_text(encoding="utf-8")
     assert "No final run has finished, so nothing can be said about the methods yet." in page
     assert "0 of 104 planned runs are in" in page
