@@ -16,6 +16,7 @@ import numpy as np
 
 from suite.data import Splits
 from suite.data.held import splits_on
+from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
 from suite.records.files import read_json
 from suite.records.run import FILES, RunFolder
@@ -79,6 +80,14 @@ class InlinePool:
 
     def close(self) -> None:
         pass
+
+
+def swept(place: Path, *changes: str) -> Plan:
+    """The plan of the tiny experiment, after its sweep in place/results, in this process."""
+    plan = tiny_plan(place, *changes)
+    prepare_folder(plan, place / "results", {"digits": splits_on(CPU, plan.cells[0].data, False).record})
+    Sweep(plan, place / "results", InlinePool()).run()
+    return plan
 
 
 def attempt(place: Path, changes: tuple[str, ...], trouble: Trouble | None = None) -> Outcome:
