@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from suite.cli.complete import complete_experiment, complete_folder
+from suite.cli.complete import complete_experiment, complete_folder, complete_records
 from suite.cli.console import err, say
 from suite.experiment.files import SUFFIXES, experiment_name, published_archive
 from suite.machine.errors import UserError
@@ -37,7 +37,7 @@ Records = Annotated[
     typer.Argument(
         metavar="EXP",
         help="A name in results/ or results/published/, an experiment's file, a folder, or an archive.",
-        autocompletion=complete_folder,
+        autocompletion=complete_records,
     ),
 ]
 Set = Annotated[

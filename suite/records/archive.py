@@ -38,10 +38,23 @@ from suite.records.schema import Count
 ARCHIVE = "records.tar.xz"
 LIST = "archive.json"
 VERSION = 1  # of an archive: raise it when the file is read in another way
-_PART = r"[^/\0.\ud800-\udfff][^/\0\ud800-\udfff]*"  # of a name: it leads nowhere else
-PLACES = re.compile(rf"plan\.json|(data|cells)/{_PART}\.json|runs/[0-9a-f]{{16}}/{_PART}")
-# Named in full: a preset may mean something else in another version of the library.
-FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 24}]
+LABEL = r"[^/\0.\ud800-\udfff][^/\0\ud800-\udfff]*"  # of a cell or a data set: it leads nowhere else
+PLACES = re.compile(
+    rf"plan\.json|(data|cells)/{LABEL}\.json|runs/[0-9a-f]{{16}}/[a-z0-9_]+\.(json|jsonl|npz|npy)"
+)
+FILTERS = [  # in full, so that no default of a library changes the bytes
+    {
+        "id": lzma.FILTER_LZMA2,
+        "dict_size": 1 << 24,
+        "lc": 3,
+        "lp": 0,
+        "pb": 2,
+        "mode": lzma.MODE_NORMAL,
+        "nice_len": 64,
+        "mf": lzma.MF_BT4,
+        "depth": 0,
+    }
+]
 MEMORY = 1 << 27  # bytes that the decompression of an archive may take
 LONGEST_LIST = 1 << 26  # bytes: room for some 300,000 files
 RATIO = 1000  # records do not shrink to less than a thousandth: a file that claims more is a trap
