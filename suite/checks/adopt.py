@@ -7,7 +7,7 @@ into its place by one rename, so that a kill leaves whole runs, or none. Nothing
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,9 @@ class Adoption:
     """The runs that lie ready next to the folder they belong to, or the reason why there are none."""
 
     folder: Path
-    plan: PlanRecord
     archive: Path | None = None
-    runs: tuple[str, ...] = ()
+    runs: Sequence[str] = ()
+    cells: Sequence[str] = ()  # whose ledgers are of use
     refused: str = ""
 
     def carry_out(self) -> list[str]:
@@ -45,7 +45,7 @@ class Adoption:
             return []
         os.sync()  # what gets its name is on disk
         self._move("runs", self.runs)
-        self._move("cells", [f"{planned.cell}.json" for planned in self.plan.cells])
+        self._move("cells", [f"{cell}.json" for cell in self.cells])
         return [f"{len(self.runs):,} finished runs are adopted from {self.archive}"]
 
     def _move(self, part: str, names: Iterable[str]) -> None:
@@ -68,7 +68,7 @@ def adoption(
     """
     _clear(folder)  # an adoption that was killed has left this
     try:
-        yield Adoption(folder, plan) if archive is None else _prepared(archive, folder, plan, data)
+        yield Adoption(folder) if archive is None else _prepared(archive, folder, plan, data)
     finally:
         _clear(folder)
 
@@ -77,17 +77,20 @@ def _prepared(archive: Path, folder: Path, plan: PlanRecord, data: Mapping[str, 
     here = set(os.listdir(folder / "runs")) if (folder / "runs").is_dir() else set[str]()
     try:
         if here.issuperset(read_contents(archive).finished_runs):
-            return Adoption(folder, plan)
+            return Adoption(folder)
         make_part(aside := folder / ASIDE)
         unpack(archive, aside)
-        if problem := _other_plan(ExperimentFolder(aside), plan):
-            return Adoption(folder, plan, archive, refused=problem)
+        records = ExperimentFolder(aside)
+        if problem := _other_plan(records, plan):
+            return Adoption(folder, archive, refused=problem)
         found = require_intact(aside, archive)
-        if problem := _other_images(ExperimentFolder(aside), data):
-            return Adoption(folder, plan, archive, refused=problem)
+        if problem := _other_images(records, data):
+            return Adoption(folder, archive, refused=problem)
     except (DamagedRecord, UserError) as error:
         raise UserError(f"{error}\nTo train its runs here, move {archive} away, or add --no-adopt") from None
-    return Adoption(folder, plan, archive, tuple(run for run in found.finished if run not in here))
+    before = {planned.cell: planned.trial for planned in records.plan().cells}
+    cells = [planned.cell for planned in plan.cells if before.get(planned.cell) == planned.trial]
+    return Adoption(folder, archive, [run for run in found.finished if run not in here], cells)
 
 
 def _other_plan(records: ExperimentFolder, plan: PlanRecord) -> str:

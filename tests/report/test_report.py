@@ -147,8 +147,8 @@ def test_readings_and_verdict(whole: Path, tmp_path: Path) -> None:
     assert "bop and latent_sgd are measurably worse" in text
 
 
-def test_an_archive_gives_the_same_report(tmp_path: Path, ink: None) -> None:
-    folder = write_experiment(tmp_path / "x", tasks=TASKS[:1], methods=("bop", "latent_sgd"), trials=2)
+def test_an_archive_gives_the_same_report(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path / "x", tasks=TASKS[:1], methods=("bop",), trials=1)
     runs = [final_run(folder, "digits.mlp.bop", seed) for seed in SEEDS]
     diverge(runs[0])
     fail(runs[1])

@@ -109,6 +109,18 @@ def test_a_plan_that_only_adds_adopts(tmp_path: Path, copy: ExperimentFolder):
     assert adopted(copy.path, tmp_path / "new", longer)[0].startswith("4 finished runs are adopted")
 
 
+def test_the_ledger_of_another_trial_is_not_adopted(
+    tmp_path: Path, copy: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+):
+    """As of a plugin that was edited, if such a plan counts as the same one: its draws are made again."""
+    monkeypatch.setattr(adopt, "changes", lambda before, after: "")
+    plan = copy.plan()
+    (planned,) = plan.cells
+    edited = replace(plan, cells=[replace(planned, trial=replace(planned.trial, plugin="edited"))])
+    assert adopted(copy.path, tmp_path / "new", edited)[0].startswith("4 finished runs")
+    assert names(tmp_path / "new")["cells"] == []
+
+
 def other_protocol(plan: PlanRecord) -> PlanRecord:
     return replace(plan, protocol=PROTOCOL - 1)
 
