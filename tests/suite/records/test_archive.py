@@ -90,7 +90,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path, records: Path, who
     run = copy / "runs" / final_run(records, BOP, 1002).name
     litter = [*CHECKPOINTS, ".lock", "epochs.jsonl.damaged", ".result.json.7.tmp"]
     places = [copy / "optuna.log", copy / "report/index.html", copy / ".lock", copy / "cells/.x.json"]
-    for path in (*places, copy / "runs/notes/mine.txt", *(run / name for name in litter)):
+    for path in (*places, copy / "runs/notes/trial.json", *(run / name for name in litter)):
         path.parent.mkdir(exist_ok=True)
         path.write_text("no record")
     write_archive(copy, tmp_path / ARCHIVE)
