@@ -28,8 +28,9 @@ DASHBOARD_READY := $(VENV)/.ready-dashboard
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
+# The demo trains, also where its records are published.
 demo: $(RUN_READY) ## the whole comparison in small: tunes, trains, writes results/demo/report/index.html
-	@$(FLIPBENCH) sweep demo $(ARGS)
+	@$(FLIPBENCH) sweep demo --no-adopt $(ARGS)
 
 sweep: $(RUN_READY) ## the whole way for EXP=name: tuning, final runs, report; run it again after a stop
 	@$(FLIPBENCH) sweep $(call needs_exp) $(ARGS)
@@ -60,7 +61,7 @@ plan: $(RUN_READY) ## cells, trials, epochs and disk of EXP=name, before anythin
 list: $(RUN_READY) ## methods, models, data sets and experiments
 	@$(FLIPBENCH) list $(ARGS)
 
-publish: $(RUN_READY) ## copy the tables of EXP=name and a picture of its report to results/published/
+publish: $(RUN_READY) ## write the records of EXP=name as one file, with its report, to results/published/
 	@$(FLIPBENCH) publish $(call needs_exp) $(ARGS)
 
 dashboard: $(DASHBOARD_READY) ## open optuna-dashboard on EXP=name, also while its sweep runs
@@ -68,8 +69,9 @@ dashboard: $(DASHBOARD_READY) ## open optuna-dashboard on EXP=name, also while i
 
 setup: $(RUN_READY) ## create the environment in .venv and nothing else
 
+# Some tests wait for the processes that they start: three at once keep two cores busy.
 test: check ## the full check: format, lint, types, import contracts, tests
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 torture: $(DEV_READY) ## kill sweeps and fail their disk hundreds of times, then compare their records
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.torture $(ARGS)

@@ -17,8 +17,9 @@ def build_report(
     experiment_folder: Path,
     show: Callable[[Table], object] = lambda table: None,
     on_problem: Callable[[str], object] = lambda text: None,
+    target: Path | None = None,
 ) -> Path:
-    """Write results/<experiment>/report/ and return the path of its index.html.
+    """Write results/<experiment>/report/, or another folder, and return the path of its index.html.
 
     `show` is called with the result as a table for the terminal, `on_problem` with each damaged record.
     The same records give the same bytes, at any time and in any place. Raises FileNotFoundError without a
@@ -28,7 +29,7 @@ def build_report(
     for problem in records.damaged:
         on_problem(problem)
     report = gather(records)
-    target = experiment_folder / "report"
+    target = target or experiment_folder / "report"
     make_part(target)
     files = files_of(report)
     for stale in sorted(target.glob("*.svg")):

@@ -44,7 +44,7 @@ def without_result(folder: RunFolder, planned: RunRecord) -> RunRecord:
     failure = folder.failure()
     if failure is not None:
         return replace(planned, status="failed", failure=failure.kind, reason=failure.reason)
-    reason = "started, not finished" if folder.path.exists() else "not started"
+    reason = "started, not finished" if (folder.path / "trial.json").exists() else "not started"
     return replace(planned, status="missing", reason=reason)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from suite.checks.run import OTHER_PROTOCOL, SEVERITY, Checked, Finding, check_run, protocol_problem
+from suite.machine.errors import UserError
 from suite.records.agreement import Contradiction, NamedRun, named_runs, wrong_winner
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord
@@ -38,6 +39,21 @@ class Verified:
     def exit_code(self) -> int:
         """0 all there and intact, 1 something planned is missing or failed, 2 damaged or contradictory."""
         return max((SEVERITY[finding.kind] for finding in self.findings), default=0)
+
+
+def require_intact(folder: Path, named: Path | None = None) -> Verified:
+    """What `Verification` finds; UserError if a record is damaged or contradicts another one.
+
+    named: how the message names the folder, if that is no place for a person.
+    """
+    found = Verification(folder).run()
+    wrong = [each for each in found.findings if SEVERITY[each.kind] == 2]
+    if wrong:
+        first = f"{wrong[0].kind}: {wrong[0].file}: {wrong[0].text}"
+        raise UserError(
+            f"{named or folder}: {first}{f'; and {len(wrong) - 1} more' if len(wrong) > 1 else ''}"
+        )
+    return found
 
 
 class Verification:

@@ -1,8 +1,10 @@
 """The words that a shell completes: names that are known without importing torch."""
 
 import os
+from pathlib import Path
 
 from suite.experiment.files import PARTS, PUBLISHED, experiments
+from suite.records.archive import ARCHIVE
 
 
 def complete_experiment(incomplete: str) -> list[str]:
@@ -17,6 +19,13 @@ def complete_folder(incomplete: str) -> list[str]:
         names += [os.path.relpath(folder, "results")] if "plan.json" in files else []
         below[:] = set(below) - {PUBLISHED, *PARTS}
     return [name for name in sorted(names) if name.startswith(incomplete)]
+
+
+def complete_records(incomplete: str) -> list[str]:
+    """The same, and the names of published archives."""
+    published = Path("results", PUBLISHED)
+    archived = [str(path.parent.relative_to(published)) for path in published.rglob(ARCHIVE)]
+    return sorted({*complete_folder(incomplete), *(n for n in archived if n.startswith(incomplete))})
 
 
 def complete_name(incomplete: str) -> list[str]:

@@ -1,13 +1,18 @@
 """The arguments and options that several commands share."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from suite.cli.complete import complete_experiment, complete_folder
-from suite.experiment.files import SUFFIXES, experiment_name
+from suite.cli.complete import complete_experiment, complete_folder, complete_records
+from suite.cli.console import err, say
+from suite.experiment.files import SUFFIXES, experiment_name, published_archive
 from suite.machine.errors import UserError
+from suite.records.archive import ARCHIVE, unpacked
+from suite.records.experiment import ExperimentFolder
 
 RESULTS = Path("results")
 
@@ -27,6 +32,14 @@ Folder = Annotated[
         autocompletion=complete_folder,
     ),
 ]
+Records = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXP",
+        help="A name in results/ or results/published/, an experiment's file, a folder, or an archive.",
+        autocompletion=complete_records,
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change a value, for example --set train.epochs=5."),
@@ -36,6 +49,9 @@ Plugin = Annotated[
     typer.Option("--plugin", help="A Python file with methods of your own; it is executed."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Adopt = Annotated[
+    bool, typer.Option("--adopt/--no-adopt", help="Begin with the finished runs of the published archive.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and print the plan; run and write nothing.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Engine = Annotated[
@@ -65,3 +81,26 @@ def results_folder(exp: str, results: Path) -> Path:
     if before != named and before.is_dir():
         raise UserError(f"{named} does not exist. {before} does: if it is meant, name it, or move it there")
     return named
+
+
+def find_records(exp: str, results: Path) -> Path:
+    """The folder of an experiment's records, or their archive where there is no such folder."""
+    if exp.endswith(Path(ARCHIVE).suffix):
+        return results / exp if (results / exp).is_file() else Path(exp)
+    folder = results_folder(exp, results)
+    if folder.is_dir():
+        archive = folder / ARCHIVE
+        return archive if archive.exists() and not ExperimentFolder(folder).has_records() else folder
+    name = experiment_name(Path(exp)) if exp.endswith(SUFFIXES) else exp
+    return published_archive(name, results) or folder
+
+
+@contextlib.contextmanager
+def records_folder(records: Path) -> Iterator[Path]:
+    """What `find_records` found as a folder: an archive is unpacked for the time of the block."""
+    if not records.is_file():
+        yield records
+        return
+    say(err, f"records: {records}")
+    with unpacked(records) as folder:
+        yield folder

@@ -1,5 +1,6 @@
 """`flipbench plan`: an experiment, resolved and checked, before anything runs."""
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,10 @@ def read_plan(exp: str, changes: list[str] | None, plugins: list[Path] | None) -
     experiment = source.experiment()  # finds most mistakes before torch is imported, which takes seconds
     if plugins or experiment.plugins:
         from suite.machine.apart import apart
+        from suite.machine.forkserver import fork_context
 
+        fork_context()  # its server imports torch while this process does, which reads the plan that it gets
+        importlib.import_module("suite.experiment.plan")
         return apart([*(plugins or ()), *experiment.plugins], _plan_with_plugins, exp, changes, plugins)
     from suite.experiment.plan import make_plan
 

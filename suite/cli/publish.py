@@ -1,36 +1,66 @@
-"""`flipbench publish`: the small record set of an experiment that a repository can hold."""
+"""`flipbench publish`: the records of an experiment in one file, for a repository, and their report."""
 
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+from rich.filesize import decimal
+
+from suite.checks.verify import require_intact
 from suite.cli.console import err, out, say
 from suite.cli.options import RESULTS, Folder, Results, results_folder
 from suite.experiment.files import PUBLISHED
-from suite.records.files import make_part, read_bytes, write_atomically
+from suite.machine.errors import UserError
+from suite.records.archive import ARCHIVE, read_contents, write_archive
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import make_part, owned, read_bytes, write_atomically, writing
 
 TABLES = ("report/report.md", "report/accuracy.csv", "report/runs.csv", "report/tuning.csv")
+OUTDATED = "index.html"  # an older flipbench put the page here: it is made from the archive
 BROWSER = "chromium"
 SECONDS = 120  # that it may take
 
 
 def publish(exp: Folder, results: Results = RESULTS) -> None:
-    """Write the report of an experiment and copy its tables to RESULTS/published/EXP.
+    """Write the records of an experiment as one file to RESULTS/published/EXP, with the tables of its report.
 
-    Copies plan.json, report.md, accuracy.csv, runs.csv and tuning.csv, the .svg files if the page refers to
-    them, and report.png, a picture of the page, if chromium is installed. The page itself stays where it is.
+    The experiment may be finished or not, but no record may be damaged. Copies plan.json, report.md,
+    accuracy.csv, runs.csv and tuning.csv, the .svg files if the page refers to them, and report.png, a
+    picture of the page, if chromium is installed. `flipbench report` makes the page from the archive.
     """
     from report.build import build_report
 
     folder = results_folder(exp, results)
-    page = build_report(folder, out.print)
-    target = _target(folder, results)
+    ExperimentFolder(folder).plan()  # before a folder is made for the lock
+    with owned(folder) as mine:
+        if not mine:
+            raise UserError(f"{folder}: a sweep works in this folder; publish it when that has stopped")
+        require_intact(folder)
+        page = build_report(folder, out.print)
+        target = _target(folder, results)
+        _require_no_loss(folder, target / ARCHIVE)
+        contents = write_archive(folder, target / ARCHIVE)
     drawings = sorted(page.parent.glob("*.svg")) if re.search(r'src="[^"]*\.svg"', page.read_text()) else []
     for file in (folder / "plan.json", *(folder / table for table in TABLES), *drawings):
         write_atomically(target / file.name, read_bytes(file))
+    with writing(target / OUTDATED):
+        (target / OUTDATED).unlink(missing_ok=True)
     _take_picture(page, target / "report.png")
-    say(out, f"published: {target}")
+    size = decimal((target / ARCHIVE).stat().st_size)
+    say(out, f"published: {target} ({len(contents.finished_runs):,} finished runs in {size})")
+
+
+def _require_no_loss(folder: Path, archive: Path) -> None:
+    """UserError if finished runs of the archive, perhaps of another machine, are not in the folder."""
+    if not archive.exists():
+        return
+    here = {path.parent.name for path in folder.glob("runs/*/result.json")}
+    if lost := set(read_contents(archive).finished_runs) - here:
+        raise UserError(
+            f"{archive}: it holds {len(lost)} finished runs that are not in {folder}. A sweep adopts them; "
+            "if they are of another plan, move the archive away"
+        )
 
 
 def _target(folder: Path, results: Path) -> Path:

@@ -3,17 +3,23 @@
 import typer
 
 from suite.cli.console import err, out, say
-from suite.cli.options import RESULTS, Folder, Results, results_folder
+from suite.cli.options import RESULTS, Records, Results, find_records, records_folder
 
 SHOWN = 10  # problems, of however many
 
 
-def report(exp: Folder, results: Results = RESULTS) -> None:
-    """Write the report of the records that there are, finished or not. Exit code 2 if one is damaged."""
+def report(exp: Records, results: Results = RESULTS) -> None:
+    """Write the report of the records that there are, finished or not. Exit code 2 if one is damaged.
+
+    The report is a folder `report` in that of the records, or next to an archive.
+    """
     from report.build import build_report
 
     problems: list[str] = []
-    page = build_report(results_folder(exp, results), out.print, problems.append)
+    records = find_records(exp, results)
+    place = records.parent / "report" if records.is_file() else records / "report"
+    with records_folder(records) as folder:
+        page = build_report(folder, out.print, problems.append, place)
     say(out, f"report: {page}")
     for problem in problems[:SHOWN]:
         say(err, f"damaged: {problem}")

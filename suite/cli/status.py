@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from suite.cli.console import out, print_json
-from suite.cli.options import RESULTS, AsJson, Folder, Results, results_folder
+from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, records_folder
 from suite.machine.errors import UserError
 
 
 def status(
-    exp: Folder,
+    exp: Records,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
     results: Results = RESULTS,
     as_json: AsJson = False,
@@ -22,8 +22,12 @@ def status(
 
     if watch and (as_json or not out.is_terminal):
         raise UserError("--watch needs a terminal, and does not go with --json")
-    observer = Observer(results_folder(exp, results))
-    seen = watch_status(observer, out) if watch else observer.look()
+    records = find_records(exp, results)
+    if watch and records.is_file():
+        raise UserError(f"{records}: an archive does not change; --watch needs the folder of a sweep")
+    with records_folder(records) as folder:
+        observer = Observer(folder)
+        seen = watch_status(observer, out) if watch else observer.look()
     if as_json:
         print_json(dataclasses.asdict(seen))
     elif not watch:

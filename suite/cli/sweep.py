@@ -9,6 +9,7 @@ import typer
 from suite.cli.console import complain, err, out, print_json, say
 from suite.cli.options import (
     RESULTS,
+    Adopt,
     AsJson,
     Device,
     DryRun,
@@ -21,6 +22,7 @@ from suite.cli.options import (
     Workers,
 )
 from suite.cli.plan import print_plan, read_plan
+from suite.experiment.files import published_archive
 from suite.machine import preemption
 from suite.machine.errors import UserError
 from suite.records.replan import require_no_older_place
@@ -43,6 +45,7 @@ def _command(*, tuning_only: bool) -> Callable[..., None]:
         engine: Engine = "local",
         workers: Workers = None,
         threads: Threads = 1,
+        adopt: Adopt = True,
         results: Results = RESULTS,
         dry_run: DryRun = False,
         as_json: AsJson = False,
@@ -54,7 +57,9 @@ def _command(*, tuning_only: bool) -> Callable[..., None]:
         folder = results / planned.name
         if note := require_no_older_place(results, planned.record):
             say(err, note)
-        complete = _run(planned, folder, Place(engine, device, workers, threads), tuning_only=tuning_only)
+        archive = published_archive(planned.name, results) if adopt else None
+        place = Place(engine, device, workers, threads)
+        complete = _run(planned, folder, place, archive, tuning_only=tuning_only)
         _conclude(planned, folder, complete, as_json, tuning_only=tuning_only)
 
     return command
@@ -77,15 +82,15 @@ class Place(NamedTuple):
     threads: int
 
 
-def _run(planned: "Plan", folder: Path, place: Place, *, tuning_only: bool) -> bool:
-    """Run everything that is not finished; True if every planned run then has a result."""
+def _run(planned: "Plan", folder: Path, place: Place, archive: Path | None, *, tuning_only: bool) -> bool:
+    """Run everything that is neither finished nor archived; True if every planned run then has a result."""
     from suite.experiment.cost import require_space
 
     pool, workers = _pool(planned, folder, place)
     with pool:
         require_space(planned, folder, workers)
         records = _lend_images(planned, pool, workers if place.engine == "local" else 0)
-        return _sweep(planned, folder, pool, records, tuning_only=tuning_only)
+        return _sweep(planned, folder, pool, records, archive, tuning_only=tuning_only)
 
 
 def _pool(planned: "Plan", folder: Path, place: Place) -> "tuple[LocalPool | RayPool, int]":
@@ -108,8 +113,15 @@ def _pool(planned: "Plan", folder: Path, place: Place) -> "tuple[LocalPool | Ray
 
 
 def _sweep(
-    planned: "Plan", folder: Path, pool: "Pool", records: "dict[str, DataRecord]", *, tuning_only: bool
+    planned: "Plan",
+    folder: Path,
+    pool: "Pool",
+    records: "dict[str, DataRecord]",
+    archive: Path | None,
+    *,
+    tuning_only: bool,
 ) -> bool:
+    from suite.checks.adopt import adoption
     from suite.cli.views.progress import SweepProgress
     from suite.records.files import owned
     from suite.sweep.coordinator import DiskFailed, Sweep, prepare_folder
@@ -118,7 +130,8 @@ def _sweep(
     with owned(folder) as mine:
         if not mine:
             raise UserError(f"{folder}: another sweep works in this folder")
-        notes = prepare_folder(planned, folder, records)
+        with adoption(archive, folder, planned.record, records) as adopted:
+            notes = [*prepare_folder(planned, folder, records), *adopted.carry_out()]
         progress = SweepProgress(planned, tuning_only=tuning_only)
         for note in notes:
             progress.on_note(note)

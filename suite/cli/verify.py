@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from suite.cli.console import err, out, print_json
-from suite.cli.options import RESULTS, AsJson, Folder, Plugin, Results, results_folder
+from suite.cli.options import RESULTS, AsJson, Plugin, Records, Results, find_records, records_folder
 
 
 def verify(
-    exp: Folder,
+    exp: Records,
     replay: Annotated[
         str | None,
         typer.Option(metavar="RUN|N|all", help="Train this run, so many or all again and compare the bits."),
@@ -21,10 +21,10 @@ def verify(
     """Check that all records are there (else exit code 1), intact and free of contradiction (else 2)."""
     from suite.cli.views import verify as view
 
-    folder = results_folder(exp, results)
-    found = view.verify_with_bar(folder, err)
-    runs = view.chosen_runs(replay, folder, found) if replay else []
-    same = view.replay_with_bar(folder, found, runs, plugin or [], err) if runs else 0
+    with records_folder(find_records(exp, results)) as folder:
+        found = view.verify_with_bar(folder, err)
+        runs = view.chosen_runs(replay, folder, found) if replay else []
+        same = view.replay_with_bar(folder, found, runs, plugin or [], err) if runs else 0
     if as_json:
         print_json(view.as_json(found, len(runs), same))
     else:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from suite.machine.errors import UserError
 from suite.machine.repository import ROOT
+from suite.records.archive import ARCHIVE
 
 FOLDER = Path("experiments")
 # Next to the packages, in a checkout and in an installation alike (see `packages` in pyproject.toml).
 SHIPPED = ROOT / FOLDER
+SHIPPED_RESULTS = ROOT / "results"
 SUFFIXES = (".yaml", ".yml")
 MAX_NAME = 200  # bytes, so that a hash and a suffix still fit into the name of a file
 PUBLISHED = "published"  # a folder of results/ that is no experiment
@@ -34,6 +36,12 @@ def find_experiment(name_or_path: str) -> Path:
     if name_or_path.endswith(SUFFIXES):
         return Path(name_or_path)
     return experiments().get(name_or_path, FOLDER / f"{name_or_path}.yaml")
+
+
+def published_archive(name: str, results: Path) -> Path | None:
+    """The archive of an experiment: in published/ of the results, else among those that are shipped."""
+    places = [folder / PUBLISHED / name / ARCHIVE for folder in (results, SHIPPED_RESULTS)]
+    return next((place for place in places if place.exists()), None)
 
 
 def experiment_name(path: Path) -> str:

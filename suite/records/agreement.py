@@ -203,6 +203,11 @@ def check_data(record: DataRecord, sizes: DataSizes, path: Path) -> None:
             raise Contradiction(path, text_of((name, found, planned), "the plan"))
 
 
+def same_images(before: DataRecord, now: DataRecord) -> bool:
+    """Whether a data set still holds the images of its record: the same options give the same hash."""
+    return before.options != now.options or before.sha256 == now.sha256
+
+
 def text_of(difference: Difference, where: str) -> str:
     """A difference in words."""
     key, found, expected = difference

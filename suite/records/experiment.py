@@ -49,11 +49,15 @@ class ExperimentFolder:
         runs = self.path / "runs"
         return sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
 
+    def has_records(self) -> bool:
+        """Whether a sweep has worked here; a published folder holds none."""
+        return any((self.path / part).is_dir() for part in ("runs", "cells"))
+
     def plan(self) -> PlanRecord:
         """FileNotFoundError if no sweep was started here, DamagedRecord also for a plan of an older
         format; UserError for one of a newer flipbench."""
         path = self.plan_path
-        if path.exists() and not any((self.path / part).is_dir() for part in ("runs", "cells")):
+        if path.exists() and not self.has_records():
             raise FileNotFoundError(
                 f"{self.path} holds a plan and no records, as a published folder of tables does: there is no "
                 "runs/ and no cells/ in it"

@@ -70,13 +70,19 @@ REMEDIES = {
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file; FileNotFoundError if it is absent, DamagedRecord if it is no file at all.
+    """The content of a file; raises as `open_to_read`."""
+    with open_to_read(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def open_to_read(path: Path) -> Iterator[BinaryIO]:
+    """A file; FileNotFoundError if it is absent, DamagedRecord if it is no file at all.
 
     What lies in a file's place may be a folder, or a named pipe, which would make a reader wait for ever.
     """
     try:
-        with open(_never_waiting(str(path), os.O_RDONLY), "rb") as file:
-            return file.read()
+        file = open(_never_waiting(str(path), os.O_RDONLY), "rb")  # noqa: SIM115 - closed below
     except IsADirectoryError:
         raise DamagedRecord(path, "a folder is in its place") from None
     except NotAFile:
@@ -87,6 +93,8 @@ def read_bytes(path: Path) -> bytes:
         if error.errno == errno.ELOOP:
             raise DamagedRecord(path, "it is a link that leads to itself") from None
         raise
+    with file:
+        yield file
 
 
 class NotAFile(OSError):
@@ -135,7 +143,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             with contextlib.suppress(OSError):
                 aside.unlink()
             raise
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
 
 
 def _new(aside: Path) -> BinaryIO:
@@ -162,7 +170,7 @@ def make_folder(folder: Path) -> None:
     with writing(folder):
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            _flush_folder(folder.parent)
+            flush_folder(folder.parent)
 
 
 def make_part(folder: Path) -> None:
@@ -181,7 +189,7 @@ def clear_torn(folder: Path) -> None:
                 torn.unlink(missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make a rename durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -192,10 +200,15 @@ def _flush_folder(folder: Path) -> None:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Readable JSON, atomically, sealed with a checksum of its own content."""
+    write_atomically(path, sealed(value))
+
+
+def sealed(value: dict[str, Any]) -> bytes:
+    """The content of a sealed JSON file: readable, with a checksum of its other keys."""
     assert SEAL not in value
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    sealed = {**value, SEAL: digest(json.loads(text))}  # of the value as it will be read: JSON has no tuples
-    write_atomically(path, (json.dumps(sealed, indent=1, ensure_ascii=False) + "\n").encode())
+    whole = {**value, SEAL: digest(json.loads(text))}  # of the value as it will be read: JSON has no tuples
+    return (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, Any]:

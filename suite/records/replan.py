@@ -1,7 +1,8 @@
 """A folder that already holds a plan, and a new plan for it: how they differ, and what would be lost.
 
-A plan that only adds cells, tracks, studies, trials or seeds continues the work in its folder. One that drops
-or changes what has finished runs would take the place of another experiment. Nothing here imports torch.
+A plan that only adds cells, tracks, studies, trials or seeds continues the work in its folder. So does one
+whose plugin was edited: that plugin's runs are made again. One that drops or changes what has finished runs
+would take the place of another experiment. Nothing here imports torch.
 """
 
 from collections import Counter
@@ -19,10 +20,13 @@ HOW = "the new plan"
 
 
 def changes(before: PlanRecord, after: PlanRecord) -> str:
-    """What a new plan changes or drops of another, in words; nothing if it only adds."""
-    cells = {planned.cell: planned for planned in after.cells}
+    """What a new plan changes or drops of another, in words. To add and to edit a plugin is no change."""
+    cells, edited = {planned.cell: planned for planned in after.cells}, edited_plugins(before, after)
     found = Counter(
-        text for old in before.cells for text in _of_cell(old, cells.get(old.cell), before, after)
+        text
+        for old in before.cells
+        if old.cell not in edited
+        for text in _of_cell(old, cells.get(old.cell), before, after)
     )
     found.update(_of_tuning(before.tuning, after.tuning))
     if after.seeds < before.seeds:
@@ -67,15 +71,29 @@ def _ranges(plan: PlanRecord, cell: PlannedCell) -> dict[str, Range | None]:
     return {name: hyper.range for name, hyper in card.hypers.items()} if card else {}
 
 
-def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord) -> int:
-    """How many finished runs of the plan before would not be part of the new one."""
+def edited_plugins(before: PlanRecord, after: PlanRecord) -> dict[str, str]:
+    """The cells, each with its method, that differ in nothing but the content of the method's own file."""
     cells = {planned.cell: planned for planned in after.cells}
+    found = {}
+    for old in before.cells:
+        if new := cells.get(old.cell):
+            keys = [key for key, *_ in differences(new.trial.as_json(), old.trial.as_json())]
+            if keys == ["plugin"]:
+                found[old.cell] = old.method
+    return found
+
+
+def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord) -> int:
+    """How many finished runs of the plan before would not be part of the new one, edited plugins aside."""
+    cells, edited = {planned.cell: planned for planned in after.cells}, edited_plugins(before, after)
     at_once = {track.name: track.at_once for track in after.tuning.tracks}
     same_draws = {track.name for track in before.tuning.tracks if at_once.get(track.name) == track.at_once}
     places = set(after.tuning.places(after.seeds)) if before.tuning.seed == after.tuning.seed else set()
     places = {place for place in places if place.track is None or place.track in same_draws}
     dropped, wanted = set[str](), set[str]()
     for old in before.cells:
+        if old.cell in edited:
+            continue
         new = cells.get(old.cell)
         kept = new is not None and not list(_of_cell(old, new, before, after))
         try:
@@ -109,6 +127,15 @@ def require_same_work(folder: ExperimentFolder, before: PlanRecord, after: PlanR
         return f"{folder.plan_path}: another plan without finished runs was here, and is replaced: {changed}"
     added = _added(before, after)
     return f"{folder.plan_path}: the plan that was here is extended: {added}" if added else ""
+
+
+def forget_edited_plugins(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord) -> str:
+    """Remove the ledgers of edited plugins, whose runs are made again; a note about them, or nothing."""
+    edited = edited_plugins(before, after)
+    for cell in edited:
+        folder.ledger_path(cell).unlink(missing_ok=True)
+    methods = ", ".join(dict.fromkeys(edited.values()))
+    return f"{folder.path}: the file of {methods} was edited: its runs are made again" if edited else ""
 
 
 def _added(before: PlanRecord, after: PlanRecord) -> str:

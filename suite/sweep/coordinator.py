@@ -15,10 +15,11 @@ from optimizers import METHODS
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
 from suite.machine.preemption import StopRequested, requested
+from suite.records.agreement import same_images
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import DamagedRecord, clear_torn, make_folder, make_part, set_aside, write_json
-from suite.records.replan import require_same_work
+from suite.records.replan import forget_edited_plugins, require_same_work
 from suite.records.schema import DataRecord, MethodFile, Result
 from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
@@ -241,7 +242,10 @@ class Sweep:
         if made_with == self._method_files[name]:
             return ""
         self._warned.add(name)
-        return f"made with another version of {made_with.name}; to run it again, move the results folder away"
+        return (
+            f"made with another version of {made_with.name}; to run it again, move the results folder away "
+            "and sweep with --no-adopt"
+        )
 
 
 def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataRecord]) -> list[str]:
@@ -257,8 +261,9 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
         clear_torn(folder / name)
     records, notes = ExperimentFolder(folder), []
     try:
-        if note := require_same_work(records, records.plan(), plan.record):
-            notes.append(note)
+        before = records.plan()
+        notes.append(require_same_work(records, before, plan.record))
+        notes.append(forget_edited_plugins(records, before, plan.record))
     except FileNotFoundError:
         pass
     except OtherFormat as error:
@@ -271,7 +276,7 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
     for label, record in data_records.items():
         write_json(records.data_path(label), encode(record))
     write_json(records.plan_path, encode(plan.record))
-    return notes
+    return [note for note in notes if note]
 
 
 def _check_same_data(records: ExperimentFolder, label: str, record: DataRecord, notes: list[str]) -> None:
@@ -285,7 +290,7 @@ def _check_same_data(records: ExperimentFolder, label: str, record: DataRecord, 
         set_aside(path)
         notes.append(f"{error}; set aside, and written again")
         return
-    if before.options == record.options and before.sha256 != record.sha256:
+    if not same_images(before, record):
         raise UserError(
             f"{path}: the images of this data set have changed since the runs of this folder were made; "
             "move the folder away, or choose another place with --results"

@@ -130,6 +130,7 @@ def test_a_resumed_training_continues_bit_for_bit(method: Method, model: str) ->
 # --- every method's optimizer ---
 
 SHAPES = [(24, 30), (1, 7), (8, 4, 3, 3)]  # of the stored tensors: rows, one row, filters
+STEPS = 16  # of a training in which what depends on the progress begins, changes and ends
 
 
 def start_of(rule: WeightRule, seed: int = 0) -> list[Tensor]:
@@ -148,7 +149,7 @@ def advance(optimizers: list[torch.optim.Optimizer], tensors: list[Tensor], step
         for tensor in tensors:
             tensor.grad = 1e-2 * torch.randn(tensor.shape, generator=random)
         for optimizer in optimizers:
-            set_progress(optimizer, [], 1 + step // 10, step / 40)
+            set_progress(optimizer, [], 1 + step // 4, step / STEPS)
         seed_draws(torch.device("cpu"), random_key(step))
         for optimizer in optimizers:
             optimizer.step()
@@ -175,8 +176,8 @@ def test_a_list_of_tensors_equals_single_tensors_bit_for_bit(method: Method) -> 
         rule = method(**setting)
         together, apart = start_of(rule), start_of(rule)
         one, many = [rule.optimizer(together)], [rule.optimizer([tensor]) for tensor in apart]
-        advance(one, together, range(40))
-        advance(many, apart, range(40))
+        advance(one, together, range(STEPS))
+        advance(many, apart, range(STEPS))
         for here, there in zip(together, apart, strict=True):
             assert torch.equal(here, there), setting
 
@@ -187,10 +188,10 @@ def test_large_tensors_in_blocks_equal_whole_tensors_bit_for_bit(
 ) -> None:
     whole, parts = start_of(method()), start_of(method())
     of_whole, of_parts = method().optimizer(whole), method().optimizer(parts)
-    advance([of_whole], whole, range(40))
+    advance([of_whole], whole, range(STEPS))
     monkeypatch.setattr("optimizers.core.flipper.BLOCK", 50)
     monkeypatch.setattr("optimizers.bop.BLOCK", 50)
-    advance([of_parts], parts, range(40))
+    advance([of_parts], parts, range(STEPS))
     for here, there in zip(everything([of_whole], whole), everything([of_parts], parts), strict=True):
         assert torch.equal(here, there)
 
@@ -201,13 +202,13 @@ def test_every_setting_resumes_bit_for_bit_in_mid_training(method: Method) -> No
         rule = method(**setting)
         tensors, resumed = start_of(rule), start_of(rule, seed=1)
         optimizer, continued = rule.optimizer(tensors), rule.optimizer(resumed)
-        advance([optimizer], tensors, range(20))
+        advance([optimizer], tensors, range(STEPS // 2))
         (state,) = saved(optimizer)
         continued.load_state_dict(state)
         for here, there in zip(tensors, resumed, strict=True):
             there.data.copy_(here.data)
-        advance([optimizer], tensors, range(20, 40))
-        advance([continued], resumed, range(20, 40))
+        advance([optimizer], tensors, range(STEPS // 2, STEPS))
+        advance([continued], resumed, range(STEPS // 2, STEPS))
         for here, there in zip(
             everything([optimizer], tensors), everything([continued], resumed), strict=True
         ):
@@ -246,7 +247,7 @@ def test_on_a_gpu_it_learns_as_on_the_cpu(method: Method) -> None:
         rule = method(**setting)
         here, there = start_of(rule), [t.detach().cuda().requires_grad_() for t in start_of(rule)]
         on_cpu, on_gpu = rule.optimizer(here), rule.optimizer(there)
-        for step in range(20):
+        for step in range(STEPS // 2):
             random = torch.Generator().manual_seed(step)
             for cpu, gpu in zip(here, there, strict=True):
                 cpu.grad = 1e-2 * torch.randn(cpu.shape, generator=random)

@@ -24,6 +24,7 @@ from report.draw.axes import apart
 from report.page.verdict import verdict
 from report.read.experiment import read_records
 from report.read.records import Records, RunRecord
+from suite.records.archive import ARCHIVE, unpacked, write_archive
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, read_json, write_json
@@ -145,6 +146,24 @@ def test_readings_and_verdict(whole: Path, tmp_path: Path) -> None:
     assert "latent_adam has the highest mean test accuracy" in text
     assert "bop_second_order is within noise of it" in text
     assert "bop and latent_sgd are measurably worse" in text
+
+
+def test_an_archive_gives_the_same_report(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path / "x", tasks=TASKS[:1], methods=("bop",), trials=1)
+    runs = [final_run(folder, "digits.mlp.bop", seed) for seed in SEEDS]
+    diverge(runs[0])
+    fail(runs[1])
+    remove(runs[2])
+    (runs[3] / "result.json").unlink()  # begun, not finished
+    (folder / "runs" / ("0" * 16)).mkdir()
+    (folder / "runs" / ("0" * 16) / "trial.json").write_bytes((runs[0] / "trial.json").read_bytes())
+    build_report(folder)
+    write_archive(folder, tmp_path / ARCHIVE)
+    with unpacked(tmp_path / ARCHIVE) as unpacked_folder:
+        build_report(unpacked_folder, target=tmp_path / "report")
+    files = {path.name: path.read_bytes() for path in (folder / "report").iterdir()}
+    assert len(files) > 10 and b"started, not finished" in files["runs.csv"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()} == files
 
 
 def test_every_planned_run_is_a_row(whole: Path, spoiled: Path) -> None:
@@ -384,7 +403,7 @@ def test_before_anything_ran(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path)
     for name in ("cells", "runs", "data"):
         os.rename(folder / name, folder / f"gone-{name}")
-    (folder / "cells").mkdir()
+    (folder / "runs").mkdir()  # a sweep makes it before it writes its plan
     page = build_report(folder).read_text(encoding="utf-8")
     assert "No final run has finished, so nothing can be said about the methods yet." in page
     assert "0 of 144 planned runs are in" in page

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from suite.checks.adopt import adoption
 from suite.data import Splits
 from suite.data.held import splits_on
+from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
-from suite.records.files import read_json
+from suite.records.files import make_folder, read_json
 from suite.records.run import FILES, RunFolder
 from suite.records.trial import Choice, Trial
 from suite.sweep.coordinator import Sweep, prepare_folder
@@ -25,7 +27,7 @@ from suite.sweep.messages import Done, EpochDone, Failed, Kept, Lost, Message, P
 from suite.sweep.pool import LocalPool, Machine, Pool
 from suite.sweep.worker import run_once
 from tests.support.instants import Instants, fail, kill
-from tests.support.tiny import CPU, tiny_plan
+from tests.support.tiny import CPU, SPEC, tiny_plan
 from tests.support.warm import Warm
 
 BOP = ("methods=[bop]", "train.epochs=2", "seeds=1")
@@ -81,18 +83,35 @@ class InlinePool:
         pass
 
 
-def attempt(place: Path, changes: tuple[str, ...], trouble: Trouble | None = None) -> Outcome:
-    """The sweep in place/results, begun or gone on with, in this process alone."""
+def swept(place: Path, *changes: str, text: str = SPEC) -> Plan:
+    """The plan of the tiny experiment, after its sweep in place/results, in this process."""
+    plan = tiny_plan(place, *changes, text=text)
+    prepare_folder(plan, place / "results", {"digits": splits_on(CPU, plan.cells[0].data, False).record})
+    Sweep(plan, place / "results", InlinePool()).run()
+    return plan
+
+
+def attempt(
+    place: Path, changes: tuple[str, ...], trouble: Trouble | None = None, archive: Path | None = None
+) -> Outcome:
+    """The sweep in place/results, begun or gone on with, in this process alone.
+
+    It adopts the runs of the archive.
+    """
     strike = None
     if trouble:
         strike = functools.partial(fail, trouble.error) if trouble.error else kill
     lasting = trouble is not None and trouble.error not in (0, errno.EIO)
     instants = Instants(place / "results", trouble.at if trouble else 0, strike, lasting).watch()
-    return _sweep(place, changes, InlinePool(), instants.calls)
+    return _sweep(place, changes, InlinePool(), instants.calls, archive=archive)
 
 
 def attempt_with_workers(
-    place: Path, changes: tuple[str, ...], plugin: str | None = None, die_at: int = 0
+    place: Path,
+    changes: tuple[str, ...],
+    plugin: str | None = None,
+    die_at: int = 0,
+    archive: Path | None = None,
 ) -> Outcome:
     """The same with the real pool of two workers, forks of this process.
 
@@ -104,10 +123,17 @@ def attempt_with_workers(
     forkserver.ensure_running = lambda: None
     plugins = {None: plugin} if plugin else {}  # None: where a trial of the catalogue has no hash
     with LocalPool(Machine(("cpu", "cpu"), checkpoint_every=0.0), plugins) as pool:
-        return _sweep(place, changes, pool, [], die_at)
+        return _sweep(place, changes, pool, [], die_at, archive)
 
 
-def _sweep(place: Path, changes: tuple[str, ...], pool: Pool, calls: list[str], die_at: int = 0) -> Outcome:
+def _sweep(
+    place: Path,
+    changes: tuple[str, ...],
+    pool: Pool,
+    calls: list[str],
+    die_at: int = 0,
+    archive: Path | None = None,
+) -> Outcome:
     plan, folder = tiny_plan(place, *changes), place / "results"
     record = splits_on(CPU, plan.cells[0].data, False).record
     epochs = os.open(place / "epochs", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -128,7 +154,9 @@ def _sweep(place: Path, changes: tuple[str, ...], pool: Pool, calls: list[str], 
                 said.append(failure.error if failure else "failed")
 
     try:
-        said += prepare_folder(plan, folder, {"digits": record})
+        make_folder(folder)
+        with adoption(archive, folder, plan.record, {"digits": record}) as adopted:
+            said += [*prepare_folder(plan, folder, {"digits": record}), *adopted.carry_out()]
         complete = Sweep(plan, folder, pool, on_message=on_message, on_note=said.append).run()
         return Outcome(complete, said, "", calls)
     except (OSError, UserError) as error:

@@ -1,7 +1,7 @@
 """Every call by which a process writes in a folder, counted; at a chosen one it is killed, or the call fails.
 
-For a process that ends with the test, because what is hooked stays hooked. `fsync` is counted and not done:
-a kill loses nothing that the system has taken, and the tests shall not wait for a disk.
+For a process that ends with the test, because what is hooked stays hooked. `fsync` is counted and not done,
+nor is `sync`: a kill loses nothing that the system has taken, and the tests shall not wait for a disk.
 """
 
 import builtins
@@ -35,7 +35,7 @@ class Instants:
     def watch(self) -> "Instants":
         """From now on, for the rest of the life of this process."""
         sys.addaudithook(self._audit)
-        os.fsync = self._fsync
+        os.fsync, os.sync = self._fsync, lambda: None
         builtins.open = io.open = self._open  # pathlib has the second
         return self
 

@@ -67,6 +67,16 @@ def kept_cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def tiny_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records of a finished sweep of `tiny`, to be copied."""
+    from tests.support.attempts import swept  # it imports torch
+
+    place = tmp_path_factory.mktemp("tiny")
+    swept(place, text=TINY)
+    return place / "results"
+
+
 @pytest.fixture
 def flipbench(
     tmp_path: Path, kept_cards: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture

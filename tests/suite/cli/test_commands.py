@@ -24,8 +24,8 @@ RUNNING = EXPERIMENT | {"--engine", "--device", "--workers", "--threads", "--res
 SURFACE = {
     "list": {"KIND", "--plugin", "--json"},
     "plan": EXPERIMENT | {"--results", "--json"},
-    "sweep": RUNNING,
-    "tune": RUNNING,
+    "sweep": RUNNING | {"--adopt"},
+    "tune": RUNNING | {"--adopt"},
     "train": (RUNNING | {"cell", "--seed", "--final"}) - {"--engine", "--workers", "--dry-run"},
     "prepare": {
         "imagenet",

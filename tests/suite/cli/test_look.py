@@ -12,6 +12,7 @@ from suite.data import DATASETS
 from suite.experiment.files import SHIPPED, experiments, find_experiment
 from suite.experiment.ranges import range_of
 from suite.models import MODELS
+from suite.records.archive import ARCHIVE
 from suite.records.files import read_json, write_json
 from tests.suite.cli.conftest import TINY, Flipbench
 from tests.support.paths import ROOT
@@ -381,8 +382,14 @@ def test_a_shell_completes_the_names_that_are_known_at_once(
     for name in (*places, "two/runs/four/plan.json", "published/two/plan.json"):
         Path("results", name).parent.mkdir(parents=True)
         Path("results", name).touch()
-    for command in ("status", "verify", "report", "publish", "dashboard"):
+    for name in ("two", "paper/three", "there"):
+        Path("results/published", name).mkdir(parents=True, exist_ok=True)
+        Path("results/published", name, ARCHIVE).touch()
+    for command in ("publish", "dashboard"):
         assert flipbench.completions(command, "t") == ["two", "two/three"]
+    for command in ("status", "verify", "report"):
+        assert flipbench.completions(command, "t") == ["there", "two", "two/three"]
+    assert flipbench.completions("report", "p") == ["paper/three"]
 
 
 def test_completion_never_makes_the_cards(flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch):

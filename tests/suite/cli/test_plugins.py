@@ -107,3 +107,19 @@ def test_whole_numbers_from_the_study_to_the_page(flipbench: Flipbench):
     assert card == {"default": 5, "range": {"integer": [1, 15]}}
     assert "integer 1 … 15" in (folder / "report/index.html").read_text()
     assert flipbench("verify", str(folder)).code == 0
+
+
+def test_an_edited_plugin_makes_its_own_runs_again_and_no_others(flipbench: Flipbench):
+    Path("mine.py").write_text(INTEGER)
+    command = ("sweep", "tiny", "--plugin=mine.py", "--set=methods=[mine, bop]", "--json", "--workers=1")
+    assert flipbench(*command, "--set=tuning.trials=1").code == 0
+    (folder,) = Path("results").iterdir()
+    before = {path.name for path in (folder / "runs").iterdir()}
+    Path("mine.py").write_text(INTEGER + "# edited\n")
+    ended = flipbench(*command, "--set=tuning.trials=1")
+    assert ended.code == 0 and "the file of mine was edited: its runs are made again" in ended.err
+    made = {path.name for path in (folder / "runs").iterdir()} - before
+    ledger = json.loads((folder / "cells/digits.mlp.mine.json").read_text())
+    assert made == {entry["run"] for entry in [*ledger["tuning"], *ledger["final"]]} != set()
+    assert flipbench("verify", str(folder)).code == 0
+    assert f"not part of the plan: {len(made)} runs" in flipbench("status", str(folder)).out

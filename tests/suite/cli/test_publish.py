@@ -1,6 +1,7 @@
 """`publish` and `dashboard`: records for other people's eyes."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,26 +10,30 @@ from types import ModuleType
 import pytest
 
 from suite.cli import publish as publish_command
+from suite.records.archive import ARCHIVE, unpacked
+from suite.records.files import owned
 from tests.suite.cli.conftest import Flipbench
+from tests.support.attempts import records_of
+from tests.support.fake_records import damage
 
 TABLES = ["accuracy.csv", "plan.json", "report.md", "runs.csv", "tuning.csv"]
+FILES = sorted([*TABLES, ARCHIVE])
 
 
-def write_report(folder: Path, page: str) -> Path:
-    """A folder as `report` leaves it, each file with its name in it; `index.html` holds this page."""
+def add_report(folder: Path, page: str) -> Path:
+    """A report as `report` leaves it, each file with its name in it; `index.html` holds this page."""
     (folder / "report").mkdir(parents=True)
-    (folder / "plan.json").write_text("plan.json")
     for name in (*TABLES, "curves.csv", "accuracy.tex", "one.svg"):
-        if name != "plan.json":
-            (folder / "report" / name).write_text(name)
+        (folder / "report" / name).write_text(name)
     (folder / "report" / "index.html").write_text(page)
     return folder / "report" / "index.html"
 
 
 @pytest.fixture
-def reported(flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch) -> Path:
+def reported(flipbench: Flipbench, tiny_records: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The page of results/tiny, which a report that does nothing would write; no browser."""
-    page = write_report(Path("results/tiny"), "<p>no drawing</p>")
+    shutil.copytree(tiny_records, "results/tiny")
+    page = add_report(Path("results/tiny"), "<p>no drawing</p>")
     build = ModuleType("report.build")  # the real one imports pandas, which takes seconds
     build.build_report = lambda folder, show: folder / "report" / "index.html"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "report.build", build)
@@ -36,22 +41,64 @@ def reported(flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch) -> Path:
     return page
 
 
-def test_publish_copies_the_tables_but_not_the_page(flipbench: Flipbench, reported: Path):
-    ended = flipbench("publish", "tiny")
+def test_publish_writes_the_records_and_copies_the_tables_but_not_the_page(
+    flipbench: Flipbench, reported: Path
+):
     target = Path("results/published/tiny")
-    assert ended.code == 0 and f"published: {target}" in ended.out
+    target.mkdir(parents=True)
+    (target / "index.html").write_text("an older flipbench put it there")
+    (target / "notes.md").write_text("mine")
+    ended = flipbench("publish", "tiny")
+    assert ended.code == 0 and f"published: {target} (8 finished runs in " in ended.out
     assert "no-such-browser is not installed: no picture" in ended.err
-    assert sorted(path.name for path in target.iterdir()) == TABLES
-    assert all(path.read_text() == path.name for path in target.iterdir())
+    assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "notes.md"])
+    for name in TABLES:
+        assert (target / name).read_bytes() == (
+            reported.parent.parent / name if name == "plan.json" else reported.parent / name
+        ).read_bytes()
+    with unpacked(target / ARCHIVE) as folder:
+        assert records_of(folder) == records_of(Path("results/tiny"))
+    first = (target / ARCHIVE).read_bytes()
+    assert flipbench("publish", "tiny").code == 0 and (target / ARCHIVE).read_bytes() == first
+
+
+def test_only_whole_records_are_published(flipbench: Flipbench, reported: Path):
+    (ledger,) = Path("results/tiny/cells").glob("*bop*")
+    damage(ledger)
+    ended = flipbench("publish", "tiny")
+    assert ended.code == 2 and f"results/tiny: damaged: cells/{ledger.name}: " in ended.err
+    assert not Path("results/published").exists()
+
+
+def test_what_a_sweep_is_writing_is_not_published(flipbench: Flipbench, reported: Path):
+    with owned(Path("results/tiny")):
+        ended = flipbench("publish", "tiny")
+    assert ended.code == 2 and "a sweep works in this folder" in ended.err
+    assert not Path("results/published").exists()
+
+
+def test_publish_takes_no_run_away_from_an_archive(flipbench: Flipbench, reported: Path):
+    """It may hold the runs of another machine."""
+    flipbench("publish", "tiny")
+    archive = Path("results/published/tiny", ARCHIVE)
+    before = archive.read_bytes()
+    run = next(Path("results/tiny/runs").iterdir())
+    (run / "result.json").unlink()
+    ended = flipbench("publish", "tiny")
+    assert (
+        ended.code == 2
+        and "it holds 1 finished runs that are not in results/tiny. A sweep adopts" in ended.err
+    )
+    assert archive.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["claims/tiny", "paper/tiny"])
 def test_each_experiment_is_published_in_a_place_of_its_own(
     flipbench: Flipbench, reported: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ):
-    write_report(Path("results", name), "<p>no drawing</p>")
+    shutil.copytree("results/tiny", Path("results", name))
     assert flipbench("publish", name).code == 0
-    assert sorted(os.listdir(Path("results/published", name))) == TABLES
+    assert sorted(os.listdir(Path("results/published", name))) == FILES
     monkeypatch.chdir(Path("results", name))  # `.` has no name, and is no reason to write elsewhere
     assert flipbench("publish", ".", "--results", "../..").code == 0
     assert os.listdir(flipbench.folder / "results" / "published") == [name.split("/")[0]]
@@ -69,7 +116,7 @@ def test_publish_writes_through_no_link(flipbench: Flipbench, reported: Path):
 def test_a_report_of_damaged_records_is_written_and_ends_with_2(
     flipbench: Flipbench, reported: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def build(folder: Path, show: object, on_problem: Callable[[str], object]) -> Path:
+    def build(folder: Path, show: object, on_problem: Callable[[str], object], target: Path) -> Path:
         for number in range(20):
             on_problem(f"runs/{number}/result.json: seed is 1, in the plan it is 2")
         return reported
@@ -90,7 +137,7 @@ def test_publish_copies_the_drawings_that_the_page_refers_to(flipbench: Flipbenc
     reported.write_text('<img src="one.svg">')
     assert flipbench("publish", "tiny").code == 0
     target = Path("results/published/tiny")
-    assert sorted(path.name for path in target.iterdir()) == sorted([*TABLES, "one.svg"])
+    assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "one.svg"])
 
 
 @pytest.mark.parametrize(("end", "failed"), [("exit 0", False), ("exit 1", True), ("exec sleep 60", True)])

@@ -22,6 +22,7 @@ from tests.support.tiny import digests, tiny_plan, tiny_trial
 
 with_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed: .[cluster]")
 
+FEW = ("tuning={trials: 1}", "seeds=1")
 NODE: dict[str, Any] = dict(
     num_cpus=1, object_store_memory=80 * 2**20, node_ip_address="127.0.0.1", include_dashboard=False
 )
@@ -80,7 +81,7 @@ def plugin(tmp_path: Path) -> Iterator[None]:
 @with_ray
 @pytest.mark.usefixtures("cluster", "plugin")
 def test_a_cluster_leaves_the_same_records_though_a_worker_is_killed(tmp_path: Path) -> None:
-    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mortal, latent-adam]", "tuning={trials: 2}")
+    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mortal, latent-adam]", *FEW)
     kinds: list[type] = []
     for name in ("cluster", "local"):
         prepare_folder(plan, tmp_path / name, {})
@@ -90,7 +91,7 @@ def test_a_cluster_leaves_the_same_records_though_a_worker_is_killed(tmp_path: P
         assert sweep.run()
     assert (tmp_path / "killed").exists() and kinds.count(Lost) == 1
     runs = len(digests(tmp_path / "cluster" / "runs"))  # a winner may be the published default
-    assert kinds.count(Done) == runs >= 6 and kinds.count(EpochDone) >= runs * 3
+    assert kinds.count(Done) == runs >= 4 and kinds.count(EpochDone) >= runs * 3
     with LocalPool(Machine(("cpu", "cpu")), plan.plugins) as pool:
         assert Sweep(plan, tmp_path / "local", pool).run()
     assert digests(tmp_path / "cluster" / "runs") == digests(tmp_path / "local" / "runs")

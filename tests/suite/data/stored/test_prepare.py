@@ -192,7 +192,7 @@ def test_an_interrupted_preparation_continues_to_the_same_bytes(
         assert [command.stdout.readline() for _ in range(2)] == ["0\n", "4\n"]
         workers = descendants(command.pid)
         command.send_signal(interruption)
-        command.wait(30)
+        command.wait(120)
     assert len(workers) >= 3  # two, and the process they are forked from
     deadline = time.monotonic() + 30
     while any(map(is_running, workers)) and time.monotonic() < deadline:

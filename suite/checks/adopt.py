@@ -1,0 +1,122 @@
+"""A sweep begins with the finished runs of its experiment that are published, and trains only the others.
+
+An archive is unpacked inside the experiment's folder and checked as `verify` checks it. Then each run comes
+into its place by one rename, so that a kill leaves whole runs, or none. Nothing here imports torch.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from suite.checks.verify import require_intact
+from suite.machine.errors import UserError, shown
+from suite.records.agreement import same_images
+from suite.records.archive import read_contents, unpack
+from suite.records.experiment import ExperimentFolder, OtherFormat
+from suite.records.files import DamagedRecord, flush_folder, make_part, read_json, writing
+from suite.records.replan import changes
+from suite.records.schema import DataRecord, PlanRecord
+from suite.records.trial import PROTOCOL
+
+ASIDE = ".adopting"  # in the experiment's folder, as a rename needs the same disk
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """The runs that lie ready next to the folder they belong to, or the reason why there are none."""
+
+    folder: Path
+    archive: Path | None = None
+    runs: Sequence[str] = ()
+    cells: Sequence[str] = ()  # whose ledgers are of use
+    refused: str = ""
+
+    def carry_out(self) -> list[str]:
+        """Put the runs in place, then the ledgers that are not there; notes about it.
+
+        runs/ and cells/ must exist.
+        """
+        if self.refused:
+            return [f"{self.archive}: its runs are not adopted: {self.refused}"]
+        if not self.runs:
+            return []
+        os.sync()  # what gets its name is on disk
+        self._move("runs", self.runs)
+        self._move("cells", [f"{cell}.json" for cell in self.cells])
+        return [f"{len(self.runs):,} finished runs are adopted from {self.archive}"]
+
+    def _move(self, part: str, names: Iterable[str]) -> None:
+        for name in names:
+            ready, place = self.folder / ASIDE / part / name, self.folder / part / name
+            if ready.exists() and not os.path.lexists(place):
+                with writing(place):
+                    os.rename(ready, place)
+        with writing(self.folder / part):
+            flush_folder(self.folder / part)
+
+
+@contextlib.contextmanager
+def adoption(
+    archive: Path | None, folder: Path, plan: PlanRecord, data: Mapping[str, DataRecord]
+) -> Iterator[Adoption]:
+    """Unpack and check an archive, if there is one, for a folder whose owner this process is.
+
+    data: the records of the data sets as they are on this machine. UserError for a damaged archive.
+    """
+    _clear(folder)  # an adoption that was killed has left this
+    try:
+        yield Adoption(folder) if archive is None else _prepared(archive, folder, plan, data)
+    finally:
+        _clear(folder)
+
+
+def _prepared(archive: Path, folder: Path, plan: PlanRecord, data: Mapping[str, DataRecord]) -> Adoption:
+    here = set(os.listdir(folder / "runs")) if (folder / "runs").is_dir() else set[str]()
+    try:
+        if here.issuperset(read_contents(archive).finished_runs):
+            return Adoption(folder)
+        make_part(aside := folder / ASIDE)
+        unpack(archive, aside)
+        records = ExperimentFolder(aside)
+        if problem := _other_plan(records, plan):
+            return Adoption(folder, archive, refused=problem)
+        found = require_intact(aside, archive)
+        if problem := _other_images(records, data):
+            return Adoption(folder, archive, refused=problem)
+    except (DamagedRecord, UserError) as error:
+        raise UserError(f"{error}\nTo train its runs here, move {archive} away, or add --no-adopt") from None
+    before = {planned.cell: planned.trial for planned in records.plan().cells}
+    cells = [planned.cell for planned in plan.cells if before.get(planned.cell) == planned.trial]
+    return Adoption(folder, archive, [run for run in found.finished if run not in here], cells)
+
+
+def _other_plan(records: ExperimentFolder, plan: PlanRecord) -> str:
+    """Why the runs of an archive are not part of a plan, or nothing."""
+    if (protocol := read_json(records.plan_path).get("protocol")) != PROTOCOL:
+        return f"they were made under protocol {shown(protocol)}, this flipbench has {PROTOCOL}"
+    try:
+        changed = changes(records.plan(), plan)
+    except OtherFormat as error:
+        return error.problem
+    return f"they are of another plan: {changed}" if changed else ""
+
+
+def _other_images(records: ExperimentFolder, data: Mapping[str, DataRecord]) -> str:
+    """Why the runs of an archive do not belong to this machine's images, or nothing."""
+    for label in records.plan().data:
+        try:
+            before = records.data(label)
+        except FileNotFoundError:
+            return f"it does not hold the record of {label}, the images that they were trained on"
+        if label in data and not same_images(before, data[label]):
+            return f"the images of {label} have changed since they were made"
+    return ""
+
+
+def _clear(folder: Path) -> None:
+    with writing(aside := folder / ASIDE):
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside)

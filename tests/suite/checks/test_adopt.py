@@ -1,0 +1,202 @@
+"""A sweep adopts the finished runs of an archive that are of its plan, and nothing else."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from suite.checks import adopt
+from suite.checks.adopt import ASIDE, adoption
+from suite.checks.verify import Verification
+from suite.machine.errors import UserError
+from suite.records.archive import ARCHIVE, write_archive
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import read_json, write_json
+from suite.records.run import RunFolder
+from suite.records.schema import DataRecord, PlanRecord
+from suite.records.trial import PROTOCOL
+from tests.support.attempts import records_of, swept
+from tests.support.fake_records import damage, final_run
+
+BOP = "digits.mlp.bop"
+CHANGES = ("methods=[bop]", "train.epochs=1", "tuning.trials=2")  # and two seeds
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
+    """A finished sweep of two trials and two seeds."""
+    place = tmp_path_factory.mktemp("adopt")
+    swept(place, *CHANGES)
+    return ExperimentFolder(place / "results")
+
+
+@pytest.fixture
+def copy(tmp_path: Path, records: ExperimentFolder, monkeypatch: pytest.MonkeyPatch) -> ExperimentFolder:
+    """A copy of it, to be changed before it becomes the archive."""
+    monkeypatch.setattr(os, "sync", lambda: None)  # it waits for the disk of other processes
+    shutil.copytree(records.path, tmp_path / "copy")
+    return ExperimentFolder(tmp_path / "copy")
+
+
+def adopted(
+    archived: Path, folder: Path, plan: PlanRecord | None = None, data: DataRecord | None = None
+) -> list[str]:
+    """The notes of an adoption by a folder with this plan and these images; nothing is left of it."""
+    records = ExperimentFolder(archived)
+    archive = archived.parent / ARCHIVE
+    if not archive.exists():
+        write_archive(archived, archive)
+    for part in ("runs", "cells"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    images = {"digits": data or records.data("digits")}
+    with adoption(archive, folder, plan or records.plan(), images) as found:
+        notes = found.carry_out()
+    assert not (folder / ASIDE).exists()
+    return notes
+
+
+def names(folder: Path) -> dict[str, list[str]]:
+    return {part: sorted(os.listdir(folder / part)) for part in ("runs", "cells")}
+
+
+def test_the_finished_runs_and_the_ledgers_come_into_place(tmp_path: Path, copy: ExperimentFolder):
+    unfinished = final_run(copy.path, BOP, 1001)
+    (unfinished / "result.json").unlink()
+    notes = adopted(copy.path, new := tmp_path / "new")
+    assert notes == [f"3 finished runs are adopted from {tmp_path / ARCHIVE}"]
+    runs = sorted(set(os.listdir(copy.path / "runs")) - {unfinished.name})
+    assert names(new) == {"runs": runs, "cells": [f"{BOP}.json"]}
+    for path in new.rglob("*.*"):
+        assert path.read_bytes() == (copy.path / path.relative_to(new)).read_bytes()
+    for part in ("plan.json", "data"):
+        assert not (new / part).exists()  # the sweep writes them
+
+
+def test_what_is_there_stays(tmp_path: Path, copy: ExperimentFolder, monkeypatch: pytest.MonkeyPatch):
+    """A run that has begun here, perhaps with a checkpoint, resumes here; a ledger here is newer."""
+    mine = tmp_path / "mine"
+    begun = mine / "runs" / final_run(copy.path, BOP, 1001).name
+    begun.mkdir(parents=True)
+    (begun / "checkpoint.pt").write_text("mine")
+    (mine / "cells").mkdir()
+    (mine / "cells" / f"{BOP}.json").write_text("mine")
+    assert adopted(copy.path, mine)[0].startswith("3 finished runs are adopted")
+    assert os.listdir(begun) == ["checkpoint.pt"]
+    assert (mine / "cells" / f"{BOP}.json").read_text() == "mine"
+    assert names(mine)["runs"] == names(copy.path)["runs"]
+    monkeypatch.setattr(adopt, "unpack", None)  # nothing is missing: nothing is unpacked
+    assert adopted(copy.path, mine) == []
+
+
+def test_what_a_killed_adoption_has_left_is_removed(tmp_path: Path, copy: ExperimentFolder):
+    half = tmp_path / "new" / ASIDE / "runs"
+    half.mkdir(parents=True)
+    (half / "half").write_text("half")
+    with adoption(None, tmp_path / "new", copy.plan(), {}) as nothing:
+        assert os.listdir(tmp_path / "new") == [] and nothing.carry_out() == []
+    half.parent.parent.joinpath("mine").mkdir()
+    half.parent.symlink_to("mine")  # no link is followed
+    with pytest.raises(OSError, match="it is a link"):
+        adopted(copy.path, tmp_path / "new")
+
+
+def test_a_plan_that_only_adds_adopts(tmp_path: Path, copy: ExperimentFolder):
+    plan = copy.plan()
+    longer = replace(plan, tuning=replace(plan.tuning, trials=9), seeds=[*plan.seeds, 1003])
+    assert adopted(copy.path, tmp_path / "new", longer)[0].startswith("4 finished runs are adopted")
+
+
+def test_the_ledger_of_another_trial_is_not_adopted(
+    tmp_path: Path, copy: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+):
+    """As of a plugin that was edited, if such a plan counts as the same one: its draws are made again."""
+    monkeypatch.setattr(adopt, "changes", lambda before, after: "")
+    plan = copy.plan()
+    (planned,) = plan.cells
+    edited = replace(plan, cells=[replace(planned, trial=replace(planned.trial, plugin="edited"))])
+    assert adopted(copy.path, tmp_path / "new", edited)[0].startswith("4 finished runs")
+    assert names(tmp_path / "new")["cells"] == []
+
+
+def other_protocol(plan: PlanRecord) -> PlanRecord:
+    return replace(plan, protocol=PROTOCOL - 1)
+
+
+def other_seed(plan: PlanRecord) -> PlanRecord:
+    return replace(plan, tuning=replace(plan.tuning, seed=5))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        (other_protocol, None, f"made under protocol {PROTOCOL - 1}, this flipbench has {PROTOCOL}"),
+        (None, other_seed, "they are of another plan: tuning.seed is 0, in the new plan it is 5"),
+        (lambda plan: replace(plan, format=2), None, "its format is 2; this flipbench reads format"),
+    ],
+)
+def test_runs_of_another_plan_are_not_adopted(
+    tmp_path: Path,
+    copy: ExperimentFolder,
+    before: Callable[[PlanRecord], PlanRecord] | None,
+    after: Callable[[PlanRecord], PlanRecord] | None,
+    problem: str,
+):
+    plan = copy.plan()
+    if before:
+        value = read_json(copy.plan_path)
+        changed = before(plan)
+        write_json(copy.plan_path, {**value, "protocol": changed.protocol, "format": changed.format})
+    (note,) = adopted(copy.path, tmp_path / "new", after(plan) if after else plan)
+    assert note.startswith(f"{tmp_path / ARCHIVE}: its runs are not adopted: ") and problem in note
+    assert names(tmp_path / "new") == {"runs": [], "cells": []}
+
+
+def test_runs_on_other_images_are_not_adopted(tmp_path: Path, copy: ExperimentFolder):
+    changed = replace(copy.data("digits"), sha256="another")
+    (note,) = adopted(copy.path, tmp_path / "new", data=changed)
+    assert "not adopted: the images of digits have changed since they were made" in note
+    now, plan = copy.data("digits"), copy.plan()
+    copy.data_path("digits").unlink()
+    (tmp_path / ARCHIVE).unlink()
+    (note,) = adopted(copy.path, tmp_path / "new", plan, now)
+    assert "it does not hold the record of digits" in note
+    assert names(tmp_path / "new") == {"runs": [], "cells": []}
+
+
+def test_records_that_verify_refuses_are_an_error(tmp_path: Path, copy: ExperimentFolder):
+    """Each file is whole, and they do not belong together."""
+    run = RunFolder(final_run(copy.path, BOP, 1001))
+    trial = read_json(run.path / "trial.json")
+    write_json(run.path / "trial.json", {**trial, "seed": 1002})
+    with pytest.raises(UserError) as raised:
+        adopted(copy.path, tmp_path / "new")
+    archive = tmp_path / ARCHIVE
+    assert str(raised.value).startswith(f"{archive}: contradictory: runs/{run.path.name}/trial.json: ")
+    assert f"\nTo train its runs here, move {archive} away, or add --no-adopt" in str(raised.value)
+    assert names(tmp_path / "new") == {"runs": [], "cells": []} and len(os.listdir(tmp_path / "new")) == 2
+
+
+def test_a_damaged_archive_is_an_error(tmp_path: Path, copy: ExperimentFolder):
+    write_archive(copy.path, tmp_path / ARCHIVE)
+    damage(tmp_path / ARCHIVE)
+    with pytest.raises(UserError, match=rf"{ARCHIVE} is damaged: it ends too early\nTo train its runs here"):
+        adopted(copy.path, tmp_path / "new")
+    assert sorted(os.listdir(tmp_path / "new")) == ["cells", "runs"]
+
+
+def test_adopted_records_are_those_of_the_archive(tmp_path: Path, records: ExperimentFolder):
+    """The sweep that adopts all of them trains nothing, and its records are the same."""
+    write_archive(records.path, tmp_path / ARCHIVE)
+    (tmp_path / "results").mkdir()
+    for part in ("runs", "cells"):
+        (tmp_path / "results" / part).mkdir()
+    with adoption(tmp_path / ARCHIVE, tmp_path / "results", records.plan(), {}) as found:
+        found.carry_out()
+    swept(tmp_path, *CHANGES)
+    assert records_of(tmp_path / "results") == records_of(records.path)
+    assert Verification(tmp_path / "results").run().exit_code == 0
+    for path in records.path.glob("runs/*/result.json"):  # which holds the seconds of its own training
+        assert (tmp_path / "results" / path.relative_to(records.path)).read_bytes() == path.read_bytes()
