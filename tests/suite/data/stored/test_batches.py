@@ -235,6 +235,11 @@ def test_a_decoder_that_dies_while_the_network_computes_is_a_typed_error(
         kill_decoders()
         for _ in range(1000):  # the loop of a training step: the signal arrives somewhere in it
             time.sleep(0.01)
+    handler = signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # until it is gone, any child's end reports it again
+    del steps
+    signal.signal(signal.SIGCHLD, handler)
 
 
 def test_a_dead_decoder_is_a_typed_error_outside_the_main_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
