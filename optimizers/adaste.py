@@ -15,10 +15,10 @@ that of the code: one of its formulas has the sign of theta where the derivation
 positive and negative weights are not alike, and from beta = 1/a on its slope is half as large.
 
 Further, the code lets every |g| <= eps pass with the slope 1/(1 + beta), and it multiplies by the number of
-samples twice. At this strength |theta| is 10^4 after one step, all weights are saturated from then on, and
-the quotient is 1e-5. So the published setting (the presets) is a straight-through estimator with decay that
-drops every |g| > 1e-3: nothing in it adapts. The default strength keeps |theta| near ten, where the slopes
-differ.
+samples twice. At this strength |theta| is about 1e4 after one step, all weights are saturated from then on,
+and the quotient is below 1e-4 (at gradients of 3e-4). So the published setting (the presets) is a
+straight-through estimator with decay that drops every |g| > 1e-3: nothing in it adapts. The default strength
+leaves |theta| at ten or less, where the slopes differ.
 
 Differences from the released code: beta grows in every step and not at each epoch's start; there is no second
 forward pass in training mode whose batch statistics mix with those of the first. UNCERTAIN: the paper's bound

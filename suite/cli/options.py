@@ -1,6 +1,7 @@
 """The arguments and options that several commands share."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -84,21 +85,27 @@ def results_folder(exp: str, results: Path) -> Path:
 
 
 def find_records(exp: str, results: Path) -> Path:
-    """The folder of an experiment's records, or their archive where there is no such folder."""
+    """The folder of an experiment's records; where none are in it, their archive, if there is one."""
     if exp.endswith(Path(ARCHIVE).suffix):
-        return results / exp if (results / exp).is_file() else Path(exp)
+        return results / exp if os.path.lexists(results / exp) else Path(exp)
     folder = results_folder(exp, results)
-    if folder.is_dir():
-        archive = folder / ARCHIVE
-        return archive if archive.exists() and not ExperimentFolder(folder).has_records() else folder
+    if ExperimentFolder(folder).has_records():
+        return folder
+    if os.path.lexists(folder / ARCHIVE):
+        return folder / ARCHIVE
     name = experiment_name(Path(exp)) if exp.endswith(SUFFIXES) else exp
     return published_archive(name, results) or folder
+
+
+def is_archive(records: Path) -> bool:
+    """Whether `find_records` found an archive, by its name: what lies there may be anything."""
+    return records.suffix == Path(ARCHIVE).suffix and not records.is_dir()
 
 
 @contextlib.contextmanager
 def records_folder(records: Path) -> Iterator[Path]:
     """What `find_records` found as a folder: an archive is unpacked for the time of the block."""
-    if not records.is_file():
+    if not is_archive(records):
         yield records
         return
     say(err, f"records: {records}")

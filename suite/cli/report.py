@@ -3,7 +3,7 @@
 import typer
 
 from suite.cli.console import err, out, say
-from suite.cli.options import RESULTS, Records, Results, find_records, records_folder
+from suite.cli.options import RESULTS, Records, Results, find_records, is_archive, records_folder
 
 SHOWN = 10  # problems, of however many
 
@@ -17,7 +17,7 @@ def report(exp: Records, results: Results = RESULTS) -> None:
 
     problems: list[str] = []
     records = find_records(exp, results)
-    place = records.parent / "report" if records.is_file() else records / "report"
+    place = records.parent / "report" if is_archive(records) else records / "report"
     with records_folder(records) as folder:
         page = build_report(folder, out.print, problems.append, place)
     say(out, f"report: {page}")

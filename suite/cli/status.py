@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from suite.cli.console import out, print_json
-from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, records_folder
+from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, is_archive, records_folder
 from suite.machine.errors import UserError
 
 
@@ -23,7 +23,7 @@ def status(
     if watch and (as_json or not out.is_terminal):
         raise UserError("--watch needs a terminal, and does not go with --json")
     records = find_records(exp, results)
-    if watch and records.is_file():
+    if watch and is_archive(records):
         raise UserError(f"{records}: an archive does not change; --watch needs the folder of a sweep")
     with records_folder(records) as folder:
         observer = Observer(folder)

@@ -41,7 +41,7 @@ def find_experiment(name_or_path: str) -> Path:
 def published_archive(name: str, results: Path) -> Path | None:
     """The archive of an experiment: in published/ of the results, else among those that are shipped."""
     places = [folder / PUBLISHED / name / ARCHIVE for folder in (results, SHIPPED_RESULTS)]
-    return next((place for place in places if place.exists()), None)
+    return next((place for place in places if os.path.lexists(place)), None)
 
 
 def experiment_name(path: Path) -> str:

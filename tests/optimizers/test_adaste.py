@@ -189,9 +189,9 @@ def test_at_the_published_strength_the_slope_no_longer_adapts() -> None:
         theta.grad = None
         rule.read(theta).backward(3e-4 * torch.randn(500, dtype=torch.float64))
         optimizer.step()
-    assert float(theta.detach().abs().median()) > 1e3
+    assert float(theta.detach().abs().median()) > 1e4
     large = torch.full((500,), 2e-3, dtype=torch.float64)
-    assert float(adaptive_slope(theta.detach(), large, 0.01, 1e-3, "released").median()) < 1e-3
+    assert float(adaptive_slope(theta.detach(), large, 0.01, 1e-3, "released").median()) < 1e-4
     assert float(adaptive_slope(theta.detach(), 0.1 * large, 0.01, 1e-3, "released").min()) == 1 / 1.01
 
 

@@ -57,7 +57,7 @@ def test_every_trainable_parameter_has_exactly_one_owner(method: Method, model: 
     assert sorted(binary + real) == sorted(id(p) for p in training.model.parameters() if p.requires_grad)
 
 
-# Published settings for trainings of 10^5 steps change nothing in 60 steps; these lie in the same ranges.
+# Defaults for trainings of 10^5 steps change too little in 60 steps; these lie in the same ranges.
 FAST: dict[str, dict[str, Any]] = {
     "latent-adamax": {"lr": 0.02},
     "latent-lion": {"lr": 0.01},

@@ -175,6 +175,7 @@ def _next(answers: Iterator[Crops | Exception]) -> Crops | Exception | None:
 
 
 _torch_handler: Any = None  # torch's handler of SIGCHLD
+_named = False  # whether a death was raised since the latest loader began
 
 
 def _name_death_by_signal() -> None:
@@ -182,17 +183,22 @@ def _name_death_by_signal() -> None:
 
     Signals reach the main thread alone; elsewhere `_next` notices the death.
     """
-    global _torch_handler
-    handler = signal.getsignal(signal.SIGCHLD)
+    global _torch_handler, _named
+    handler, _named = signal.getsignal(signal.SIGCHLD), False
     if threading.current_thread() is threading.main_thread() and handler is not _on_child_death:
         _torch_handler = handler
         signal.signal(signal.SIGCHLD, _on_child_death)
 
 
 def _on_child_death(signum: int, frame: Any) -> None:
+    """Raise one death: torch's handler raises one of every loader, also while the first is being handled."""
+    global _named
+    if _named:
+        return
     try:
         _torch_handler(signum, frame)
     except RuntimeError as error:
+        _named = True
         raise DecoderDied(f"a decoding process died: {error}") from error
 
 

@@ -1,6 +1,7 @@
 """The archive of a published experiment: read as its folder is, and adopted by the sweep."""
 
 import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -112,9 +113,19 @@ def test_a_sweep_may_train_all_runs_itself(flipbench: Flipbench, tiny_records: P
     assert f"move {archive} away, or add --no-adopt" in ended.err and list(
         Path("results/tiny").iterdir()
     ) == [Path("results/tiny/.lock")]
+    ended = flipbench("status", "tiny")  # the folder with nothing but a lock does not hide the archive
+    assert ended.code == 2 and f"error: {archive} is damaged: it ends too early" in ended.err
     ended = flipbench(*command, "--no-adopt")
     assert ended.code == 0 and "adopted" not in ended.err
     assert records_of(Path("results/tiny")) == records_of(tiny_records)
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "report", "sweep"])
+def test_what_is_no_file_is_no_archive(flipbench: Flipbench, archive: Path, command: str):
+    archive.unlink()
+    os.mkfifo(archive)
+    ended = flipbench(command, "tiny")
+    assert ended.code == 2 and f"error: {archive} is damaged: it is not a file" in ended.err
 
 
 def test_where_the_archive_of_an_experiment_is(

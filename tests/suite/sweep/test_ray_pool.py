@@ -4,7 +4,9 @@ import importlib.util
 import itertools
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from suite.sweep import ray_pool
 from suite.sweep.coordinator import Sweep, prepare_folder
 from suite.sweep.messages import Done, EpochDone, Lost
 from suite.sweep.pool import LocalPool, Machine
-from suite.sweep.ray_pool import RayPool, sight, slots_of
+from suite.sweep.ray_pool import RayPool, Slot, sight, slots_of
 from tests.support.tiny import digests, tiny_plan, tiny_trial
 
 with_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed: .[cluster]")
@@ -81,7 +83,7 @@ def plugin(tmp_path: Path) -> Iterator[None]:
 @with_ray
 @pytest.mark.usefixtures("cluster", "plugin")
 def test_a_cluster_leaves_the_same_records_though_a_worker_is_killed(tmp_path: Path) -> None:
-    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mortal, latent-adam]", *FEW)
+    plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[mortal]", *FEW)
     kinds: list[type] = []
     for name in ("cluster", "local"):
         prepare_folder(plan, tmp_path / name, {})
@@ -91,7 +93,7 @@ def test_a_cluster_leaves_the_same_records_though_a_worker_is_killed(tmp_path: P
         assert sweep.run()
     assert (tmp_path / "killed").exists() and kinds.count(Lost) == 1
     runs = len(digests(tmp_path / "cluster" / "runs"))  # a winner may be the published default
-    assert kinds.count(Done) == runs >= 4 and kinds.count(EpochDone) >= runs * 3
+    assert kinds.count(Done) == runs >= 2 and kinds.count(EpochDone) >= runs * 3
     with LocalPool(Machine(("cpu", "cpu")), plan.plugins) as pool:
         assert Sweep(plan, tmp_path / "local", pool).run()
     assert digests(tmp_path / "cluster" / "runs") == digests(tmp_path / "local" / "runs")
@@ -118,6 +120,37 @@ def test_a_node_that_does_not_share_the_results_is_named(
         RayPool(tmp_path / "results", workers=1) as pool,
     ):
         Sweep(plan, tmp_path / "results", pool).run()
+
+
+class PretendActor:
+    """Takes note of the plugin of each trial that it is given."""
+
+    def __init__(self) -> None:
+        self.plugins: list[str | None] = []
+        self.run = SimpleNamespace(remote=lambda folder, trial, plugin: self.plugins.append(plugin))
+
+
+def test_an_actor_that_has_imported_a_plugin_trains_its_trials_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = object.__new__(RayPool)
+    pool.plugins, pool.slots = {"hash": "plugin.py"}, [Slot(PretendActor(), ready=None)]
+    renewed: list[PretendActor] = []
+
+    def renew(slot: Slot) -> None:
+        renewed.append(slot.actor)
+        slot.actor, slot.plugin = PretendActor(), None
+
+    monkeypatch.setattr(pool, "_renew", renew)
+    plain = tiny_trial(tmp_path)
+    (slot,) = pool.slots
+    for trial in (plain, replace(plain, plugin="hash"), replace(plain, plugin="hash"), plain, plain):
+        pool.submit(tmp_path, trial)
+        slot.trial = None
+    assert [actor.plugins for actor in (*renewed, slot.actor)] == [
+        [None, "plugin.py", "plugin.py"],
+        [None, None],
+    ]
 
 
 def test_what_a_machine_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

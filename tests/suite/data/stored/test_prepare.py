@@ -109,10 +109,14 @@ def test_a_finished_shard_is_not_made_again(tree: Path, target: Path, unbroken: 
 # --- interruptions ------------------------------------------------------------------------------------------
 
 COMMAND = """
+import signal
 import sys
 import time
 from pathlib import Path
 import suite.data.stored.prepare as prepare
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and all processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def tell(done, total):
     print(done, flush=True)
