@@ -133,8 +133,9 @@ def write_record(run: RunFolder, trial: Trial) -> Result:
         step_milliseconds=1.1,
         peak_memory_bytes=310_000_000,
     )
-    test_correct = None if correct is None else np.packbits(correct)
-    return run.finish(result, lines, flips.astype(np.int32), test_correct)
+    if correct is None:  # a tuning run
+        return run.finish(result, lines)
+    return run.finish(result, lines, flips.astype(np.int32), np.packbits(correct))
 
 
 def scores(last: EpochLine, correct: np.ndarray | None) -> Scores:

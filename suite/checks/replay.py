@@ -97,11 +97,12 @@ def _verdict(file: str, recorded: RunFolder, again: RunFolder) -> Finding | None
 
 def different_results(recorded: RunFolder, before: Result, again: RunFolder, now: Result) -> Iterator[str]:
     """The differences between two results of one trial, the earliest sign of them first."""
-    old, new = recorded.flips(before), again.flips(now)
-    steps = min(len(old), len(new))
-    if old.shape[1:] == new.shape[1:] and (old[:steps] != new[:steps]).any():
-        step, layer = np.argwhere(old[:steps] != new[:steps])[0].tolist()
-        yield f"flips differ from step {step + 1} on (layer {now.layers[layer].name})"
+    if recorded.trial().stage == "final":  # tuning runs do not keep the steps
+        old, new = recorded.flips(before), again.flips(now)
+        steps = min(len(old), len(new))
+        if old.shape[1:] == new.shape[1:] and (old[:steps] != new[:steps]).any():
+            step, layer = np.argwhere(old[:steps] != new[:steps])[0].tolist()
+            yield f"flips differ from step {step + 1} on (layer {now.layers[layer].name})"
     for one, other in zip(recorded.epochs(before), again.epochs(now), strict=False):
         if keys := _differing(one.without_times(), other.without_times()):
             yield f"epochs differ from epoch {other.epoch} on ({', '.join(keys)})"

@@ -26,8 +26,8 @@ SEVERITY = {
     "damaged": 2,  # a file does not hold what was written to it
     "contradictory": 2,  # files that are each intact do not agree
 }
-TEST_IMAGES = "test_correct.npy"  # only in final runs
-ALWAYS = tuple(name for name in FILES if name != TEST_IMAGES)  # in every finished run
+FLIPS, TEST_IMAGES = OF_FINAL = ("flips.npz", "test_correct.npy")  # only in final runs
+ALWAYS = tuple(name for name in FILES if name not in OF_FINAL)  # in every finished run
 OTHER_PROTOCOL = "of another protocol"
 
 Kind = TypeVar("Kind")
@@ -214,10 +214,11 @@ def _disagreements(
 ) -> Iterator[tuple[str, str]]:
     """Where intact files of a finished run contradict each other: the file, and what is wrong."""
     yield from _wrong_epochs(trial, result, lines)
-    yield from _wrong_flips(_array(content["flips.npz"]), result, lines)
     if trial.stage == "tune":
         yield from _seen_test_set(result, content)
-    elif result.status == "done":
+        return
+    yield from _wrong_flips(_array(content[FLIPS]), result, lines)
+    if result.status == "done":
         right = int(np.unpackbits(_array(content[TEST_IMAGES])).sum())
         if test_images and right / test_images != result.scores.test_top1:
             problem = f"{right} of {test_images} test images are right here"
@@ -238,12 +239,12 @@ def _wrong_epochs(trial: Trial, result: Result, lines: Sequence[EpochLine]) -> I
 def _wrong_flips(flips: np.ndarray, result: Result, lines: Sequence[EpochLine]) -> Iterator[tuple[str, str]]:
     shape = (result.steps, len(result.layers))
     if flips.shape != shape:
-        yield "flips.npz", f"its shape is {flips.shape}, not steps and layers {shape}"
+        yield FLIPS, f"its shape is {flips.shape}, not steps and layers {shape}"
         return
     begin = 0
     for line in lines:
         if flips[begin : line.step].sum(0).tolist() != line.flips.flips:
-            yield "flips.npz", f"its flips of epoch {line.epoch} are not those of epochs.jsonl"
+            yield FLIPS, f"its flips of epoch {line.epoch} are not those of epochs.jsonl"
         begin = line.step
 
 

@@ -114,7 +114,7 @@ class RunFolder:
         return lines
 
     def flips(self, result: Result) -> np.ndarray:
-        """The flips of a finished run, int32 (steps, layers); DamagedRecord as in `content`."""
+        """The flips of a finished final run, int32 (steps, layers); DamagedRecord as in `content`."""
         return np.load(io.BytesIO(self.content("flips.npz", result)), allow_pickle=False)["flips"]
 
     def _own(self, name: str, kind: type[Kind]) -> Kind | None:
@@ -149,17 +149,18 @@ class RunFolder:
         self,
         result: Result,
         epochs: Sequence[EpochLine],
-        flips: np.ndarray,
+        flips: np.ndarray | None = None,
         test_correct: np.ndarray | None = None,
     ) -> Result:
         """Write the last files. With result.json the run is done, and its folder never changes again.
 
-        flips: int32 (steps, layers). test_correct: packed bits, one for each test image. Returns the result
-        with the hashes of the other files.
+        flips: int32 (steps, layers), and test_correct: packed bits, one for each test image: final runs only.
+        Returns the result with the hashes of the other files.
         """
         if test_correct is not None:
             write_array(self.path / "test_correct.npy", test_correct)
-        write_array(self.path / "flips.npz", flips)
+        if flips is not None:
+            write_array(self.path / "flips.npz", flips)
         self._write_epochs(epochs)  # once more, whole and flushed: the result holds its hash
         present = [path for name in FILES if (path := self.path / name).exists()]
         result = replace(result, files={path.name: _sha256(path) for path in present})

@@ -168,8 +168,10 @@ def train(
         val = chance(data.classes)
         test = val if is_final else None
     progress.damaged |= set().union(*ranks.gather(progress.damaged))
-    per_step = flips_of_all_steps(learner, progress)
+    # The digest covers the flips of every step. Tuning runs, most of a sweep, do not keep the steps: they are
+    # nine tenths of a record, and only final runs are drawn.
+    per_step = flips_of_all_steps(learner, progress).numpy() if is_final else None
     result = result_of(trial, learner, progress, scores_of(val, test), diverged_at)
     if ranks.first:
-        return run.finish(result, progress.lines, per_step.numpy(), test_correct)
+        return run.finish(result, progress.lines, per_step, test_correct)
     return result

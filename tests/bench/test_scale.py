@@ -146,7 +146,7 @@ def test_a_large_experiment_has_a_page_that_opens(tmp_path: Path) -> None:
     tasks = tuple(("digits", f"mlp-{n}") for n in range(7))
     folder = write_experiment(tmp_path, tasks=tasks, methods=METHODS, trials=8, seeds=1)
     for run in (folder / "runs").iterdir():
-        if (run / "flips.npz").exists() and len(list((folder / "runs").glob("*/failure.json"))) < 110:
+        if (run / "result.json").exists() and len(list((folder / "runs").glob("*/failure.json"))) < 110:
             fail(run)
     page = build_report(folder).read_text(encoding="utf-8")
     drawings = {path.name for path in (folder / "report").glob("*.svg")}

@@ -344,7 +344,7 @@ def write_run(run: RunFolder, trial: Trial, reached: float) -> None:
         peak_memory_bytes=310_000_000,
     )
     run.begin(trial, ENVIRONMENT)
-    run.finish(result, lines, flips)
+    run.finish(result, lines, flips if trial.stage == "final" else None)
 
 
 def flip_counts(layers: list[Layer], method: str, seed: int) -> np.ndarray:
@@ -414,7 +414,8 @@ def diverge(run: Path, step: int = 117) -> None:
     diverged = replace(
         result, status="diverged", diverged_at_step=step, epochs=epochs, steps=step, scores=scores
     )
-    folder.finish(diverged, folder.epochs(result)[:epochs], folder.flips(result))
+    flips = folder.flips(result) if folder.trial().stage == "final" else None
+    folder.finish(diverged, folder.epochs(result)[:epochs], flips)
 
 
 def fail(run: Path, error: str = "RuntimeError: no such weight", kind: FailureKind = "error") -> None:

@@ -44,7 +44,7 @@ def right(warm: Warm, place: Path) -> Unbroken:
 def unfinished(warm: Warm, right: Unbroken, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, killed in its fourth tuning trial, which has two checkpoints and has failed once."""
     place = tmp_path_factory.mktemp("unfinished")
-    ends = [n for n, call in enumerate(right.calls, 1) if call == "open runs/*/.flips.npz.*.tmp"]
+    ends = [n for n, call in enumerate(right.calls, 1) if call == "open runs/*/.result.json.*.tmp"]
     assert warm.run(attempt, place, CHANGES, Trouble(ends[5])).code == -9
     (begun,) = (path.parent for path in place.glob("results/runs/*/checkpoint.previous.pt"))
     RunFolder(begun).fail(Failure(kind="worker died", error="its worker died (exit code -9), 3 times"))
