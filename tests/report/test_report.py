@@ -150,7 +150,7 @@ def test_readings_and_verdict(whole: Path, tmp_path: Path) -> None:
 
 def test_an_archive_gives_the_same_report(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path / "x", tasks=TASKS[:1], methods=("bop",), trials=1)
-    runs = [final_run(folder, "digits.mlp.bop", seed) for seed in SEEDS]
+    runs = [final_run(folder, "digits.mlp.bop", seed) for seed in range(SEEDS)]
     diverge(runs[0])
     fail(runs[1])
     remove(runs[2])

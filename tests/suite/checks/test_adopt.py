@@ -22,7 +22,7 @@ from tests.support.attempts import records_of, swept
 from tests.support.fake_records import damage, final_run
 
 BOP = "digits.mlp.bop"
-CHANGES = ("methods=[bop]", "train.epochs=1", "tuning.trials=2")  # and two seeds
+CHANGES = ("methods=[bop]", "train.epochs=1", "tuning={trials: 2}", "seeds=2")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def names(folder: Path) -> dict[str, list[str]]:
 
 
 def test_the_finished_runs_and_the_ledgers_come_into_place(tmp_path: Path, copy: ExperimentFolder):
-    unfinished = final_run(copy.path, BOP, 1001)
+    unfinished = final_run(copy.path, BOP, 1)
     (unfinished / "result.json").unlink()
     notes = adopted(copy.path, new := tmp_path / "new")
     assert notes == [f"3 finished runs are adopted from {tmp_path / ARCHIVE}"]
@@ -78,7 +78,7 @@ def test_the_finished_runs_and_the_ledgers_come_into_place(tmp_path: Path, copy:
 def test_what_is_there_stays(tmp_path: Path, copy: ExperimentFolder, monkeypatch: pytest.MonkeyPatch):
     """A run that has begun here, perhaps with a checkpoint, resumes here; a ledger here is newer."""
     mine = tmp_path / "mine"
-    begun = mine / "runs" / final_run(copy.path, BOP, 1001).name
+    begun = mine / "runs" / final_run(copy.path, BOP, 1).name
     begun.mkdir(parents=True)
     (begun / "checkpoint.pt").write_text("mine")
     (mine / "cells").mkdir()
@@ -105,7 +105,10 @@ def test_what_a_killed_adoption_has_left_is_removed(tmp_path: Path, copy: Experi
 
 def test_a_plan_that_only_adds_adopts(tmp_path: Path, copy: ExperimentFolder):
     plan = copy.plan()
-    longer = replace(plan, tuning=replace(plan.tuning, trials=9), seeds=[*plan.seeds, 1003])
+    (track,) = plan.tuning.tracks
+    longer = replace(
+        plan, tuning=replace(plan.tuning, tracks=[replace(track, trials=9)]), seeds=plan.seeds + 1
+    )
     assert adopted(copy.path, tmp_path / "new", longer)[0].startswith("4 finished runs are adopted")
 
 
@@ -168,9 +171,9 @@ def test_runs_on_other_images_are_not_adopted(tmp_path: Path, copy: ExperimentFo
 
 def test_records_that_verify_refuses_are_an_error(tmp_path: Path, copy: ExperimentFolder):
     """Each file is whole, and they do not belong together."""
-    run = RunFolder(final_run(copy.path, BOP, 1001))
+    run = RunFolder(final_run(copy.path, BOP, 1))
     trial = read_json(run.path / "trial.json")
-    write_json(run.path / "trial.json", {**trial, "seed": 1002})
+    write_json(run.path / "trial.json", {**trial, "seed": 5})
     with pytest.raises(UserError) as raised:
         adopted(copy.path, tmp_path / "new")
     archive = tmp_path / ARCHIVE

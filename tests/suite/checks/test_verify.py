@@ -166,8 +166,8 @@ def test_a_run_outside_the_plan_is_no_error(folder: Path, tmp_path: Path) -> Non
     found = verify(folder)
     assert found.exit_code == 0 and found_in(found) == [("note", f"runs/{trial.run_id}")]
     assert "not part of the plan" in next(iter(found.findings)).text
-    (folder / "runs" / trial.run_id / "flips.npz").write_bytes(b"")
-    assert ("damaged", f"runs/{trial.run_id}/flips.npz") in found_in(verify(folder))
+    (folder / "runs" / trial.run_id / "epochs.jsonl").write_bytes(b"")
+    assert ("damaged", f"runs/{trial.run_id}/epochs.jsonl") in found_in(verify(folder))
 
 
 def test_two_trials_can_share_a_run(folder: Path) -> None:

@@ -348,7 +348,7 @@ def test_a_plan_names_the_folder_whose_images_nobody_knows(flipbench: Flipbench,
 def test_a_dry_run_writes_nothing(flipbench: Flipbench, command: str):
     ended = flipbench(command, "tiny", "--dry-run")
     assert ended.code == 0 and "2 cells, at most 12 runs" in ended.out and flipbench.files() == []
-    assert flipbench(command, "tiny", "--dry-run", "--json").json["runs"] == 8
+    assert flipbench(command, "tiny", "--dry-run", "--json").json["runs"] == 12
 
 
 # ---- folders
@@ -375,7 +375,7 @@ def test_a_shell_completes_the_names_that_are_known_at_once(
     assert flipbench.completions("plan", "ti") == ["tiny"] == flipbench.completions("sweep", "ti")
     assert flipbench.completions("show", "latent-mo") == ["latent-momentum"]
     assert flipbench.completions("show", "di") == ["digits"]
-    assert flipbench.completions("show", "t") == ["tiny"]
+    assert flipbench.completions("show", "ti") == ["tiny"]
     assert flipbench.completions("list", "mod") == ["models"]
     assert flipbench.completions("status", "") == []
     places = ("one/plan.json", "two/plan.json", "tables/report.md", "two/three/plan.json")

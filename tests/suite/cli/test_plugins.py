@@ -120,6 +120,9 @@ def test_an_edited_plugin_makes_its_own_runs_again_and_no_others(flipbench: Flip
     assert ended.code == 0 and "the file of mine was edited: its runs are made again" in ended.err
     made = {path.name for path in (folder / "runs").iterdir()} - before
     ledger = json.loads((folder / "cells/digits.mlp.mine.json").read_text())
-    assert made == {entry["run"] for entry in [*ledger["tuning"], *ledger["final"]]} != set()
+    (study,) = ledger["studies"]
+    assert (
+        made == {entry["run"] for entry in [*study["tuning"], *study["final"], *ledger["default"]]} != set()
+    )
     assert flipbench("verify", str(folder)).code == 0
     assert f"not part of the plan: {len(made)} runs" in flipbench("status", str(folder)).out

@@ -49,7 +49,7 @@ def test_publish_writes_the_records_and_copies_the_tables_but_not_the_page(
     (target / "index.html").write_text("an older flipbench put it there")
     (target / "notes.md").write_text("mine")
     ended = flipbench("publish", "tiny")
-    assert ended.code == 0 and f"published: {target} (8 finished runs in " in ended.out
+    assert ended.code == 0 and f"published: {target} (12 finished runs in " in ended.out
     assert "no-such-browser is not installed: no picture" in ended.err
     assert sorted(path.name for path in target.iterdir()) == sorted([*FILES, "notes.md"])
     for name in TABLES:

@@ -143,7 +143,9 @@ def test_workers_train_on_borrowed_images(tmp_path: Path, monkeypatch: pytest.Mo
     """MNIST without its files: the workers train on the loan, and tuning does not ask for the test part."""
     monkeypatch.setenv("FLIPBENCH_DATA", str(tmp_path / "absent"))
     monkeypatch.setenv("FLIPBENCH_DOWNLOAD", "0")
-    plan = tiny_plan(tmp_path, "tasks.0.data={name: mnist, train_limit: 200}")
+    plan = tiny_plan(
+        tmp_path, "tasks.0.data={name: mnist, train_limit: 200}", "tuning={trials: 3}", "seeds=2"
+    )
     folder = tmp_path / "results"
     prepare_folder(plan, folder, {})
     failures: list[tuple[str, str]] = []
@@ -158,5 +160,5 @@ def test_workers_train_on_borrowed_images(tmp_path: Path, monkeypatch: pytest.Mo
         assert Sweep(plan, folder, pool, True, on_message).run()
         assert len(digests(folder / "runs")) == 6
         assert not Sweep(plan, folder, pool, False, on_message).run()  # the test part cannot be read
-    assert len(failures) == 4
+    assert len(failures) >= 4  # two of each cell, and two of the published default if another one won
     assert all(stage == "final" and "DataError: data set 'mnist': 4 of" in error for stage, error in failures)

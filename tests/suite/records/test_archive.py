@@ -45,9 +45,9 @@ write_small = functools.partial(write_experiment, tasks=TASKS[:1], methods=("bop
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep that was stopped: of its final runs one has failed, one is not finished, one is not there."""
     folder = write_small(tmp_path_factory.mktemp("archive") / "x", seeds=4)
-    fail(final_run(folder, BOP, 1001))
-    (final_run(folder, BOP, 1002) / "result.json").unlink()
-    remove(final_run(folder, BOP, 1003))
+    fail(final_run(folder, BOP, 1))
+    (final_run(folder, BOP, 2) / "result.json").unlink()
+    remove(final_run(folder, BOP, 3))
     return folder
 
 
@@ -65,7 +65,7 @@ def test_an_archive_holds_every_record_byte_for_byte(records: Path, whole: Path)
     with unpacked(whole) as folder:
         assert files_of(folder) == files_of(records)
     assert not folder.exists()
-    unfinished = {final_run(records, BOP, seed).name for seed in (1001, 1002)}
+    unfinished = {final_run(records, BOP, seed).name for seed in (1, 2)}
     runs = set(os.listdir(records / "runs"))
     assert set(read_contents(whole).finished_runs) == runs - unfinished and len(runs) == 2 * (2 + 4) - 1
 
@@ -87,7 +87,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path, records: Path, who
         shutil.copyfile(records / path, copy / path)
         os.utime(copy / path, (1, 1))
         (copy / path).chmod(0o600)
-    run = copy / "runs" / final_run(records, BOP, 1002).name
+    run = copy / "runs" / final_run(records, BOP, 2).name
     litter = [*CHECKPOINTS, ".lock", "epochs.jsonl.damaged", ".result.json.7.tmp"]
     places = [copy / "optuna.log", copy / "report/index.html", copy / ".lock", copy / "cells/.x.json"]
     for path in (*places, copy / "runs/notes/trial.json", *(run / name for name in litter)):

@@ -157,7 +157,7 @@ def test_no_name_in_a_record_or_of_a_method_leads_out(tmp_path: Path, name: str)
     with pytest.raises(DamagedRecord, match="cell: "):
         decode(PlannedCell, {**cell, "trial": trial}, tmp_path / "plan.json")
     with pytest.raises(DamagedRecord, match="run: "):
-        decode(FinalEntry, {"seed": 1, "run": name}, tmp_path / "x.json")
+        decode(FinalEntry, {"number": 1, "run": name}, tmp_path / "x.json")
 
     def rule() -> WeightRule:
         raise NotImplementedError

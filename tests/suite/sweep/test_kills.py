@@ -89,4 +89,4 @@ def test_workers_are_killed_at_exact_instants(
     assert len(lost) >= 3 and len(lost) == len(ended.value.said)
     folder = tmp_path / "results"
     assert records_of(folder) == rights["tpe"].records and leftovers(folder) == []
-    assert len(finished(folder)) == 5
+    assert len(finished(folder)) == 6
