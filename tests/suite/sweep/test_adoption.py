@@ -25,7 +25,7 @@ from tests.support.warm import Warm
 
 @pytest.fixture(scope="module")
 def archive(warm: Warm, rights: dict[str, Unbroken], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a sweep that was killed in the fourth of its five runs, whose draw depends on the runs before."""
+    """Of a sweep that was killed in the fourth of its six runs, whose draw depends on the runs before."""
     place = tmp_path_factory.mktemp("interrupted")
     ends = [n for n, call in enumerate(rights["tpe"].calls, 1) if call == "write runs/*/.flips.npz.*.tmp"]
     assert warm.run(attempt, place, TPE, Trouble(ends[3])).code == -9
@@ -41,7 +41,7 @@ def require_right(place: Path, right: Unbroken, archive: Path) -> None:
     assert Verification(folder).run().exit_code == 0
     for path in archive.parent.glob("results/runs/*/result.json"):  # it has the seconds of its own training
         assert (folder / path.relative_to(archive.parent / "results")).read_bytes() == path.read_bytes()
-    assert (place / "epochs").stat().st_size == 2 * 2
+    assert (place / "epochs").stat().st_size == 3 * 2
 
 
 def test_only_what_is_missing_is_trained_with_any_number_of_workers(
