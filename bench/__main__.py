@@ -22,7 +22,7 @@ from bench.tables import as_csv, as_markdown, as_tables
 from suite.machine.environment import choose_device
 from suite.machine.errors import one_of
 
-QUICK_ROUNDS = 2
+QUICK_ROUNDS = 1
 WIDTH = 120  # of the tables if the output is not a terminal
 
 

@@ -1,11 +1,13 @@
 """Where a run is made: code, versions and machine, for its record."""
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
 import platform
 import socket
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +28,7 @@ def environment(device: torch.device, method: Method, processes: int = 1) -> Env
     commit, dirty = git_state()
     return Environment(
         git=GitState(commit=commit, dirty=dirty),
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        versions=dict(versions()),
         method_file=method_file(method),
         device=device.type,
         device_name=device_name(device),
@@ -35,6 +37,12 @@ def environment(device: torch.device, method: Method, processes: int = 1) -> Env
         platform=platform.platform(),
         processes=processes,
     )
+
+
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """Python and the packages by version; this process keeps what it has imported."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def method_file(method: Method) -> MethodFile:

@@ -37,7 +37,7 @@ LATENT = list(LR)
 DECOUPLED = ["latent-adamw", "latent-lion"]  # their decay does not pass through the filter
 # A dense layer 2 <- 3 and a convolution 2 <- 1 of 2x2, with BinaryNet's sqrt((fan in + fan out) / 1.5).
 SHAPES = {(2, 3): math.sqrt((3 + 2) / 1.5), (2, 1, 2, 2): math.sqrt((1 * 4 + 2 * 4) / 1.5)}
-STEPS = 400
+STEPS = 200
 
 
 def sgd(momentum: float) -> Iterator[float]:
@@ -170,7 +170,7 @@ def test_equals_a_scalar_loop(method: str, clip: float | None, decay: float, glo
             flips += int((signs[1:] != signs[:-1]).sum())
         largest = max(largest, np.abs(found).max())
     assert mismatches == 0
-    assert flips > 50, flips
+    assert flips > 20, flips
     assert largest == 0.2 if clip is not None else largest > 0.2  # the clip is effective, or absent
 
 
@@ -223,7 +223,7 @@ def test_glorot_rate_scale_is_binarynets() -> None:
 
 
 @functools.cache
-def trajectory(method: str, factor: float, steps: int = 60, **hypers: Any) -> Tensor:
+def trajectory(method: str, factor: float, steps: int = 30, **hypers: Any) -> Tensor:
     """The binary weights of a small network with batch norm, learning rate and start times `factor`."""
     rate = factor * {"latent-sgd": 0.5, "latent-momentum": 0.1, "latent-nesterov": 0.1}.get(method, 0.02)
     settings = dict(clip=None, pseudo_gradient="identity", weight_decay=0.0) | hypers
@@ -258,7 +258,7 @@ def test_theorem_1_holds_on_a_convolutional_network_with_glorot_rates(method: st
     ids=str,
 )
 def test_theorem_1_breaks_without_its_conditions(method: str, condition: dict[str, Any]) -> None:
-    scaled, plain = (trajectory(method, factor, steps=30, **condition) for factor in (8.0, 1.0))
+    scaled, plain = (trajectory(method, factor, steps=15, **condition) for factor in (8.0, 1.0))
     assert not torch.equal(scaled, plain)
 
 

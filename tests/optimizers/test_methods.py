@@ -30,7 +30,7 @@ from tests.support.training import PLANNED, Training
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 
 # One architecture for each kind of layer learns with every method, the others with two methods.
-KINDS = ("mlp", "convnet", "birealnet-18")
+KINDS = ("mlp", "convnet")
 SOME = ("bop", "latent-adam")
 everywhere = pytest.mark.parametrize(
     ("method", "model"),
@@ -80,7 +80,7 @@ def test_the_binary_weights_alone_learn(method: Method, model: str) -> None:
 
     before, start = loss_on_unseen_batches(), training.signs()
     after = before
-    while after >= 0.9 * before and training.steps < 60:
+    while after >= 0.9 * before and training.steps < (10 if method.name == "frozen" else 60):
         for _ in range(10):
             training.step()
         after = loss_on_unseen_batches()
@@ -292,7 +292,7 @@ def test_sampled_settings_build_and_take_a_step(method: Method) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     searched = {name: hyper.range for name, hyper in method.hypers.items() if not hyper.optional}
     optional = [{name: hyper.range} for name, hyper in method.hypers.items() if hyper.optional]
-    for space in [searched] * 12 + [searched | one for one in optional] * 3:
+    for space in [searched] * 8 + [searched | one for one in optional] * 2:
         setting = study.ask(space).params
         training = Training(method(**setting))
         training.steps = PLANNED // 2  # after the controls that begin later have begun

@@ -30,7 +30,7 @@ from tests.support.instants import Instants, fail, kill
 from tests.support.tiny import CPU, SPEC, tiny_plan
 from tests.support.warm import Warm
 
-BOP = ("methods=[bop]", "train.epochs=2", "seeds=1")
+BOP = ("methods=[bop]", "train.epochs=2", "train.batch_size=100", "seeds=1")
 RANDOM = (*BOP, "tuning={trials: 2, studies: 2}")
 TPE = (*BOP, "tuning={tpe: {trials: 4, at_once: 2}}")
 

@@ -1,6 +1,7 @@
-"""Run by torchrun in test_ranks.py: train the trials of a folder, whose records go beside them.
+"""Run in test_ranks.py: two processes train the trials of a folder, whose records go beside them.
 
-`trials.json` maps a name to a trial; each process trains all of them with the others.
+`trials.json` maps a name to a trial. torchrun's own function starts the processes, as forks: what they import
+is imported once.
 """
 
 import json
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import torch
+import torch._dynamo  # DistributedDataParallel imports it, which takes seconds
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from suite.data import memory
 from suite.records.codec import decode
@@ -20,6 +23,12 @@ EVALUATED = 30  # images at a time, so that each process has some of the batches
 
 
 def main(folder: Path) -> None:
+    """What torchrun --standalone --nproc-per-node 2 does."""
+    config = LaunchConfig(1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork")
+    elastic_launch(config, train_together)(folder)
+
+
+def train_together(folder: Path) -> None:
     torch.set_num_threads(1)
     memory.SMALL_EVAL_BATCH = EVALUATED
     device = torch.device("cpu")

@@ -1,5 +1,6 @@
 """A process whose forks may die: importing torch takes seconds, a fork of a process that has done so none."""
 
+import gc
 import os
 import pickle
 import signal
@@ -51,6 +52,7 @@ def _serve(pipe: Connection, place: Path) -> None:
     torch.set_num_threads(1)  # threads do not survive a fork, and OpenMP would wait for them for ever
     splits_on(CPU, tiny_plan(place).cells[0].data, True)
     environment(CPU, METHODS["bop"])
+    gc.freeze()  # a fork that collected garbage would copy all these objects
     while True:
         try:
             function, arguments, seconds = pipe.recv()

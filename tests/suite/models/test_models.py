@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from optimizers import METHODS
@@ -217,6 +216,8 @@ def test_bi_real_net_18_has_the_sizes_of_the_bop_papers_network() -> None:
 
 @pytest.mark.parametrize("depth", [18, 34])
 def test_bi_real_net_has_the_parameters_of_torchvisions_resnet(depth: int) -> None:
+    import torchvision.models  # here, because importing it takes seconds
+
     with torch.device("meta"):
         resnet = torchvision.models.get_model(f"resnet{depth}")
     ours = of_size(f"birealnet-{depth}", IMAGENET, 1000)

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy import stats
 from torch import Tensor
-from torchvision import transforms
 
 from suite.data.stored.crops import (
     ATTEMPTS,
@@ -25,6 +24,13 @@ from suite.data.stored.crops import (
 from tests.support.photographs import window
 
 MASK = 2**64 - 1
+
+
+@pytest.fixture(scope="module")
+def transforms() -> Any:
+    from torchvision import transforms  # here, because importing it takes seconds
+
+    return transforms
 
 
 def split_mix(seed: int, count: int) -> list[int]:
@@ -94,7 +100,7 @@ def test_a_box_is_the_first_attempt_that_fits(height: int, width: int):
 
 
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (500, 250)])
-def test_boxes_are_distributed_as_torchvisions(height: int, width: int):
+def test_boxes_are_distributed_as_torchvisions(transforms: Any, height: int, width: int):
     count = 4000
     ours = np.array([random_box(draw, height, width) for draw in draws(8, range(count))])
     blank = torch.empty(3, height, width)
@@ -115,7 +121,7 @@ def test_boxes_are_distributed_as_torchvisions(height: int, width: int):
 
 
 @pytest.mark.parametrize(("height", "width"), [(10, 1000), (1000, 10), (7, 333)])
-def test_where_nothing_fits_the_box_is_torchvisions_central_one(height: int, width: int):
+def test_where_nothing_fits_the_box_is_torchvisions_central_one(transforms: Any, height: int, width: int):
     blank = torch.empty(3, height, width)
     expected = transforms.RandomResizedCrop.get_params(blank, [0.08, 1.0], [3 / 4, 4 / 3])
     assert {random_box(draw, height, width) for draw in draws(1, range(20))} == {Box(*expected)}
@@ -203,7 +209,7 @@ def test_shrinking_is_what_pillow_does():
     assert found.is_contiguous() and np.abs(found.numpy() - expected).max() <= 1
 
 
-def test_pixels_are_normalised_by_the_mean_and_deviation_of_their_colour():
+def test_pixels_are_normalised_by_the_mean_and_deviation_of_their_colour(transforms: Any):
     pixels = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
     found = normalise(pixels)
     usual = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
