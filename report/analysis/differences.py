@@ -69,7 +69,7 @@ class Difference:
 
 
 def differences(task: TaskEvidence, methods: Sequence[MethodEvidence], planned: int) -> list[Difference]:
-    """All pairs of these methods, which have two or more units each, out of so many planned ones."""
+    """All pairs of these methods, which have two units or more each, out of so many planned ones."""
     sides = sides_of(task, methods, planned)
     if len(sides) < 2:
         return []
@@ -95,7 +95,7 @@ def welch_df(first: Side, second: Side, square: float) -> float:
 
 def sides_of(task: TaskEvidence, methods: Sequence[MethodEvidence], planned: int) -> list[Side]:
     """Each method with the variance that its differences use."""
-    means = [task.means(each) for each in methods]
+    means = [task.means[each.method] for each in methods]
     own = [variance_of(each) for each in means]
     pooled = [regular(task, each, variance) for each, variance in zip(methods, own, strict=True)]
     dfs = [len(each.units) - 1 for each in methods]
@@ -132,5 +132,5 @@ def side(
         variance = moderated(variance, units - 1, prior)
         if planned > FEW_METHODS:
             df = min(prior.df + units - 1, together)
-    mean = float(task.means(method).mean())
+    mean = float(task.means[method.method].mean())
     return Side(method.method, mean, units, variance, df, prior is not None, images)

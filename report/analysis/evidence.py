@@ -108,9 +108,13 @@ class TaskEvidence:
         """The scores of a unit's runs, with chance for each diverged one."""
         return [*unit.scores, *[self.chance] * unit.diverged]
 
-    def means(self, method: MethodEvidence) -> np.ndarray:
-        """The mean of each unit."""
-        return np.array([math.fsum(runs) / len(runs) for runs in map(self.runs_of, method.units)])
+    @cached_property
+    def means(self) -> dict[str, np.ndarray]:
+        """The mean of each unit, by method."""
+        return {
+            each.method: np.array([math.fsum(runs) / len(runs) for runs in map(self.runs_of, each.units)])
+            for each in self.methods
+        }
 
     def rates(self, method: MethodEvidence) -> np.ndarray:
         """The share of runs that are right, (units, images)."""

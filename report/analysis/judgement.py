@@ -10,8 +10,7 @@ from report.analysis.evidence import SAME, MethodEvidence, TaskEvidence
 from report.analysis.intervals import Interval, pooled_interval, t_interval, variance_of
 from report.analysis.readings import Kind, Reading, against_best
 
-ENOUGH_STUDIES = 3  # for a verdict on tuning procedures
-ENOUGH_RUNS = 2
+ENOUGH_UNITS = 3  # for a verdict: two say too little of how a method varies
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Judgement:
 def judge(task: TaskEvidence) -> Judgement:
     """Controls have their mean and intervals but do not compete."""
     competing = [each for each in task.methods if not each.control]
-    comparable = [each for each in competing if enough(task, each)]
+    comparable = [each for each in competing if enough(each)]
     pairs = differences(task, comparable, len(competing))
     means = {each.method: mean_of(task, each) for each in competing if each.units and not each.damaged}
     highest = [method for method in means if means[method] > max(means.values()) - SAME]
@@ -65,12 +64,12 @@ def judge(task: TaskEvidence) -> Judgement:
     )
 
 
-def enough(task: TaskEvidence, method: MethodEvidence) -> bool:
-    return len(method.units) >= (ENOUGH_STUDIES if task.unit == "study" else ENOUGH_RUNS)
+def enough(method: MethodEvidence) -> bool:
+    return len(method.units) >= ENOUGH_UNITS
 
 
 def mean_of(task: TaskEvidence, method: MethodEvidence) -> float:
-    return float(task.means(method).mean()) if method.units else math.nan
+    return float(task.means[method.method].mean()) if method.units else math.nan
 
 
 def judge_method(
@@ -80,7 +79,7 @@ def judge_method(
     means: dict[str, float],
     behind: dict[str, Difference],
 ) -> MethodJudgement:
-    unit_means = task.means(method)
+    unit_means = task.means[method.method]
     finished = [float(np.mean(unit.scores)) for unit in method.units if unit.scores]
     read = reading(task, method, best, means, behind)
     complete = read.kind not in (Kind.CONTROL, Kind.PROVISIONAL, Kind.DIVERGES, Kind.TOO_FEW)
@@ -104,7 +103,7 @@ def setting_interval(task: TaskEvidence, method: MethodEvidence) -> Interval | N
     """Over seeds: within each study if there are several, else over all runs."""
     if task.unit == "study":
         return pooled_interval([task.runs_of(unit) for unit in method.units])
-    return t_interval(task.means(method))
+    return t_interval(task.means[method.method])
 
 
 def reading(
@@ -120,7 +119,7 @@ def reading(
     if method.damaged:
         kind = Kind.PROVISIONAL if method.missing else Kind.DIVERGES
         return Reading(kind, gap, runs=method.runs, planned=method.planned_runs, diverged=method.diverged)
-    if not enough(task, method):
+    if not enough(method):
         return Reading(Kind.TOO_FEW, gap, unit=task.unit)
     if len(means) == 1:
         return Reading(Kind.ALONE, gap)

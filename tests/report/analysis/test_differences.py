@@ -109,7 +109,7 @@ def test_an_odd_method_informs_no_other_and_takes_nothing_from_them(odd: MethodE
     alone, together = spread(REGULAR, 5), spread([*REGULAR, odd], 5)
     assert {pair: together[pair].error for pair in alone} == {p: d.error for p, d in alone.items()}
     assert {pair: together[pair].df for pair in alone} == {p: d.df for p, d in alone.items()}
-    own = float(np.var(task().means(odd), ddof=1)) / 3
+    own = float(np.var(task(odd).means["odd"], ddof=1)) / 3
     pair = together["a", "odd"]
     assert pair.error**2 > own
     assert pair.df == pytest.approx(2, abs=0.1) if own > 1e-6 else pair.df > 8

@@ -145,10 +145,12 @@ def test_two_studies_carry_no_verdict() -> None:
     assert all(each.procedure and each.setting and not each.may_be_best for each in judge(of).methods)
 
 
-def test_one_run_carries_no_verdict() -> None:
-    of = task(method("a", [0.9]), method("b", [0.5]))
+@pytest.mark.parametrize("scores", [[0.9], [0.9, 0.91]])
+def test_one_run_or_two_carry_no_verdict(scores: list[float]) -> None:
+    of = task(method("a", scores), method("b", [score - 0.4 for score in scores]))
     assert words(of) == {"a": "too few runs", "b": "too few runs"}
-    assert all(each.setting is None and math.isnan(each.sd) for each in judge(of).methods)
+    assert judge(of).methods[0].mean == pytest.approx(np.mean(scores))
+    assert [each.setting is None for each in judge(of).methods] == [len(scores) == 1] * 2
 
 
 def test_one_study_makes_every_statement_conditional() -> None:
@@ -210,7 +212,7 @@ def test_the_order_of_readings(gap: float, margin: float | None, words: str) -> 
 
 def test_the_best_of_incomplete_methods_is_none_of_them() -> None:
     damaged: list[MethodEvidence] = [
-        method("a", [0.9, 0.91], missing=1),
+        method("a", [0.90, 0.91, 0.92], missing=1),
         method("b", [0.8, 0.81], diverged=1),
     ]
     assert judge(task(*damaged)).best is None
