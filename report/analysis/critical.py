@@ -95,4 +95,5 @@ def quantile(probability: Probability, df: float, level: float) -> float:
     low, high = 0.0, 4.0
     while averaged(probability, high, df) < level:
         low, high = high, 2 * high
-    return float(brentq(lambda t: averaged(probability, float(t), df) - level, low, high, xtol=1e-9))
+    root = brentq(lambda t: averaged(probability, t, df) - level, low, high, xtol=1e-9)
+    return float(root)  # pyright: ignore[reportArgumentType]

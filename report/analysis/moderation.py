@@ -38,7 +38,8 @@ def trigamma_inverse(value: float) -> float:
     """The positive x whose trigamma is this positive value."""
     # 1/x < trigamma(x) < 1/x + 1/x² for every positive x, so the root lies between these two.
     low, high = 1 / value, (1 + math.sqrt(1 + 4 * value)) / (2 * value)
-    return float(brentq(lambda x: float(polygamma(1, x)) - value, low, high, xtol=1e-14 * high, rtol=1e-14))
+    root = brentq(lambda x: float(polygamma(1, x)) - value, low, high, xtol=1e-14 * high)
+    return float(root)  # pyright: ignore[reportArgumentType]
 
 
 def moderated(variance: float, df: int, prior: Prior) -> float:

@@ -27,4 +27,5 @@ def detectable_difference(methods: int, units: int, power: float = 0.8) -> float
     high = 1.0
     while missing_power(high) < 0:
         high *= 2
-    return float(brentq(missing_power, 0.0, high)) * math.sqrt(2 / units)
+    shift = float(brentq(missing_power, 0.0, high))  # pyright: ignore[reportArgumentType]
+    return shift * math.sqrt(2 / units)

@@ -125,8 +125,14 @@ def paint_power(axes: Axes, found: Sequence[Check]) -> None:
         for methods in sorted({each.methods for each in found if each.what == what}):
             line = sorted((e.gap, 100 * e.share) for e in found if e.what == what and e.methods == methods)
             gaps, shares = zip(*line, strict=True)
-            look = {"color": SERIES[colour % len(SERIES)], "marker": "os^DvPX"[colour % 7]}
-            axes.plot(gaps, shares, linestyle=dashes, label=f"{name} of {methods}", **look)
+            axes.plot(
+                gaps,
+                shares,
+                color=SERIES[colour],
+                marker="os^D"[colour],
+                linestyle=dashes,
+                label=f"{name} of {methods}",
+            )
             colour += 1
     axes.axhline(95, color=MUTED, linewidth=1, linestyle=(0, (4, 2)))
     axes.set(title="Power, 5 units, sd 0.3 points", xlabel="true difference, points", ylim=(0, 102))

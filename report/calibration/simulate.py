@@ -8,9 +8,9 @@ import numpy as np
 
 from report.analysis.evidence import MethodEvidence, TaskEvidence, Unit
 
-IMAGES, HARD = 10_000, 2_000  # so that accuracies lie between 80 and 100 %
+IMAGES, HARD = 4_000, 400  # so that accuracies lie between 90 and 100 %
 CHANCE = 0.1
-LEVEL = 0.9  # accuracy of the best method
+LEVEL = 0.95  # accuracy of the best method
 SKEWED_SHAPE = 4.0  # of the gamma distribution: skewness 1, with the long tail towards low accuracies
 
 Shape = Literal["normal", "skewed"]

@@ -40,7 +40,7 @@ def test_against_the_best_is_scipys_dunnett() -> None:
     random = np.random.default_rng(3)
     control, *others = random.normal(0, 1, (4, 6))
     others[0] -= 1.4
-    p = stats.dunnett(*others, control=control, alternative="less", random_state=random).pvalue
+    p = stats.dunnett(*others, control=control, alternative="less", rng=random).pvalue
     pooled = np.mean([np.var(each, ddof=1) for each in (control, *others)])
     t = (control.mean() - others[0].mean()) / math.sqrt(2 * pooled / 6)
     assert against_the_best(3, 20.0, 1 - float(p[0])) == pytest.approx(t, abs=0.01)

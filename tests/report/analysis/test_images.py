@@ -18,6 +18,7 @@ def test_the_image_term_by_hand() -> None:
     assert image_variances([first, second])[0, 1] == pytest.approx(0.0, abs=1e-15)
     third = image_profile(np.array([[0.0, 1.0, 0.0]]))  # differences 1, -1/2, 0: variance 7/12
     assert image_variances([first, third])[0, 1] == pytest.approx((7 / 12 - 1 / 12) / 3)
+    assert image_variances([first, first])[0, 1] == 0.0  # the noise of its units is no negative variance
     assert image_variances([third, first])[1, 0] == pytest.approx((7 / 12 - 1 / 12) / 3)
 
 
