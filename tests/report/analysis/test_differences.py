@@ -37,8 +37,8 @@ def test_equal_spread_without_images_is_tukeys_test() -> None:
 def test_two_methods_with_their_own_spread_are_welchs_test() -> None:
     first, second = GROUPS[0, :4], GROUPS[3]
     sides = [side("", each, float(each.var(ddof=1)), len(each) - 1, False) for each in (first, second)]
-    found = difference(*sides, 0.0, planned=2)
-    welch = stats.ttest_ind(first, second, equal_var=False)  # pyright: ignore[reportCallIssue]
+    found = difference(sides[0], sides[1], 0.0, planned=2)
+    welch = stats.ttest_ind(first, second, equal_var=False)
     for interval, level in ((found.interval, 0.95), (found.equivalence_interval, 0.90)):
         limits = welch.confidence_interval(level)
         assert (interval.low, interval.high) == pytest.approx((limits.low, limits.high))
