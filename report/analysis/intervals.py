@@ -17,6 +17,10 @@ class Interval:
     high: float
 
     @property
+    def half_width(self) -> float:
+        return (self.high - self.low) / 2
+
+    @property
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 

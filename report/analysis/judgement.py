@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from report.analysis.differences import Difference, differences
 from report.analysis.evidence import SAME, MethodEvidence, TaskEvidence
 from report.analysis.intervals import Interval, pooled_interval, t_interval, variance_of
-from report.analysis.readings import Kind, Reading, against_best
+from report.analysis.readings import RANKED, Kind, Reading, against_best
 
 ENOUGH_UNITS = 3  # for a verdict: two say too little of how a method varies
 
@@ -28,7 +29,13 @@ class MethodJudgement:
     planned_runs: int
     diverged: int
     may_be_best: bool  # in the set that holds the true best in 95 % of the cases
+    behind: Difference | None  # the best less this one, where both are complete and have enough units
     reading: Reading
+
+    @property
+    def interval(self) -> Interval | None:
+        """The one of what is compared: of the procedure if there are studies, else of the setting."""
+        return self.procedure or self.setting
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,11 @@ class Judgement:
     best: str | None  # the highest mean among complete methods that compete; of equal ones the first name
     pairs: tuple[Difference, ...]  # of all competing methods with enough units, damaged ones too
     competing: int  # planned methods, for which the pairs are corrected
+    unit: Literal["study", "run"]
     conditional: bool  # given one draw of the tuning
+
+    def of_kind(self, *kinds: Kind) -> list[MethodJudgement]:
+        return [each for each in self.methods if each.reading.kind in kinds]
 
 
 def judge(task: TaskEvidence) -> Judgement:
@@ -60,6 +71,7 @@ def judge(task: TaskEvidence) -> Judgement:
         best=best,
         pairs=tuple(pairs),
         competing=len(competing),
+        unit=task.unit,
         conditional=task.conditional,
     )
 
@@ -82,7 +94,7 @@ def judge_method(
     unit_means = task.means[method.method]
     finished = [float(np.mean(unit.scores)) for unit in method.units if unit.scores]
     read = reading(task, method, best, means, behind)
-    complete = read.kind not in (Kind.CONTROL, Kind.PROVISIONAL, Kind.DIVERGES, Kind.TOO_FEW)
+    complete = read.kind in RANKED or read.kind == Kind.ALONE
     return MethodJudgement(
         method=method.method,
         mean=mean_of(task, method),
@@ -95,6 +107,7 @@ def judge_method(
         planned_runs=method.planned_runs,
         diverged=method.diverged,
         may_be_best=complete and (method.method not in behind or behind[method.method].second_may_be_best),
+        behind=behind.get(method.method) if complete else None,
         reading=read,
     )
 

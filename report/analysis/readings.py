@@ -23,6 +23,9 @@ class Kind(StrEnum):
     NOT_SEPARATED = "not separated"
 
 
+RANKED = (Kind.HIGHEST, Kind.WORSE, Kind.EQUAL, Kind.MAY_BE_BEST, Kind.NOT_SEPARATED)
+
+
 @dataclass(frozen=True)
 class Reading:
     """Accuracies are fractions; NaN where a number does not exist."""
@@ -54,6 +57,20 @@ class Reading:
             case Kind.NOT_SEPARATED | Kind.MAY_BE_BEST if self.interval is not None:
                 return f"{self.kind}, d in {bounds(self.interval)}"
         return str(self.kind)
+
+    @property
+    def short(self) -> str:
+        """The same where there is little room: without the interval, which then stands elsewhere."""
+        match self.kind:
+            case Kind.PROVISIONAL:
+                return f"{self.runs} of {self.planned} runs in"
+            case Kind.WORSE:
+                return f"worse by {number(self.gap)}"
+            case Kind.EQUAL:
+                return f"equal within {number(self.margin)}"
+            case Kind.NOT_SEPARATED | Kind.MAY_BE_BEST:
+                return str(self.kind)
+        return self.words
 
 
 def number(fraction: float) -> str:

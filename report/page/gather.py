@@ -18,6 +18,7 @@ from report.draw.styles import Looks, glyph, looks_of
 from report.draw.tuning import tuning_drawing
 from report.page import tables, verdict
 from report.page.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
+from report.page.guide import reading_guide
 from report.page.tables import Table
 from report.read.records import DataFile, Records, Task
 from suite.records.codec import encode
@@ -75,6 +76,7 @@ class Report:
     unplanned: str  # what is recorded beyond the plan
     environments: list[tuple[int, Environment]]  # with the number of runs in each
     timing_note: str
+    reading_guide: list[str]  # how the comparison is to be read, a paragraph each
     frames: dict[str, pd.DataFrame]  # by the name of its CSV file
 
     @property
@@ -126,6 +128,7 @@ def gather(records: Records) -> Report:
         unplanned=records.unplanned,
         environments=places,
         timing_note=timing_note(places),
+        reading_guide=reading_guide([each.comparison.judgement for each in tasks], records.plan.margin),
         frames={
             "accuracy.csv": accuracy_frame([each.comparison for each in tasks]),
             "runs.csv": runs_frame(records),
@@ -158,10 +161,10 @@ def gather_task(
     return TaskReport(
         task=task,
         comparison=comparison,
-        verdict=verdict.verdict(comparison),
+        verdict=verdict.verdict(comparison.judgement),
         basis=verdict.basis(records, comparison),
         caveats=verdict.caveats(records, comparison),
-        accuracy=accuracy_drawing(comparison, looks) if comparison.best else None,
+        accuracy=accuracy_drawing(comparison, looks) if comparison.has_scores else None,
         learning=learning,
         flips=flips,
         tuning=tuning_drawing(task, tunings, looks),
