@@ -17,6 +17,7 @@ from report.draw.layers import layers_drawing
 from report.draw.styles import Looks, glyph, looks_of
 from report.draw.tuning import tuning_drawing
 from report.page import tables, verdict
+from report.page.across import AcrossReport, across
 from report.page.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
 from report.page.guide import reading_guide
 from report.page.tables import Table
@@ -65,6 +66,7 @@ class Report:
     plan: PlanRecord
     data: dict[str, DataFile]
     tasks: list[TaskReport]
+    across: AcrossReport | None  # from six tasks on
     methods: dict[str, MethodCard]  # by the label of their rows
     glyphs: dict[str, str]  # the line and mark of every method, as SVG
     coverage: Table
@@ -78,6 +80,12 @@ class Report:
     timing_note: str
     reading_guide: list[str]  # how the comparison is to be read, a paragraph each
     frames: dict[str, pd.DataFrame]  # by the name of its CSV file
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        """Of all tasks, and over them."""
+        over_all = self.across.drawings if self.across else []
+        return [*(drawing for task in self.tasks for drawing in task.drawings), *over_all]
 
     @property
     def bulky(self) -> bool:
@@ -117,6 +125,7 @@ def gather(records: Records) -> Report:
         plan=records.plan,
         data=records.data,
         tasks=tasks,
+        across=across(records, [each.comparison for each in tasks], looks),
         methods={c.method: records.plan.methods[c.planned.method] for c in records.cells},
         glyphs={method: glyph(look) for method, look in looks.items()},
         coverage=coverage_table(records),

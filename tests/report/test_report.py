@@ -647,3 +647,31 @@ def test_with_many_methods_the_best_stands_first_and_each_has_a_panel(
         assert all(name in drawn for name in names), figure
     cells = re.findall(r">\u2212?\d\.\d<", drawn)
     assert len(cells) == 9 * 2  # a number for every method and layer
+
+
+def test_from_six_tasks_on_methods_are_ranked_over_all_of_them(tmp_path: Path) -> None:
+    tasks = tuple(("digits", f"mlp-{n}") for n in range(6))
+    methods = ("bop", "latent_adam", "latent_sgd")
+    for number, name in ((5, "five"), (6, "six")):
+        folder = write_experiment(tmp_path / name, tasks=tasks[:number], methods=methods, seeds=3, trials=0)
+        build_report(folder)
+        text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+        page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+        assert [part in page for part in ('id="across"', "Performance profiles:")] == [number == 6] * 2
+    # the same scores on every task: the ranks are 1, 2 and 3, and q(3 methods) is 2.344
+    assert (
+        "latent_adam has the lowest mean rank over 6 tasks, 1.00; 1 method has a higher one by more" in text
+    )
+    assert "1 is not separated from it" in text
+    assert "are not separated if they differ by less than 1.35" in text
+    (first, second, third) = re.findall(r"^\| (\w+) \| ([123]\.00) \| ([\d.]+) \|", text, re.MULTILINE)
+    assert (first[:2], second[:2], third[:2]) == (
+        ("latent_adam", "1.00"),
+        ("bop", "2.00"),
+        ("latent_sgd", "3.00"),
+    )
+    assert first[2] == "100.0"
+    remove(final_run(folder, "digits.mlp-0.bop", 0))
+    build_report(folder)
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Left out, without a score on some task: bop." in text
