@@ -40,8 +40,8 @@ def across(records: Records, comparisons: list[Comparison], looks: Looks) -> Acr
         note=(
             "Rank 1 is the highest mean of a task; equal means share their ranks. Two mean ranks are not "
             f"separated if they differ by less than {found.critical_difference:.2f} (Nemenyi, 95 % for all "
-            "pairs). The normalised score is 0 at chance and 100 at the best mean of each task. The tasks count "
-            "as independent; data sets and networks in common make them less than that."
+            "pairs). The normalised score is 0 at chance and 100 at the best mean of each task. The tasks "
+            "count as independent; data sets and networks in common make them less than that."
         ),
     )
 
@@ -67,7 +67,7 @@ def across_table(found: AcrossTasks) -> Table:
         "method",
         "mean rank",
         "normalised score",
-        *(f"error up to {ratio:g} × the best, % of tasks" for ratio in RATIOS),
+        *(f"error up to {ratio:g} times the best, % of tasks" for ratio in RATIOS),
     ]
     rows = [
         [
