@@ -39,26 +39,24 @@ class Table:
 def accuracy_table(comparison: Comparison) -> Table:
     """One row per method. Bold: the set that may contain the best."""
     standings = comparison.standings
-    studies, top5, diverged = (
-        comparison.judgement.unit == "study",
-        any(each.top5 is not None for each in standings),
-        any(each.judged.diverged for each in standings),
-    )
+    studies = comparison.judgement.unit == "study"
+    top5 = any(each.top5 is not None for each in standings)
+    diverged = any(each.judged.diverged for each in standings)
     columns = [
         "method",
         "test top\u20111,\u00a0%",
         *(["without diverged,\u00a0%"] if diverged else []),
         *(["±\u00a095\u00a0% tuning again"] if studies else []),
         "±\u00a095\u00a0% training again",
+        "reading",
+        "behind the best, points",
+        "p",
         "sd of studies" if studies else "sd of runs",
         *(["test top\u20115,\u00a0%"] if top5 else []),
         *(["studies"] if studies else []),
         "runs in",
         "diverged",
         "validation of winner,\u00a0%",
-        "behind the best, points",
-        "p",
-        "reading",
     ]
     rows = [
         [
@@ -67,15 +65,15 @@ def accuracy_table(comparison: Comparison) -> Table:
             *([percent(each.judged.mean_without_diverged)] if diverged else []),
             *([half_width(each.judged.procedure)] if studies else []),
             half_width(each.judged.setting) if each.judged.runs != 1 else "n = 1",
+            each.judged.reading.words,
+            gap(each.judged.reading.gap),
+            p_value(each.judged.behind.p) if each.judged.behind else NONE,
             percent(each.judged.sd),
             *([percent(each.top5)] if top5 else []),
             *([str(each.judged.units)] if studies else []),
             f"{each.judged.runs} / {each.judged.planned_runs}",
             str(each.judged.diverged),
             percent(each.validation),
-            gap(each.judged.reading.gap),
-            p_value(each.judged.behind.p) if each.judged.behind else NONE,
-            each.judged.reading.words,
         ]
         for each in standings
     ]
@@ -84,7 +82,8 @@ def accuracy_table(comparison: Comparison) -> Table:
     incomplete = {(row, runs_in) for row, each in numbered if each.runs < each.planned_runs}
     warn = incomplete | {(row, runs_in + 1) for row, each in numbered if each.diverged}
     strong = tuple(row for row, each in numbered if each.may_be_best)
-    return Table(columns, rows, text=(0, len(columns) - 1), strong=strong, warn=frozenset(warn))
+    text = (0, columns.index("reading"))
+    return Table(columns, rows, text=text, strong=strong, warn=frozenset(warn))
 
 
 def flips_table(records: Records, task: Task) -> Table:

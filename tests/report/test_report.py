@@ -153,7 +153,7 @@ def test_studies_have_two_intervals(tmp_path: Path) -> None:
     assert (row["unit"], row["units"], row["runs"], row["reading"]) == ("study", "3", "6", "highest mean")
     assert accuracy(folder, "bop (tpe)")["reading"] == "highest mean"  # the same final runs
     text = (folder / "report" / "report.md").read_text(encoding="utf-8")
-    assert "| ±\u00a095\u00a0% tuning again | ±\u00a095\u00a0% training again | sd of studies |" in text
+    assert "| ±\u00a095\u00a0% tuning again | ±\u00a095\u00a0% training again | reading |" in text
     assert "bop (random) and bop (tpe) share the highest mean" in text and "iven one draw" not in text
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "over studies (thin line with ends; the number at the right)" in page
