@@ -62,6 +62,7 @@ def one_more(run: Path) -> None:
         (one_more, "of 360 test images are right here, but test_top1 is 0.9"),
         (lambda run: with_bits(run, np.zeros(46, np.uint8)), r"holds \(46,\) of uint8, not bits of 360"),
         (lambda run: with_bits(run, np.zeros(360, bool)), r"holds \(360,\) of bool, not bits of 360"),
+        (lambda run: with_bits(run, np.zeros(45, np.int16)), r"holds \(45,\) of int16"),
         (lambda run: with_bits(run, np.array(["a"])), "not bits of 360"),
     ],
 )
