@@ -26,7 +26,7 @@ DASHBOARD_READY := $(VENV)/.ready-dashboard
 
 .DEFAULT_GOAL := help
 .PHONY: help demo sweep tune train prepare report status verify plan list publish dashboard setup test torture check \
-        lock clean bench bench-peers
+        calibrate lock clean bench bench-peers
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -84,6 +84,9 @@ check: $(DEV_READY) ## the part of the check that runs no test
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/pyright
+
+calibrate: $(RUN_READY) ## how often verdicts are right: simulated tasks, results/published/calibration/ (10 min)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m report.calibration $(ARGS)
 
 lock: $(DEV_READY) ## resolve the pinned versions again, for every Python and platform
 	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -44,9 +44,8 @@ def build_report(
 
 def files_of(report: Report) -> dict[str, str]:
     """The files of the report folder by name, in the order in which they are written."""
-    drawings = [drawing for task in report.tasks for drawing in task.drawings]
     return {
-        **{f"{drawing.name}.svg": standalone(drawing.svg) for drawing in drawings},
+        **{f"{drawing.name}.svg": standalone(drawing.svg) for drawing in report.drawings},
         **{name: frame.to_csv(index=False, lineterminator="\n") for name, frame in report.frames.items()},
         "accuracy.tex": latex([each.comparison for each in report.tasks]),
         "report.md": markdown_page(report),

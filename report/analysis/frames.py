@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from report.analysis.comparison import Comparison
+from report.analysis.comparison import Comparison, Standing
+from report.analysis.intervals import Interval
 from report.analysis.tuning import TuningSummary
 from report.read.curves import COLUMNS, Curves
 from report.read.records import CellRecord, Records, RunRecord
@@ -23,27 +24,45 @@ def accuracy_frame(comparisons: list[Comparison]) -> pd.DataFrame:
     """One row per task and method, fractions and unrounded, unlike the tables for reading."""
     return pd.DataFrame(
         [
-            {
-                "data": comparison.task.data,
-                "model": comparison.task.model,
-                "method": each.method,
-                "test_top1": each.mean,
-                "half_width_95": each.half_width,
-                "sd": each.sd,
-                "runs": len(each.scores),
-                "planned": each.planned,
-                "diverged": each.diverged,
-                "validation_of_winner": each.validation,
-                "test_set_noise": each.noise,
-                "difference_to_best": each.difference,
-                "p_holm": each.p,
-                "comparisons": comparison.tests,
-                "reading": each.mark,
-            }
+            accuracy_row(comparison, standing)
             for comparison in comparisons
-            for each in comparison.standings
+            for standing in comparison.standings
         ]
     )
+
+
+def accuracy_row(comparison: Comparison, standing: Standing) -> dict[str, Any]:
+    each, judgement = standing.judged, comparison.judgement
+    behind = each.behind
+    return {
+        "data": comparison.task.data,
+        "model": comparison.task.model,
+        "method": each.method,
+        "test_top1": each.mean,
+        **bounds("procedure", each.procedure),
+        **bounds("setting", each.setting),
+        "sd": each.sd,
+        "unit": judgement.unit,
+        "units": each.units,
+        "runs": each.runs,
+        "planned": each.planned_runs,
+        "diverged": each.diverged,
+        "test_top1_without_diverged": each.mean_without_diverged,
+        "validation_of_winner": standing.validation,
+        "behind_best": each.reading.gap,
+        **bounds("behind_best", behind.interval if behind else None),
+        "p": behind.p if behind else None,
+        "compared_methods": judgement.competing,
+        "one_draw_of_tuning": judgement.conditional,
+        "may_be_best": each.may_be_best,
+        "reading": str(each.reading.kind),
+    }
+
+
+def bounds(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """The two columns of an interval, empty without one."""
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def runs_frame(records: Records) -> pd.DataFrame:

@@ -3,7 +3,9 @@
 import math
 from typing import Any
 
-from report.analysis.comparison import Standing
+from report.analysis.intervals import Interval
+from report.analysis.judgement import MethodJudgement
+from report.analysis.readings import number
 from suite.records.schedules import as_json
 from suite.records.trial import HyperSetting
 
@@ -22,20 +24,29 @@ def points(fraction: float | None) -> str:
     return f"{100 * fraction:+.2f}".replace("-", "−")  # noqa: RUF001 (a true minus sign lines up with the plus)
 
 
-def spread(standing: Standing) -> str:
-    """Mean and interval of a method: `92.34 ± 0.41`, or the mean alone if there is one run."""
-    if not standing.scores:
+def spread(judged: MethodJudgement) -> str:
+    """Mean and interval of a method: `92.34 ± 0.41`, or the mean alone if there is one unit."""
+    if not judged.units:
         return NONE
-    if math.isnan(standing.half_width):
-        return f"{percent(standing.mean)} (n\u00a0=\u00a01)"
-    return f"{percent(standing.mean)}\u00a0±\u00a0{percent(standing.half_width)}"
+    if judged.interval is None:
+        return f"{percent(judged.mean)} (n\u00a0=\u00a0{judged.units})"
+    return f"{percent(judged.mean)}\u00a0±\u00a0{percent(judged.interval.half_width)}"
 
 
-def spread_percent(standing: Standing) -> str:
+def spread_percent(judged: MethodJudgement) -> str:
     """As `spread`, with the percent sign where it belongs in a sentence."""
-    if math.isnan(standing.half_width):
-        return f"{percent(standing.mean)}\u00a0% (n\u00a0=\u00a01)"
-    return f"{spread(standing)}\u00a0%"
+    if judged.interval is None:
+        return f"{percent(judged.mean)}\u00a0%"
+    return f"{spread(judged)}\u00a0%"
+
+
+def half_width(interval: Interval | None) -> str:
+    return NONE if interval is None else percent(interval.half_width)
+
+
+def gap(fraction: float) -> str:
+    """How far a method is behind, in percentage points."""
+    return NONE if math.isnan(fraction) else number(fraction)
 
 
 def p_value(p: float) -> str:
@@ -66,15 +77,22 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def grouped(number: float) -> str:
+def grouped(value: float) -> str:
     """54000 as 54 000, with a thin space; a fraction is rounded."""
-    return f"{number:,.0f}".replace(",", "\u202f")
+    return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def megabytes(size: float) -> str:
     return f"{grouped(size / 1e6)} MB"
 
 
-def count(number: int, noun: str) -> str:
+def count(times: int, noun: str) -> str:
     """`1 run`, `3 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{times} {plural(times, noun)}"
+
+
+def plural(times: int, noun: str) -> str:
+    """`runs` or `studies`, unless it is one."""
+    if times == 1:
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"

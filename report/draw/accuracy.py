@@ -1,43 +1,57 @@
-"""The figure of the test accuracies: mean, interval and every seed of each method."""
-
-import math
+"""The figure of the test accuracies: mean, intervals and every run of each method."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from report.analysis.comparison import CONTROL, Comparison, Standing
+from report.analysis.comparison import Comparison, Standing
+from report.analysis.intervals import Interval
 from report.analysis.numbers import spread
+from report.analysis.readings import Kind
 from report.draw.axes import WIDTH, fold, margin
 from report.draw.drawing import Drawing
 from report.draw.styles import Look, Looks
 from report.draw.svg import MUTED, RULE, TEXT, draw
 
-MANY_SEEDS = 30  # beyond this their dots would run into one another
+MANY_RUNS = 30  # beyond this their dots would run into one another
+FENCE = 3.0  # interquartile ranges of the means below the first quartile: there the axis ends
 
 
 def accuracy_drawing(comparison: Comparison, looks: Looks) -> Drawing:
     name = f"accuracy-{comparison.task.key}"
-    many = max(len(each.scores) for each in comparison.standings) > MANY_SEEDS
-    seeds = "all seeds (thin line) and their middle half (thick line)" if many else "every seed (dots)"
-    caption = f"Mean (large mark), 95 % t-interval of the mean (bar) and {seeds}."
-    if any(each.diverged for each in comparison.standings):
-        caption += " ◂: runs that diverged, far to the left of the panel."
-    if any(each.mark == CONTROL for each in comparison.standings):
-        caption += " A control may lie below the panel (◂)."
-    means = "; ".join(f"{each.method} {spread(each)}, {each.mark}" for each in comparison.standings)
+    means = "; ".join(
+        f"{each.method} {spread(each.judged)}, {each.judged.reading.words}" for each in comparison.standings
+    )
     return Drawing(
         name,
         accuracy_figure(name, comparison, looks),
         f"Test accuracy in percent on {comparison.task.title}: {means}.",
-        caption,
+        accuracy_caption(comparison),
         "accuracy.csv, runs.csv",
     )
 
 
+def accuracy_caption(comparison: Comparison) -> str:
+    standings = comparison.standings
+    many = max(len(each.scores) for each in standings) > MANY_RUNS
+    runs = "all runs (thin line) and their middle half (thick line)" if many else "every run (dots)"
+    if comparison.judgement.unit == "study":
+        caption = (
+            "Mean (large mark); 95 % t-intervals of tuning and training again, over studies (thin line with "
+            "ends; the number at the right), and of training the same settings again, over seeds (thick "
+            f"bar); {runs}, and the mean of each study (stroke)."
+        )
+    else:
+        caption = f"Mean (large mark), 95 % t-interval of training again, over runs (thick bar), and {runs}."
+    low, _ = accuracy_limits(standings)
+    if any(each.judged.diverged or 100 * min(each.scores, default=1.0) < low for each in standings):
+        caption += " ◂: runs to the left of the panel."
+    return caption
+
+
 def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> str:
-    """Mean, 95 % t-interval and every seed of each method, with the numbers written at the right."""
+    """A row for each method, with the numbers written at the right."""
     standings = comparison.standings
     height = 56 + 44 * len(standings)
 
@@ -58,58 +72,79 @@ def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> str:
 
 
 def accuracy_limits(standings: list[Standing]) -> tuple[float, float]:
-    """Limits in percent that hold every interval, but let no diverged run and no floor squeeze the others."""
-    ends: list[float] = []
-    competing = [each for each in standings if each.mark != CONTROL]
-    for each in competing:
-        stable = each.scores if not each.diverged else each.stable_scores
-        ends += stable
-        if each.scores and not each.diverged and not math.isnan(each.half_width):
-            ends += [each.mean - each.half_width, each.mean + each.half_width]
-    ends = ends or [score for each in standings for score in each.scores]
-    ends += [
-        score for each in standings if each.mark == CONTROL for score in each.scores if score > min(ends)
+    """Limits in percent that hold every interval, but let no outlier, diverged run or floor squeeze it."""
+    competing = [each for each in standings if each.judged.reading.kind != Kind.CONTROL]
+    rivals = [each for each in competing if each.scores] or [each for each in standings if each.scores]
+    means = [each.judged.mean_without_diverged for each in rivals]
+    first, third = np.quantile(means, [0.25, 0.75]) if means else (0.0, 0.0)
+    fence = first - FENCE * (third - first) if len(means) > 3 else 0.0
+    ends = [
+        end
+        for each in rivals
+        if each.judged.mean_without_diverged >= fence
+        for end in (*each.scores, *interval_ends(each))
     ]
+    ends = ends or [0.0, 1.0]
+    ends += [score for each in standings for score in each.scores if score > min(ends)]
     pad = 0.06 * (max(ends) - min(ends)) or 0.005
     return 100 * max(0.0, min(ends) - pad), 100 * min(1.0, max(ends) + pad)
+
+
+def interval_ends(standing: Standing) -> list[float]:
+    """Diverged runs widen an interval to nothing: it may leave the panel."""
+    judged = standing.judged
+    found = [each for each in (judged.procedure, judged.setting) if each and not judged.diverged]
+    return [end for each in found for end in (each.low, each.high)]
 
 
 def accuracy_row(axes: Axes, row: int, standing: Standing, look: Look, low: float) -> None:
     right = axes.get_yaxis_transform()
     axes.axhline(row, color=RULE, linewidth=0.6, zorder=0)
-    if not standing.scores:
+    judged = standing.judged
+    if not judged.units:
         axes.text(1.04, row, "no score yet", transform=right, va="center", color=MUTED)
         return
-    mean, half = 100 * standing.mean, 100 * standing.half_width
-    scores = 100 * np.array(standing.scores)
+    mean, scores = 100 * judged.mean, 100 * np.array(standing.scores)
     inside = scores[scores >= low]
-    if len(inside) > MANY_SEEDS:
-        seed_strip(axes, row + 0.2, inside, look)
+    if len(inside) > MANY_RUNS:
+        run_strip(axes, row + 0.2, inside, look)
     else:
+        style = {"color": look.color, "markersize": 4, "alpha": 0.6, "markeredgewidth": 0}
+        axes.plot(inside, np.full(len(inside), row + 0.2), "o", **style)
+    for interval, width, ends in ((judged.setting, 3.6, ""), (judged.procedure, 1.2, "|")):
+        if interval is not None:
+            interval_line(axes, row, interval, look, width, ends)
+    if judged.procedure is not None:
+        studies = [100 * float(np.mean(unit)) for unit in standing.units if unit]
         axes.plot(
-            inside,
-            np.full(len(inside), row + 0.2),
-            "o",
-            color=look.color,
-            markersize=4,
-            alpha=0.6,
-            markeredgewidth=0,
-        )
-    if not math.isnan(half):
-        axes.plot(
-            [mean - half, mean + half], [row, row], color=look.color, linewidth=2.4, solid_capstyle="butt"
+            studies, [row + 0.2] * len(studies), "|", color=look.color, markersize=9, markeredgewidth=1.2
         )
     axes.plot([mean], [row], look.marker, color=look.color, markersize=8)
-    if len(inside) < len(scores) or mean < low:
-        why = "diverged" if standing.diverged else "below"
-        outside = f"◂ {len(scores) - len(inside)} {why}"
-        axes.text(0.015, row - 0.26, outside, transform=right, va="center", color=TEXT, fontsize=10.5)
-    axes.text(1.04, row - 0.17, spread(standing), transform=right, va="center", color=TEXT, weight="bold")
-    axes.text(1.04, row + 0.21, standing.short_mark, transform=right, va="center", color=MUTED, fontsize=10.5)
+    outside = len(scores) - len(inside) + judged.diverged
+    if outside or mean < low:
+        words = f"◂ {outside}{f' ({judged.diverged} diverged)' if judged.diverged else ''}"
+        axes.text(0.015, row - 0.26, words, transform=right, va="center", color=TEXT, fontsize=10.5)
+    axes.text(1.04, row - 0.17, spread(judged), transform=right, va="center", color=TEXT, weight="bold")
+    short = judged.reading.short
+    axes.text(1.04, row + 0.21, short, transform=right, va="center", color=MUTED, fontsize=10.5)
 
 
-def seed_strip(axes: Axes, y: float, scores: np.ndarray, look: Look) -> None:
-    """Many seeds as a thin line from the lowest to the highest and a thick one over their middle half."""
+def interval_line(axes: Axes, row: int, interval: Interval, look: Look, width: float, ends: str) -> None:
+    places = [100 * interval.low, 100 * interval.high]
+    axes.plot(
+        places,
+        [row, row],
+        color=look.color,
+        linewidth=width,
+        solid_capstyle="butt",
+        marker=ends,
+        markersize=8,
+        markeredgewidth=1.2,
+    )
+
+
+def run_strip(axes: Axes, y: float, scores: np.ndarray, look: Look) -> None:
+    """Many runs as a thin line from the lowest to the highest and a thick one over their middle half."""
     low, first, third, high = np.quantile(scores, [0, 0.25, 0.75, 1])
     axes.plot([low, high], [y, y], color=look.color, linewidth=1, alpha=0.6)
     axes.plot([first, third], [y, y], color=look.color, linewidth=4, alpha=0.6, solid_capstyle="butt")

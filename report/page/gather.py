@@ -17,7 +17,9 @@ from report.draw.layers import layers_drawing
 from report.draw.styles import Looks, glyph, looks_of
 from report.draw.tuning import tuning_drawing
 from report.page import tables, verdict
+from report.page.across import AcrossReport, across
 from report.page.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
+from report.page.guide import reading_guide
 from report.page.tables import Table
 from report.read.records import DataFile, Records, Task
 from suite.records.codec import encode
@@ -64,6 +66,7 @@ class Report:
     plan: PlanRecord
     data: dict[str, DataFile]
     tasks: list[TaskReport]
+    across: AcrossReport | None  # from six tasks on
     methods: dict[str, MethodCard]  # by the label of their rows
     glyphs: dict[str, str]  # the line and mark of every method, as SVG
     coverage: Table
@@ -75,7 +78,14 @@ class Report:
     unplanned: str  # what is recorded beyond the plan
     environments: list[tuple[int, Environment]]  # with the number of runs in each
     timing_note: str
+    reading_guide: list[str]  # how the comparison is to be read, a paragraph each
     frames: dict[str, pd.DataFrame]  # by the name of its CSV file
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        """Of all tasks, and over them."""
+        over_all = self.across.drawings if self.across else []
+        return [*(drawing for task in self.tasks for drawing in task.drawings), *over_all]
 
     @property
     def bulky(self) -> bool:
@@ -115,6 +125,7 @@ def gather(records: Records) -> Report:
         plan=records.plan,
         data=records.data,
         tasks=tasks,
+        across=across(records, [each.comparison for each in tasks], looks),
         methods={c.method: records.plan.methods[c.planned.method] for c in records.cells},
         glyphs={method: glyph(look) for method, look in looks.items()},
         coverage=coverage_table(records),
@@ -126,6 +137,7 @@ def gather(records: Records) -> Report:
         unplanned=records.unplanned,
         environments=places,
         timing_note=timing_note(places),
+        reading_guide=reading_guide([each.comparison.judgement for each in tasks], records.plan.margin),
         frames={
             "accuracy.csv": accuracy_frame([each.comparison for each in tasks]),
             "runs.csv": runs_frame(records),
@@ -158,10 +170,10 @@ def gather_task(
     return TaskReport(
         task=task,
         comparison=comparison,
-        verdict=verdict.verdict(comparison),
+        verdict=verdict.verdict(comparison.judgement),
         basis=verdict.basis(records, comparison),
         caveats=verdict.caveats(records, comparison),
-        accuracy=accuracy_drawing(comparison, looks) if comparison.best else None,
+        accuracy=accuracy_drawing(comparison, looks) if comparison.has_scores else None,
         learning=learning,
         flips=flips,
         tuning=tuning_drawing(task, tunings, looks),

@@ -4,8 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from report.analysis.comparison import BEST, Comparison
-from report.analysis.numbers import NONE, count, duration, hyper, megabytes, p_value, percent, points
+from report.analysis.comparison import Comparison
+from report.analysis.numbers import (
+    NONE,
+    count,
+    duration,
+    gap,
+    half_width,
+    hyper,
+    megabytes,
+    p_value,
+    percent,
+    points,
+)
 from report.analysis.tuning import TuningSummary, near_edge
 from report.read.curves import Curves
 from report.read.records import CellRecord, Records, Task
@@ -26,46 +37,53 @@ class Table:
 
 
 def accuracy_table(comparison: Comparison) -> Table:
-    top5 = any(each.top5 is not None for each in comparison.standings)
+    """One row per method. Bold: the set that may contain the best."""
+    standings = comparison.standings
+    studies = comparison.judgement.unit == "study"
+    top5 = any(each.top5 is not None for each in standings)
+    diverged = any(each.judged.diverged for each in standings)
     columns = [
         "method",
         "test top\u20111,\u00a0%",
-        "±\u00a095\u00a0%",
-        "sd over seeds",
+        *(["without diverged,\u00a0%"] if diverged else []),
+        *(["±\u00a095\u00a0% tuning again"] if studies else []),
+        "±\u00a095\u00a0% training again",
+        "reading",
+        "behind the best, points",
+        "p",
+        "sd of studies" if studies else "sd of runs",
         *(["test top\u20115,\u00a0%"] if top5 else []),
+        *(["studies"] if studies else []),
         "runs in",
         "diverged",
         "validation of winner,\u00a0%",
-        "test-set noise",
-        "Δ to best, points",
-        "p (Holm)",
-        "reading",
     ]
     rows = [
         [
             each.method,
-            percent(each.mean),
-            percent(each.half_width) if len(each.scores) != 1 else "n = 1",
-            percent(each.sd),
+            percent(each.judged.mean),
+            *([percent(each.judged.mean_without_diverged)] if diverged else []),
+            *([half_width(each.judged.procedure)] if studies else []),
+            half_width(each.judged.setting) if each.judged.runs != 1 else "n = 1",
+            each.judged.reading.words,
+            gap(each.judged.reading.gap),
+            p_value(each.judged.behind.p) if each.judged.behind else NONE,
+            percent(each.judged.sd),
             *([percent(each.top5)] if top5 else []),
-            f"{len(each.scores)} / {each.planned}",
-            str(each.diverged),
+            *([str(each.judged.units)] if studies else []),
+            f"{each.judged.runs} / {each.judged.planned_runs}",
+            str(each.judged.diverged),
             percent(each.validation),
-            f"±{percent(each.noise)}" if each.scores else NONE,
-            points(each.difference),
-            p_value(each.p),
-            each.mark,
         ]
-        for each in comparison.standings
+        for each in standings
     ]
-    numbered = list(enumerate(comparison.standings))
+    numbered = [(row, each.judged) for row, each in enumerate(standings)]
     runs_in = columns.index("runs in")
-    incomplete = {(row, runs_in) for row, each in numbered if len(each.scores) < each.planned}
-    diverged = {(row, runs_in + 1) for row, each in numbered if each.diverged}
-    strong = tuple(row for row, each in numbered if each.mark == BEST)
-    return Table(
-        columns, rows, text=(0, len(columns) - 1), strong=strong, warn=frozenset(incomplete | diverged)
-    )
+    incomplete = {(row, runs_in) for row, each in numbered if each.runs < each.planned_runs}
+    warn = incomplete | {(row, runs_in + 1) for row, each in numbered if each.diverged}
+    strong = tuple(row for row, each in numbered if each.may_be_best)
+    text = (0, columns.index("reading"))
+    return Table(columns, rows, text=text, strong=strong, warn=frozenset(warn))
 
 
 def flips_table(records: Records, task: Task) -> Table:

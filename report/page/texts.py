@@ -6,8 +6,8 @@ from markupsafe import Markup
 from rich.box import SIMPLE
 from rich.table import Table as RichTable
 
-from report.analysis.comparison import BEST, Comparison
-from report.analysis.numbers import p_value, points, spread
+from report.analysis.comparison import Comparison
+from report.analysis.numbers import NONE, gap, p_value, plural, spread
 from report.page.tables import Table
 
 LATEX = str.maketrans(
@@ -26,6 +26,7 @@ LATEX = str.maketrans(
         "\u00d7": r"$\times$",
         "<": "$<$",
         "—": "--",
+        "\u2212": "$-$",
         "\u00a0": "~",
     }
 )
@@ -64,7 +65,10 @@ def _cell(text: str) -> str:
 def latex(comparisons: list[Comparison]) -> str:
     """A booktabs table of all tasks; needs \\usepackage{booktabs}."""
     lines = [
-        "% Test top-1 accuracy, mean and 95 % t-interval over seeds; p: paired t-test, Holm-corrected.",
+        f"% Test top-1 accuracy in percent: mean and 95 % t-interval over {over(comparisons)}.",
+        "% Readings: 95 % for all pairs of a task at once; d: points behind the highest mean.",
+        "% Bold: not excluded as the best.",
+        *(["% All statements are given one draw of the tuning."] if conditional(comparisons) else []),
         r"\begin{tabular}{llrrrl}",
         r"\toprule",
         r"task & method & test top-1, \% & runs & $p$ & reading \\",
@@ -72,25 +76,36 @@ def latex(comparisons: list[Comparison]) -> str:
     for comparison in comparisons:
         lines.append(r"\midrule")
         for each in comparison.standings:
+            judged = each.judged
             cells = [
                 comparison.task.title,
                 each.method,
-                spread(each),
-                f"{len(each.scores)}/{each.planned}",
-                p_value(each.p),
-                each.mark,
+                spread(judged),
+                f"{judged.runs}/{judged.planned_runs}",
+                p_value(judged.behind.p) if judged.behind else NONE,
+                judged.reading.words,
             ]
             cells = [cell.translate(LATEX) for cell in cells]
-            if each.mark == BEST:
+            if judged.may_be_best:
                 cells[2] = rf"\textbf{{{cells[2]}}}"
             lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
+def over(comparisons: list[Comparison]) -> str:
+    """What the interval next to the mean is over."""
+    return " or ".join(dict.fromkeys(plural(2, each.judgement.unit) for each in comparisons)) or "runs"
+
+
+def conditional(comparisons: list[Comparison]) -> bool:
+    return any(each.judgement.conditional for each in comparisons)
+
+
 def console(comparisons: list[Comparison]) -> RichTable:
     """The result for the terminal, narrow enough for 80 columns."""
+    given = ", given one draw of the tuning" if conditional(comparisons) else ""
     table = RichTable(
-        title="Test top-1 accuracy, %: mean ± 95 % interval over seeds",
+        title=f"Test top-1 accuracy, %: mean ± 95 % interval over {over(comparisons)}{given}",
         title_justify="left",
         box=SIMPLE,
         pad_edge=False,
@@ -98,20 +113,21 @@ def console(comparisons: list[Comparison]) -> RichTable:
         caption_justify="left",
     )
     table.add_column("method", overflow="fold")
-    for heading in ("top-1", "runs", "Δ to best", "p"):
+    for heading in ("top-1", "runs", "behind", "p"):
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("reading", overflow="fold")
     for comparison in comparisons:
         table.add_row(comparison.task.title, style="italic")
         for each in comparison.standings:
+            judged = each.judged
             table.add_row(
                 each.method,
-                spread(each),
-                f"{len(each.scores)}/{each.planned}",
-                points(each.difference),
-                p_value(each.p),
-                each.short_mark,
-                style="bold" if each.mark == BEST else "",
+                spread(judged),
+                f"{judged.runs}/{judged.planned_runs}",
+                gap(judged.reading.gap),
+                p_value(judged.behind.p) if judged.behind else NONE,
+                judged.reading.short,
+                style="bold" if judged.may_be_best else "",
                 end_section=each is comparison.standings[-1],
             )
     return table
@@ -120,9 +136,9 @@ def console(comparisons: list[Comparison]) -> RichTable:
 def diverged_note(comparisons: list[Comparison]) -> str | None:
     """Which runs diverged, over all tasks; None if none did."""
     notes = [
-        f"{each.diverged} of {each.method} on {comparison.task.title}"
+        f"{each.judged.diverged} of {each.method} on {comparison.task.title}"
         for comparison in comparisons
         for each in comparison.standings
-        if each.diverged
+        if each.judged.diverged
     ]
     return f"Diverged, counted at chance level: {', '.join(notes)}" if notes else None

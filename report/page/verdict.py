@@ -1,95 +1,133 @@
-"""The result of each task in sentences, and no stronger than the data."""
+"""The result of each task in two sentences, and no stronger than the data."""
 
-import math
+from collections.abc import Sequence
 
-from report.analysis.comparison import (
-    ABSENT,
-    ALONE,
-    BEST,
-    CONTROL,
-    MANY_METHODS,
-    UNCLEAR,
-    WITHIN_NOISE,
-    WORSE,
-    Comparison,
-    Standing,
-)
-from report.analysis.numbers import count, grouped, percent, spread_percent
+from report.analysis.comparison import Comparison
+from report.analysis.evidence import SAME
+from report.analysis.intervals import Interval
+from report.analysis.judgement import ENOUGH_UNITS, Judgement, MethodJudgement
+from report.analysis.numbers import count, grouped, percent, plural, spread_percent
+from report.analysis.readings import Kind, bounds, number
 from report.read.records import Records, RunRecord
 from suite.records.schema import Track
 
+NAMED = 3  # methods of one group that a sentence names, each with its numbers; more are counted
+OWN_WORDS = ("all", "only", "too")  # that a sentence may begin with
 
-def verdict(comparison: Comparison) -> str:
-    """A few sentences: the best method, those within noise of it, the worse ones, and the unclear ones."""
-    if comparison.best is None:
+
+def verdict(judgement: Judgement) -> str:
+    """Who has the highest mean and who may be best; then who is equal, not separated or worse."""
+    rivals = competitors(judgement)
+    if not any(each.units for each in rivals):
         return "No final run has finished, so nothing can be said about the methods yet."
-    top = next(each for each in comparison.standings if each.method == comparison.best)
-    if len(comparison.standings) == 1:
-        return f"{top.method} reaches {spread_percent(top)} on test; there is no other method to compare."
-    if top.mark == ALONE:
-        return f"Only {top.method} has finished final runs, {spread_percent(top)}: nothing to compare yet."
-    groups = {mark: names(comparison.marked(mark)) for mark in (WITHIN_NOISE, WORSE, UNCLEAR, ABSENT)}
-    return " ".join([opening(top, groups), *rest(top, comparison, groups)])
+    if judgement.best is None and len(rivals) > 1:
+        return "No method has all of its runs without a diverged one, so none can be called best."
+    first, second = opening(judgement), ranking(judgement)
+    if judgement.conditional:
+        first, second = f"Given one draw of the tuning, {first}", second and f"Given the same draw, {second}"
+    return " ".join(f"{capital(sentence)}." for sentence in (first, second) if sentence)
 
 
-def opening(top: Standing, groups: dict[str, list[str]]) -> str:
-    if top.mark == UNCLEAR:
-        return f"{top.method} has the highest score, {spread_percent(top)}, but one run may be luck."
-    if groups[WITHIN_NOISE] and not groups[WORSE] and not groups[UNCLEAR]:
-        return (
-            f"The data cannot separate the methods: {top.method} has the highest mean, "
-            f"{spread_percent(top)}, "
-            f"and {listing(groups[WITHIN_NOISE])} {are(groups[WITHIN_NOISE])} within noise of it."
-        )
-    if groups[WITHIN_NOISE]:
-        within = f"{listing(groups[WITHIN_NOISE])} {are(groups[WITHIN_NOISE])} within noise of it"
-        return f"{top.method} has the highest mean test accuracy, {spread_percent(top)}; {within}."
-    if groups[UNCLEAR] or groups[ABSENT]:
-        return f"{top.method} has the highest mean test accuracy, {spread_percent(top)}."
-    return f"{top.method} is best on the test set, {spread_percent(top)}."
+def capital(sentence: str) -> str:
+    """With a capital letter, unless it begins with the name of a method."""
+    return sentence[0].upper() + sentence[1:] if sentence.split()[0] in OWN_WORDS else sentence
 
 
-def rest(top: Standing, comparison: Comparison, groups: dict[str, list[str]]) -> list[str]:
-    sentences = []
-    if groups[WORSE]:
-        sentences.append(f"{listing(groups[WORSE])} {are(groups[WORSE])} measurably worse.")
-    if top.mark == BEST:
-        for reason, methods in inconclusive_reasons(comparison).items():
-            stand = "stands" if len(methods) == 1 else "stand"
-            sentences.append(f"The data cannot tell where {listing(methods)} {stand}: {reason}.")
-    if controls := comparison.marked(CONTROL):
-        scores = listing([f"{each.method} {spread_percent(each)}" for each in controls])
-        sentences.append(f"For reference: {scores}.")
-    if groups[ABSENT]:
-        sentences.append(f"{listing(groups[ABSENT])} {have(groups[ABSENT])} no finished final run.")
-    return sentences
+def competitors(judgement: Judgement) -> list[MethodJudgement]:
+    """Those that compete, the highest mean first."""
+    rivals = [each for each in judgement.methods if each.reading.kind != Kind.CONTROL]
+    return sorted(rivals, key=lambda each: (not each.units, -each.mean if each.units else 0, each.method))
 
 
-def inconclusive_reasons(comparison: Comparison) -> dict[str, list[str]]:
-    """The methods that cannot be placed, by the reason."""
-    found: dict[str, list[str]] = {}
-    for each in comparison.marked(UNCLEAR):
-        if each.diverged:
-            reason = "runs diverged"
-        elif math.isnan(each.p):
-            reason = "too few runs can be compared"
-        else:
-            reason = "lower by more than the test set's noise, but too few seeds to show it"
-        found.setdefault(reason, []).append(each.method)
-    return found
+def opening(judgement: Judgement) -> str:
+    """The first sentence, without its end."""
+    rivals = competitors(judgement)
+    if len(rivals) == 1:
+        (only,) = rivals
+        state = f", {only.reading.words}" if only.reading.kind in (Kind.PROVISIONAL, Kind.DIVERGES) else ""
+        score = f"{spread_percent(only)} on test {of(only, judgement)}"
+        return f"{only.method} reaches {score}{state}; there is no other method to compare"
+    best = next(each for each in rivals if each.method == judgement.best)
+    match best.reading.kind:
+        case Kind.ALONE:
+            return f"only {best.method} has all of its runs and none diverged: {spread_percent(best)}"
+        case Kind.TOO_FEW:
+            few = f"n\u00a0=\u00a0{best.units}; it takes {ENOUGH_UNITS}"
+            means = listing([f"{each.method} {spread_percent(each)}" for each in rivals if each.units])
+            return f"{best.reading.words} for a verdict ({few}): {means}"
+    highest = [each for each in rivals if each.reading.kind == Kind.HIGHEST]
+    # A method that lost its worst run may lie higher.
+    whole = " of the complete methods" if any(each.mean > best.mean + SAME for each in rivals) else ""
+    lead = f"{best.method} has the highest mean{whole}, {spread_percent(best)} {of(best, judgement)}"
+    if len(highest) > 1:
+        score = f"{percent(best.mean)}\u00a0% {of(best, judgement)}"
+        lead = f"{listing(names(highest))} share the highest mean{whole}, {score}"
+    maybe = [each for each in rivals if each.may_be_best and each.reading.kind != Kind.HIGHEST]
+    if not maybe:
+        return lead
+    return f"{lead}; {behind(maybe, [each.behind.interval for each in maybe if each.behind])} may be best too"
+
+
+def of(judged: MethodJudgement, judgement: Judgement) -> str:
+    return f"(n\u00a0=\u00a0{judged.units} {plural(judged.units, judgement.unit)})"
+
+
+def ranking(judgement: Judgement) -> str:
+    """The second sentence, without its end; empty where there is nothing to rank."""
+    rivals = competitors(judgement)
+    parts = []
+    if equal := [each for each in rivals if each.reading.kind == Kind.EQUAL]:
+        margin = number(equal[0].reading.margin)
+        parts.append(f"{not_excluded(equal)} {are(equal)} equal to {judgement.best} within {margin} points")
+    if apart := [each for each in rivals if each.reading.kind == Kind.NOT_SEPARATED]:
+        parts.append(f"{not_excluded(apart)} {are(apart)} not separated from {judgement.best}")
+    if worse := [each for each in rivals if each.reading.kind == Kind.WORSE]:
+        parts.append(losers(worse, everyone=len(worse) == len(rivals) - 1))
+    return "; ".join(parts)
+
+
+def not_excluded(methods: Sequence[MethodJudgement]) -> str:
+    return behind(methods, [each.reading.interval for each in methods if each.reading.interval])
+
+
+def behind(methods: Sequence[MethodJudgement], intervals: Sequence[Interval]) -> str:
+    """These methods by name, with the differences to the best that the data do not exclude."""
+    if len(methods) <= NAMED:
+        each = zip(names(methods), intervals, strict=True)
+        return listing([f"{name} ({of_points(interval)})" for name, interval in each])
+    whole = Interval(min(each.low for each in intervals), max(each.high for each in intervals))
+    return f"{listing(names(methods))} ({of_points(whole)})"
+
+
+def of_points(interval: Interval) -> str:
+    return f"{number(interval.low)} to {number(interval.high)} points behind"
+
+
+def losers(worse: Sequence[MethodJudgement], everyone: bool) -> str:
+    """The methods that are worse; of many only the first and the last."""
+    gaps = [f"by {number(each.reading.gap)} {bounds(each.reading.interval)}" for each in worse]
+    if len(worse) <= NAMED:
+        (first, gap), *others = zip(names(worse), gaps, strict=True)
+        words = [f"{first} is worse {gap}", *(f"{name} {gap}" for name, gap in others)]
+        return f"{listing(words)} points"
+    who = f"all {len(worse)} others" if everyone else f"{len(worse)} others"
+    first, last = worse[0].method, worse[-1].method
+    return f"{who} are worse, from {first} {gaps[0]} to {last} {gaps[-1]} points"
 
 
 def basis(records: Records, comparison: Comparison) -> str:
-    """The basis of the verdict: seeds, tuning budget, tests, the noise of the test set."""
+    """What the verdict rests on: runs, tuning budget, what is compared at once, controls."""
+    judgement = comparison.judgement
     parts = [f"{runs(records)}; {budget(records)}"]
-    if comparison.tests:
-        parts.append(f"{count(comparison.tests, 'paired comparison')}, Holm-corrected")
-    images = records.plan.data[comparison.task.data].test
-    top = max(
-        (each.noise for each in comparison.standings if each.method == comparison.best), default=math.nan
-    )
-    if not math.isnan(top):
-        parts.append(f"the {grouped(images)} test images alone blur each score by ±{percent(top)} points")
+    if judgement.pairs:
+        images = records.plan.data[comparison.task.data].test
+        parts.append(
+            f"differences: 95\u00a0% for all pairs of {judgement.competing} methods at once, over "
+            f"{plural(2, judgement.unit)} and the {grouped(images)} test images"
+        )
+    if controls := judgement.of_kind(Kind.CONTROL):
+        scores = listing([f"{each.method} {spread_percent(each)}" for each in controls if each.units])
+        parts += [f"controls: {scores}"] if scores else []
     return "; ".join(parts).replace(" %", "\u00a0%") + "."
 
 
@@ -121,22 +159,15 @@ def budget_of(track: Track) -> str:
 
 
 def caveats(records: Records, comparison: Comparison) -> list[str]:
-    """Everything that weakens the verdict of a task: runs without a result, diverged runs, damaged images."""
+    """All that weakens the verdict: what has no verdict and why, runs without a result, damaged images."""
     cells = records.cells_of(comparison.task)
-    notes = []
+    notes = [*incomplete(comparison.judgement), *constant(comparison.judgement)]
     for phase in ("final", "tuning", "default"):
         planned = [run for cell in cells for run in records.planned(cell, phase)]
         absent = [run for run in planned if not run.scored]
         if absent:
-            start = "Provisional: " if comparison.best else ""
             kind = "final" if phase == "default" and not records.plan.tuning.tracks else phase
-            notes.append(
-                f"{start}{len(absent)} of {len(planned)} {kind} runs are not in ({breakdown(absent)})."
-            )
-    diverged = [each for each in comparison.standings if each.diverged]
-    if diverged:
-        runs_of = ", ".join(f"{each.diverged} of {each.planned} runs of {each.method}" for each in diverged)
-        notes.append(f"Diverged, counted at chance level: {runs_of}.")
+            notes.append(f"{len(absent)} of {len(planned)} {kind} runs are not in ({breakdown(absent)}).")
     data = records.data[comparison.task.data].record
     if data is not None and (left_out := data.stored.get("damaged")):
         notes.append(
@@ -150,24 +181,50 @@ def caveats(records: Records, comparison: Comparison) -> list[str]:
     return notes
 
 
+def incomplete(judgement: Judgement) -> list[str]:
+    """The methods that have no verdict because runs are missing or diverged, or because they are few."""
+    found: dict[str, list[str]] = {}
+    for each in competitors(judgement):
+        reading = each.reading
+        if reading.kind == Kind.PROVISIONAL:
+            diverged = f", {reading.diverged} diverged" if reading.diverged else ""
+            state = f"{reading.runs} of {reading.planned} runs in{diverged}"
+            found.setdefault("Provisional, so without a verdict", []).append(f"{each.method} ({state})")
+        elif reading.kind == Kind.DIVERGES:
+            other = (
+                f", {percent(each.mean_without_diverged)}\u00a0% without" if each.diverged < each.runs else ""
+            )
+            state = f"{reading.diverged} of {reading.planned} runs{other}"
+            found.setdefault("Diverged, counted at chance and without a verdict", []).append(
+                f"{each.method} ({state})"
+            )
+    return [f"{what}: {listing(who)}." for what, who in found.items()]
+
+
+def constant(judgement: Judgement) -> list[str]:
+    """Methods whose units do not differ, so that no variance can be estimated."""
+    same = names([each for each in competitors(judgement) if each.sd == 0 and not each.diverged])
+    if not same:
+        return []
+    units = plural(2, judgement.unit)
+    return [f"The {units} of {listing(same)} all score the same: ±0 is no proof that further ones would."]
+
+
 def breakdown(runs: list[RunRecord]) -> str:
     statuses = [run.status for run in runs]
     return ", ".join(f"{statuses.count(status)} {status}" for status in sorted(set(statuses)))
 
 
-def names(standings: list[Standing]) -> list[str]:
-    return [each.method for each in standings]
+def names(methods: Sequence[MethodJudgement]) -> list[str]:
+    return [each.method for each in methods]
 
 
 def listing(words: list[str]) -> str:
-    if len(words) > MANY_METHODS:
-        return f"{', '.join(words[:4])} and {len(words) - 4} others"
+    """`a, b and c`; of more the first ones and a count."""
+    if len(words) > NAMED + 1:
+        words = [*words[:NAMED], f"{len(words) - NAMED} others"]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def are(words: list[str]) -> str:
-    return "is" if len(words) == 1 else "are"
-
-
-def have(words: list[str]) -> str:
-    return "has" if len(words) == 1 else "have"
+def are(methods: Sequence[MethodJudgement]) -> str:
+    return "is" if len(methods) == 1 else "are"

@@ -106,7 +106,7 @@ def planned_runs(
         run = RunRecord(of_track.get(place.track, first), place, seed, status, reason)
         if each := named.get(place):
             run = replace(run, run_id=each.run, hypers=each.hypers)
-            run = read_run(folder, run, each, environments)
+            run = read_run(folder, run, each, plan.data[first.planned.data].test, environments)
         runs.append(run)
     return runs
 

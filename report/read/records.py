@@ -82,6 +82,7 @@ class RunRecord:
     result: Result | None = None  # of a run that is done or diverged
     environment: Environment | None = None  # runs made in the same one share it
     curves: Curves | None = None  # of a final run with a result
+    correct: bytes = b""  # packed bits of the test images, of a final run that is done
 
     @property
     def phase(self) -> Phase:

@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import replace
 
+from report.read.correctness import read_correct
 from report.read.curves import curves_of
 from report.read.records import RunRecord
 from suite.records.agreement import Contradiction, NamedRun
@@ -16,12 +17,16 @@ Environments = dict[bytes, Environment]  # by the content of their files: most r
 
 
 def read_run(
-    experiment: ExperimentFolder, planned: RunRecord, named: NamedRun, environments: Environments
+    experiment: ExperimentFolder,
+    planned: RunRecord,
+    named: NamedRun,
+    test_images: int,
+    environments: Environments,
 ) -> RunRecord:
     """A planned run with what its folder holds; `environments` collects each environment once.
 
-    named: the same run, as its ledger names it. The curves of the published default are read only where it
-    is all that runs.
+    named: the same run, as its ledger names it. The curves and the test images of the published default are
+    read only where it is all that runs.
     """
     folder = experiment.run(planned.run_id)
     try:
@@ -31,7 +36,7 @@ def read_run(
                 named.check(folder)
             return without_result(folder, planned)
         named.check(folder)
-        return with_result(folder, planned, result, environments)
+        return with_result(folder, planned, result, test_images, environments)
     except DamagedRecord as damaged:
         file = damaged.path.relative_to(experiment.path).as_posix()
         return replace(planned, status="damaged", reason=f"{file}: {damaged.problem}")
@@ -49,16 +54,18 @@ def without_result(folder: RunFolder, planned: RunRecord) -> RunRecord:
 
 
 def with_result(
-    folder: RunFolder, planned: RunRecord, result: Result, environments: Environments
+    folder: RunFolder, planned: RunRecord, result: Result, test_images: int, environments: Environments
 ) -> RunRecord:
     environment = read_environment(folder, result, environments)
-    curves = None
+    curves, correct = None, b""
     final = planned.phase != "tuning"
     if final and (result.scores.test_top1 is None or result.scores.test_top5 is None):
         raise DamagedRecord(folder.path / "result.json", "a final run without a score on test")
     if final and planned.cell.track == planned.place.track:
         try:
             curves = curves_of(folder.epochs(result), result, folder.flips(result)[:, -1])
+            if result.status == "done":
+                correct = read_correct(folder, result, test_images)
         except DamagedRecord:
             raise
         except NOT_AS_DESCRIBED as error:
@@ -71,6 +78,7 @@ def with_result(
         result=replace(result, layers=[], files={}, digest=""),  # the most of its memory, unused from here
         environment=environment,
         curves=curves,
+        correct=correct,
     )
 
 

@@ -20,7 +20,7 @@ def plan(
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """Check an experiment and print its cells, trials, epochs and disk, before anything runs."""
+    """Check an experiment and print its cells, its costs and what it can show, before anything runs."""
     print_plan(read_plan(exp, set_, plugin), results, as_json)
 
 
@@ -51,10 +51,12 @@ def _plan_with_plugins(exp: str, changes: list[str] | None, plugins: list[Path] 
 
 
 def print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
-    """Print a plan and its costs; nothing is written."""
+    """Print a plan, its costs and what it can show; nothing is written."""
+    from report.detectable import detectable
     from suite.cli.views.plan import plan_as_json, plan_view
 
+    shown = detectable(planned.record)
     if as_json:
-        print_json(plan_as_json(planned))
+        print_json({**plan_as_json(planned), "detectable": [each.as_json() for each in shown]})
     else:
-        out.print(plan_view(planned, results))
+        out.print(plan_view(planned, results, list(map(str, shown))))

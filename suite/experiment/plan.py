@@ -82,6 +82,7 @@ class Plan:
             methods=dict(self.methods),
             data={cell.data_label: cell.sizes for cell in self.cells},
             cells=[cell.planned for cell in self.cells],
+            margin=self.experiment.margin,
         )
 
 

@@ -222,6 +222,7 @@ class Experiment(_Strict):
     real: RealEntry = RealEntry()
     tuning: TuningSection = TuningSection()
     seeds: Annotated[int, Field(ge=1, le=1000)] = 5
+    margin: Annotated[float, Field(gt=0, lt=100)] | None = None  # points that count as equal
     plugins: list[str] = []
 
 
@@ -374,6 +375,8 @@ def _from_pydantic(error: Mapping[str, Any]) -> Problem:
             return Problem(location, f"must be at least {limits['ge']}, not {value}")
         case "less_than_equal":
             return Problem(location, f"must be at most {limits['le']}, not {value}")
+        case "greater_than":
+            return Problem(location, f"must be above {limits['gt']:g}, not {value}")
         case "less_than":
             return Problem(location, f"must be below {limits['lt']}, not {value}")
         case "string_pattern_mismatch":
@@ -396,6 +399,7 @@ OLDER_TUNING = (
 )
 _BELONGS = {
     "int_type": "a whole number",
+    "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
     "list_type": "a list",

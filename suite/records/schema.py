@@ -409,6 +409,7 @@ class PlanRecord:
     """The plan, written before anything runs: the denominators of the report.
 
     seeds: the final runs of each study's winner, and as many of the published default.
+    margin: percentage points by which two accuracies may differ and still count as equal.
     """
 
     format: StrictInt
@@ -421,6 +422,7 @@ class PlanRecord:
     methods: dict[str, MethodCard]
     data: dict[PartName, DataSizes]
     cells: list[PlannedCell]
+    margin: Annotated[StrictFloat, Field(gt=0, lt=100)] | None = absent()
 
 
 @record

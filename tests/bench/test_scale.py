@@ -108,8 +108,8 @@ def test_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str)
         counted.append(operations(lambda folder=folder: build_report(folder)))
         runs = folder / "runs"
         opened.append(OPENED.during(runs, lambda folder=folder: build_report(folder)))
-        # result, trial and environment of each run; epochs and flips of the winners' final ones
-        assert opened[-1] == len(tasks) * len(METHODS) * (3 * (trials + 2 * seeds) + 2 * seeds)
+        # result, trial and environment of each run; epochs, flips and test images of the winners' final ones
+        assert opened[-1] == len(tasks) * len(METHODS) * (3 * (trials + 2 * seeds) + 3 * seeds)
     assert growth(counted) < LINEAR
 
 
@@ -181,7 +181,7 @@ def test_a_drawing_of_many_runs_has_no_more_marks_than_one_can_see(tmp_path: Pat
     for drawing in ("accuracy", "validation", "flips", "tuning"):
         assert abs(marks(many, drawing) - marks(few, drawing)) <= 0.1 * marks(few, drawing), drawing
     page = (many / "report" / "index.html").read_text(encoding="utf-8")
-    assert "all seeds (thin line) and their middle half (thick line)" in page
+    assert "all runs (thin line) and their middle half (thick line)" in page
 
 
 def test_a_long_tuning_curve_is_the_whole_one_at_some_of_its_points() -> None:

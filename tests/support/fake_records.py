@@ -162,7 +162,19 @@ def score(data: str, method: str, study: int, number: int) -> float:
     seed = 1001 + 100 * study + number
     shared = np.random.default_rng([seed, len(data)]).normal(0, 0.003)
     own = np.random.default_rng([seed, len(method), len(data)]).normal(0, 0.002)
-    return round(float(REACHED[data, method] + shared + own), 4)
+    return of_images(float(REACHED[data, method] + shared + own), data)
+
+
+def of_images(accuracy: float, data: str) -> float:
+    """The nearest accuracy that a whole number of test images gives."""
+    return round(accuracy * DATA[data].test) / DATA[data].test
+
+
+def correct_images(accuracy: float, data: str, seed: int) -> np.ndarray:
+    """Packed bits of the test images: most runs agree on which of them are difficult."""
+    images = DATA[data].test
+    difficulty = np.arange(images) + np.random.default_rng(seed).normal(0, 0.02 * images, images)
+    return np.packbits(difficulty.argsort().argsort() < round(accuracy * images))
 
 
 def write_experiment(
@@ -268,7 +280,10 @@ def write_cell(experiment: ExperimentFolder, cell: PlannedCell, plan: PlanRecord
     def finals(hypers: Settings, study: int, loss: float = 0.0) -> list[str]:
         trials = [trial_of(cell, "final", hypers, final_seed(0, study, n)) for n in range(plan.seeds)]
         for number, trial in enumerate(trials):
-            jobs.setdefault(trial.run_id, (trial, score(cell.data, cell.method, study, number) - loss))
+            jobs.setdefault(
+                trial.run_id,
+                (trial, of_images(score(cell.data, cell.method, study, number) - loss, cell.data)),
+            )
         return [trial.run_id for trial in trials]
 
     for track in plan.tuning.tracks:
@@ -344,7 +359,10 @@ def write_run(run: RunFolder, trial: Trial, reached: float) -> None:
         peak_memory_bytes=310_000_000,
     )
     run.begin(trial, ENVIRONMENT)
-    run.finish(result, lines, flips if trial.stage == "final" else None)
+    if trial.stage == "final":
+        run.finish(result, lines, flips, correct_images(reached, trial.data.name, trial.seed))
+    else:
+        run.finish(result, lines)
 
 
 def flip_counts(layers: list[Layer], method: str, seed: int) -> np.ndarray:
@@ -408,6 +426,7 @@ def diverge(run: Path, step: int = 117) -> None:
     """Turn a finished run into one that diverged: chance-level scores, the epochs before `step` only."""
     folder, result = RunFolder(run), result_of(run)
     epochs = step // STEPS_PER_EPOCH
+    (run / "test_correct.npy").unlink(missing_ok=True)
     scores = Scores(val_loss=2.303, val_top1=0.1, val_top5=0.5)
     if result.scores.test_top1 is not None:
         scores = replace(scores, test_loss=2.303, test_top1=0.1, test_top5=0.5)

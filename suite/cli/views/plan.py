@@ -1,5 +1,6 @@
 """A plan as a person reads it: one line for each cell, then the costs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from suite.records.codec import encode
 RATE = 1000  # images per second: a round number to scale from, no measurement
 
 
-def plan_view(plan: Plan, results: Path) -> Group:
-    """The cells, the searched hyperparameters, and the totals."""
+def plan_view(plan: Plan, results: Path, shows: Sequence[str]) -> Group:
+    """The cells, the searched hyperparameters, the totals, and which differences the plan shows."""
     cells = table("cell", "runs", "epochs", "binary weights", box=box.SIMPLE_HEAD)
     for cell in plan.cells:
         size = network_size(cell.trial(cell.published, 0, "tune"), cell.sizes)
@@ -40,7 +41,7 @@ def plan_view(plan: Plan, results: Path) -> Group:
         "measures the rate of a machine)",
     )
     missing = [f"{label}: {text}" for label, text in missing_images(plan).items()]
-    return Group(Text(plan.experiment.summary), cells, *map(Text, (*searches, *totals, *missing)))
+    return Group(Text(plan.experiment.summary), cells, *map(Text, (*searches, *totals, *shows, *missing)))
 
 
 def _budget(plan: Plan) -> str:

@@ -304,6 +304,7 @@ def test_plan_shows_cells_and_costs_and_writes_nothing(flipbench: Flipbench):
         "digits.mlp.latent-adam",
         "2 cells, at most 12 runs, 12 epochs",
         "results/tiny",
+        "1 task, 2 methods, 2 runs each: no verdict, which takes 3 runs",
     ):
         assert words in ended.out
 
@@ -312,6 +313,7 @@ def test_plan_as_json_is_the_plan_that_the_sweep_will_write(flipbench: Flipbench
     ended = flipbench("plan", "experiments/tiny.yaml", "--json", "--set", "seeds=3")
     assert (ended.json["runs"], ended.json["epochs"], ended.json["seeds"]) == (16, 16, 3)
     assert [cell["cell"] for cell in ended.json["cells"]] == ["digits.mlp.bop", "digits.mlp.latent-adam"]
+    assert ended.json["detectable"][0]["sds"] == pytest.approx(3.07, abs=0.01)  # three runs of two methods
     assert ended.json["disk_bytes"] > 10_000 and ended.json["experiment"].startswith("tiny-")
 
 

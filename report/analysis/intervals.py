@@ -1,0 +1,90 @@
+"""The intervals of one method's mean, and of a measure taken twice on the same networks."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from report.analysis.critical import student
+from report.analysis.evidence import SAME
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        return (self.high - self.low) / 2
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    def within(self, margin: float) -> bool:
+        return -margin < self.low and self.high < margin
+
+
+def around(center: float, half_width: float) -> Interval:
+    return Interval(center - half_width, center + half_width)
+
+
+def variance_of(values: Sequence[float] | np.ndarray) -> float:
+    """The sample variance (n - 1): NaN for fewer than two values, exactly 0 for equal ones."""
+    if len(values) < 2:
+        return math.nan
+    return 0.0 if np.ptp(values) < SAME else float(np.var(values, ddof=1))
+
+
+def t_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval | None:
+    """Student's interval of the mean of independent values; None for fewer than two.
+
+    It covers as often as it promises for few values, where a percentile bootstrap is too narrow.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    half_width = student(n - 1, (1 + level) / 2) * math.sqrt(variance_of(values) / n)
+    return around(float(np.mean(values)), half_width)
+
+
+def pooled_interval(groups: Sequence[Sequence[float]], level: float = 0.95) -> Interval | None:
+    """The interval of the mean of the groups' means, for other values of the same groups.
+
+    The variance is pooled within the groups. None if no group has two values.
+    """
+    df = sum(len(group) - 1 for group in groups)
+    if df < 1:
+        return None
+    squares = sum((len(group) - 1) * variance_of(group) for group in groups if len(group) > 1)
+    error = math.sqrt(squares / df * sum(1 / len(group) for group in groups)) / len(groups)
+    center = float(np.mean([np.mean(group) for group in groups]))
+    return around(center, student(df, (1 + level) / 2) * error)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A measure before and after, or with and without something, on the same trained networks."""
+
+    mean: float
+    interval: Interval | None  # 95 %; None for fewer than two units
+    p: float  # two-sided; NaN without variation between units, which only the images can judge
+    units: int
+
+
+def change_of(differences: Sequence[float]) -> Change:
+    """The one-sample t-test of one difference for each unit.
+
+    Only for differences within a unit. Runs of two methods on the same seed are no pairs: their results do
+    not correlate.
+    """
+    n = len(differences)
+    variance = variance_of(differences)
+    mean = float(np.mean(differences)) if n else math.nan
+    p = math.nan
+    if variance > 0:
+        p = float(2 * stats.t.sf(abs(mean) / math.sqrt(variance / n), n - 1))
+    return Change(mean, t_interval(differences), p, n)

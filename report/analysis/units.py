@@ -1,0 +1,62 @@
+"""From the final runs of a task to the evidence of its comparison."""
+
+from collections.abc import Iterable
+
+from report.analysis.evidence import MethodEvidence, TaskEvidence, Unit
+from report.read.correctness import count_correct
+from report.read.records import CellRecord, Records, RunRecord, Task
+from suite.records.schema import MethodCard, PlanRecord
+
+
+def task_evidence(records: Records, task: Task) -> TaskEvidence:
+    """Every row of the task, each with its units: its studies if there are several, else its final runs."""
+    plan, cells = records.plan, records.cells_of(task)
+    sizes = plan.data[task.data]
+    studies = studies_of(plan, [plan.methods[cell.planned.method] for cell in cells])
+    return TaskEvidence(
+        methods=tuple(method_evidence(records, cell, studies, sizes.test) for cell in cells),
+        images=sizes.test,
+        chance=1 / sizes.classes,
+        studies=studies,
+        margin=None if plan.margin is None else plan.margin / 100,
+    )
+
+
+def studies_of(plan: PlanRecord, cards: Iterable[MethodCard]) -> int:
+    """How many studies a row of these methods has at most; 0 where nothing is tuned.
+
+    A study of one trial is the published default, and so is one of a method without a range to search.
+    """
+    if not any(hyper.range for card in cards for hyper in card.hypers.values()):
+        return 0
+    return max((track.studies for track in plan.tuning.tracks if track.trials > 1), default=0)
+
+
+def method_evidence(records: Records, cell: CellRecord, studies: int, images: int) -> MethodEvidence:
+    planned = records.finals(cell)
+    groups = by_study(planned) if studies > 1 else [[run] for run in planned]
+    units = [unit_of(runs, images) for group in groups if (runs := [run for run in group if run.scored])]
+    return MethodEvidence(
+        method=cell.method,
+        units=tuple(units),
+        planned_units=len(groups),
+        planned_runs=len(planned),
+        control=cell.method in records.controls,
+    )
+
+
+def by_study(runs: Iterable[RunRecord]) -> list[list[RunRecord]]:
+    groups: dict[int, list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault(run.place.study, []).append(run)
+    return list(groups.values())
+
+
+def unit_of(runs: list[RunRecord], images: int) -> Unit:
+    """These runs have a result: a finished one its score and its images, a diverged one chance."""
+    done = [run for run in runs if run.status == "done"]
+    return Unit(
+        scores=tuple(run.score for run in done if run.score is not None),
+        correct=count_correct([run.correct for run in done], images),
+        diverged=len(runs) - len(done),
+    )

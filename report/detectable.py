@@ -1,0 +1,81 @@
+"""What a plan can show, for `flipbench plan`: the smallest difference between two of its methods."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from report.analysis.judgement import ENOUGH_UNITS
+from report.analysis.numbers import count, plural
+from report.analysis.planning import detectable_difference
+from report.analysis.units import studies_of
+from suite.records.schema import MethodCard, PlanRecord
+
+ASSUMED_SD = 0.3  # points, of a unit: small networks on Fashion-MNIST vary so, those on the digits by 0.8
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """The smallest true difference that so many methods' comparison shows in 80 % of the cases.
+
+    track: none where nothing is tuned. sds: in standard deviations of a unit, without the noise of the test
+    images; NaN where there will be no verdict.
+    """
+
+    tasks: int
+    track: str | None
+    methods: int  # that compete, a method of two tracks twice
+    units: int  # of each
+    unit: str
+    studies: int
+
+    @property
+    def sds(self) -> float:
+        enough = self.units >= ENOUGH_UNITS
+        return detectable_difference(self.methods, self.units) if enough else math.nan
+
+    @property
+    def points(self) -> float:
+        """At the assumed standard deviation."""
+        return self.sds * ASSUMED_SD
+
+    def as_json(self) -> dict[str, Any]:
+        numbers = {"sds": self.sds, "points": self.points, "assumed_sd": ASSUMED_SD}
+        return asdict(self) | {name: None if math.isnan(value) else value for name, value in numbers.items()}
+
+    def __str__(self) -> str:
+        track = f" of {self.track}" if self.track and self.unit == "study" else ""
+        what = (
+            f"{count(self.tasks, 'task')}, {count(self.methods, 'method')}, {count(self.units, self.unit)}"
+            f"{track} each"
+        )
+        if self.methods < 2:
+            return f"{what}: nothing to compare"
+        if math.isnan(self.sds):
+            return f"{what}: no verdict, which takes {ENOUGH_UNITS} {plural(2, self.unit)}"
+        given = ", given one draw of the tuning" if self.studies == 1 else ""
+        return (
+            f"{what}: shows a difference of {self.sds:.1f} sds of a {self.unit} in 80 % of the cases: "
+            f"{self.points:.2f} points if the sd is {ASSUMED_SD}, without the noise of the test images{given}"
+        )
+
+
+def detectable(plan: PlanRecord) -> list[Detectable]:
+    """One for each track, and for each number of methods if tasks differ in it."""
+    cards: dict[tuple[str, str], list[MethodCard]] = {}
+    for cell in plan.cells:
+        cards.setdefault((cell.data, cell.model), []).append(plan.methods[cell.method])
+    found = Counter(row for of_task in cards.values() for row in rows(plan, of_task))
+    return [Detectable(tasks, *row) for row, tasks in found.items()]
+
+
+def rows(plan: PlanRecord, cards: Sequence[MethodCard]) -> Iterator[tuple[str | None, int, int, str, int]]:
+    """Of one task, for each track: its name, the methods of all tracks, units, unit, studies."""
+    tracks, studies = plan.tuning.tracks, studies_of(plan, cards)
+    methods = sum(not card.control for card in cards) * max(1, len(tracks))
+    if not tracks:
+        yield None, methods, plan.seeds, "run", 0
+    for track in tracks:
+        units = track.studies if studies > 1 else track.studies * plan.seeds
+        yield track.name, methods, units, "study" if studies > 1 else "run", studies

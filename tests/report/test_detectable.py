@@ -1,0 +1,68 @@
+"""What a plan says that it can show: the units of its verdict, in the words of `flipbench plan`."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from report.detectable import detectable
+from suite.records.experiment import ExperimentFolder
+from suite.records.schema import PlanRecord, Track, Tuning
+from tests.support.fake_records import TASKS, write_experiment
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> PlanRecord:
+    folder = write_experiment(tmp_path_factory.mktemp("x"), seeds=1, trials=0, methods=("bop", "latent_adam"))
+    return ExperimentFolder(folder).plan()
+
+
+RANDOM, TPE = Track(name="random", trials=8), Track(name="tpe", trials=8, at_once=4)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "seeds", "words"),
+    [
+        (  # 3.07 and 2.02 sds are the sheet's, of the two-sample t-test
+            [replace(RANDOM, studies=3)],
+            2,
+            ["2 tasks, 2 methods, 3 studies of random each: shows a difference of 3.1 sds of a study in "
+             "80 % of the cases: 0.92 points if the sd is 0.3, without the noise of the test images"],
+        ),
+        (
+            [RANDOM],
+            5,
+            ["2 tasks, 2 methods, 5 runs each: shows a difference of 2.0 sds of a run in 80 % of the "
+             "cases: 0.61 points if the sd is 0.3, without the noise of the test images, given one draw of "
+             "the tuning"],
+        ),
+        (
+            [],
+            5,
+            ["2 tasks, 2 methods, 5 runs each: shows a difference of 2.0 sds of a run in 80 % of the "
+             "cases: 0.61 points if the sd is 0.3, without the noise of the test images"],
+        ),
+        ([replace(RANDOM, studies=2)], 9,
+         ["2 tasks, 2 methods, 2 studies of random each: no verdict, which takes 3 studies"]),
+        ([RANDOM], 1, ["2 tasks, 2 methods, 1 run each: no verdict, which takes 3 runs"]),
+    ],
+)  # fmt: skip
+def test_the_difference_that_a_plan_shows(
+    plan: PlanRecord, tracks: list[Track], seeds: int, words: list[str]
+) -> None:
+    assert list(map(str, detectable(replace(plan, tuning=Tuning(tracks=tracks), seeds=seeds)))) == words
+
+
+def test_two_tracks_are_two_methods_each(plan: PlanRecord) -> None:
+    of = replace(plan, tuning=Tuning(tracks=[replace(RANDOM, studies=3), replace(TPE, studies=10)]))
+    found = detectable(of)
+    assert [(each.track, each.methods, each.units) for each in found] == [("random", 4, 3), ("tpe", 4, 10)]
+    assert found[0].sds > found[1].sds
+
+
+def test_controls_do_not_count_and_one_method_compares_with_nothing(plan: PlanRecord) -> None:
+    control = {**plan.methods, "bop": replace(plan.methods["bop"], control=True)}
+    cells = [cell for cell in plan.cells if (cell.data, cell.model) == TASKS[0]]
+    (alone,) = detectable(replace(plan, methods=control, cells=cells, seeds=5))
+    assert str(alone) == "1 task, 1 method, 5 runs each: nothing to compare"
+    assert math.isnan(alone.sds)
