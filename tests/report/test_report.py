@@ -18,7 +18,7 @@ from rich.console import Console
 from scipy import stats
 
 from report.analysis.comparison import BEST, WITHIN_NOISE, compare
-from report.analysis.tuning import near_edge
+from report.analysis.search import near_edge
 from report.build import build_report
 from report.draw.axes import apart
 from report.page.verdict import verdict

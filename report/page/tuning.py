@@ -1,0 +1,228 @@
+"""The page's part about tuning: sentences, figures and tables of a task, once for all formats."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from report.analysis.importance import ENOUGH_DRAWS
+from report.analysis.numbers import NONE, duration, hyper, p_value, percent
+from report.analysis.search import near_edge, searched, tried
+from report.analysis.study import BUDGET, MethodStudy, TaskStudy
+from report.draw.drawing import Drawing
+from report.draw.styles import Looks
+from report.draw.tuning import tuning_drawings
+from report.page.answer import answer, gain, needed, notes, shares
+from report.page.tables import Table
+from report.read.records import CellRecord, Records, Task
+from suite.records.schema import Range
+from suite.records.trial import HyperSetting
+
+MANY_STUDIES = 5  # winners that a cell of the table lists one by one
+
+
+@dataclass(frozen=True)
+class TuningPage:
+    """What tuning bought on one task."""
+
+    answer: list[str]
+    notes: list[str]
+    drawings: list[Drawing]
+    ease: Table
+    spent: Table
+    hypers: Table
+    importance: Table
+
+
+def tuning_page(records: Records, study: TaskStudy, looks: Looks) -> TuningPage:
+    return TuningPage(
+        answer=answer(study),
+        notes=notes(study),
+        drawings=tuning_drawings(study, looks),
+        ease=ease_table(study),
+        spent=spent_table(records, study),
+        hypers=hypers_table(records, study.task),
+        importance=importance_table(study),
+    )
+
+
+def ease_table(study: TaskStudy) -> Table:
+    """The answer in numbers, each with its interval."""
+    columns = [
+        "method",
+        "random draws",
+        "within 1 point, % of draws",
+        "draws for 95 % chance",
+        f"best of {BUDGET} draws, % on validation",
+        "gain over the default, points on test",
+        "default below the best known, points on test",
+        "won by the default",
+    ]
+    return Table(columns, [[row.method, *ease_numbers(row)] for row in study.methods])
+
+
+def ease_numbers(row: MethodStudy) -> list[str]:
+    draws, near, lacking = len(row.search.scores), NONE, NONE
+    planned = draws + row.search.missing
+    if row.near and row.near.draws:
+        near = f"{100 * row.near.share:.0f} {shares(row.near)}"
+        value, low, high = map(needed, row.near.draws_needed)
+        lacking = f"{value} [{low}, {high}]"
+    return [
+        (f"{draws} / {planned}" if row.search.missing else str(draws)) if planned else NONE,
+        near,
+        lacking,
+        best_of(row),
+        gain(row.gain) if row.gain.value == row.gain.value else NONE,
+        regret(row),
+        f"{row.won_by_default} of {row.studies}" if row.studies else NONE,
+    ]
+
+
+def regret(row: MethodStudy) -> str:
+    if row.regret.value != row.regret.value:
+        return NONE
+    if row.regret.value == 0 and row.regret.interval is None:
+        return "is the best known"
+    return gain(row.regret)
+
+
+def best_of(row: MethodStudy) -> str:
+    """The median best of 8 draws; its band only where the draws carry one."""
+    curve, place = row.budget, BUDGET - 1
+    if curve.draws < BUDGET:
+        return NONE
+    if curve.carried < BUDGET:
+        return f"{percent(curve.median[place])} (no band)"
+    return f"{percent(curve.median[place])} [{percent(curve.low[place])}, {percent(curve.high[place])}]"
+
+
+def spent_table(records: Records, study: TaskStudy) -> Table:
+    """What the tuning took, and the two scores that a gain is the difference of."""
+    columns = [
+        "method",
+        "trials in",
+        "diverged",
+        "epochs spent",
+        "time spent",
+        "default on test, %",
+        "winners on test, %",
+        "decided by the loss",
+    ]
+    rows = []
+    for row in study.methods:
+        spent, tied = row.spent, decided_by_loss(records, row.cell)
+        rows.append(
+            [
+                row.method,
+                f"{spent.finished} / {spent.planned}",
+                str(spent.diverged),
+                str(spent.epochs),
+                duration(spent.seconds),
+                percent(row.default_test),
+                percent(row.winner_test),
+                f"{tied} of {row.studies}" if row.studies else NONE,
+            ]
+        )
+    incomplete = {(n, 1) for n, row in enumerate(study.methods) if row.spent.finished < row.spent.planned}
+    diverged = {(n, 2) for n, row in enumerate(study.methods) if row.spent.diverged}
+    return Table(columns, rows, warn=frozenset(incomplete | diverged))
+
+
+def decided_by_loss(records: Records, cell: CellRecord) -> int:
+    """In how many studies several trials had the winner's validation top-1."""
+    won = {
+        each.number: each.winner for each in cell.ledger.studies if each.track == cell.track and each.winner
+    }
+    best = {study: 0 for study in won}
+    for run in records.trials(cell):
+        if run.place.study in won and run.score == won[run.place.study].value:
+            best[run.place.study] += 1
+    return sum(number > 1 for number in best.values())
+
+
+def hypers_table(records: Records, task: Task) -> Table:
+    """The settings that won, of what was searched; where nothing was, the settings that were used.
+
+    A note names a range that ends near the winners, from 20 settings on: before, they lie there by chance.
+    """
+    columns = ["method", "hyperparameter", "won, by study", "published default", "searched", "note"]
+    rows, warn = [], set()
+    for cell in records.cells_of(task):
+        ranges, enough = searched(records, cell), tried(records.trials(cell)) >= ENOUGH_DRAWS
+        for name, values, default in chosen_hypers(records, cell):
+            if cell.track is not None and name not in ranges:
+                continue
+            note = edge_note(values, ranges[name]) if enough and name in ranges else ""
+            if note:
+                warn.add((len(rows), 5))
+            rows.append(
+                [
+                    cell.method,
+                    name,
+                    winners(values) if values else "not yet",
+                    hyper(default),
+                    str(ranges.get(name, "not tuned")),
+                    note,
+                ]
+            )
+    return Table(columns, rows, text=(0, 1, 4, 5), warn=frozenset(warn))
+
+
+def chosen_hypers(
+    records: Records, cell: CellRecord
+) -> Iterator[tuple[str, list[HyperSetting], HyperSetting]]:
+    """Every hyperparameter of a row: its name, its value in each study's winner, and the published default.
+
+    Where nothing is tuned the final runs use the value that the experiment sets, else the default.
+    """
+    fixed = {**cell.planned.trial.method.options, "real.lr": cell.planned.trial.real_lr}
+    for name, card in records.plan.methods[cell.planned.method].hypers.items():
+        untuned = fixed.get(name, card.default)
+        if cell.track is None:
+            yield name, [untuned], card.default
+        else:
+            yield name, [winner.hypers.get(name, untuned) for winner in cell.winners], card.default
+
+
+def winners(values: list[HyperSetting]) -> str:
+    """The values one by one; of many the middle and the ends, or each with how often it won."""
+    if len(values) <= MANY_STUDIES:
+        return ", ".join(map(hyper, values))
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == len(values) and len(set(values)) > MANY_STUDIES:
+        middle = sorted(numbers)[(len(numbers) - 1) // 2]
+        return f"{hyper(min(numbers))} … {hyper(max(numbers))}, median {hyper(middle)}"
+    counts = Counter(map(hyper, values))
+    return ", ".join(f"{word} ({times}\u00d7)" for word, times in counts.most_common())
+
+
+def edge_note(values: list[HyperSetting], range_: Range) -> str:
+    ends = Counter(end for value in values if (end := near_edge(value, range_)))
+    return "; ".join(f"{times} of {len(values)} within 5 % of the {end} edge" for end, times in ends.items())
+
+
+def importance_table(study: TaskStudy) -> Table:
+    """What the parts of each range explain, and the median score in each part."""
+    columns = [
+        "method",
+        "hyperparameter",
+        "random draws",
+        "explains, %",
+        "p",
+        "median validation by part, % (draws)",
+    ]
+    rows = []
+    for row in study.methods:
+        for each in row.effects:
+            parts = ", ".join(f"{part.name} {percent(part.median, 1)} ({part.draws})" for part in each.slices)
+            rows.append(
+                [
+                    row.method,
+                    each.name,
+                    str(each.draws),
+                    f"{100 * each.explained:.0f}",
+                    p_value(each.p),
+                    parts,
+                ]
+            )
+    return Table(columns, rows, text=(0, 1, 5))
