@@ -62,12 +62,17 @@ def others(study: TaskStudy, rows: list[MethodStudy]) -> list[str]:
         named = [f"{at_one_point(row)}; {fewer(behind[row.method])} good ones of 100)" for row in harder]
         sentences.append(f"Harder to tune than {first}: {listing(named)}.")
     if open_:
-        named = [
-            f"{at_one_point(row)}; not excluded: {excluded(behind[row.method])} of 100)" for row in open_
-        ]
-        sentences.append(
-            f"Neither harder nor as easy as {first}, as far as the draws show: {listing(named)}."
-        )
+        open_words = f"Neither harder nor as easy as {first}, as far as the draws show"
+        if len(open_) > NAMED:
+            widest = [behind[row.method].interval for row in open_]
+            ends = Interval(min(each.low for each in widest), max(each.high for each in widest))
+            named = [f"{len(open_)} other methods (not excluded: {excluded(ends)} good ones of 100)"]
+        else:
+            named = [
+                f"{at_one_point(row)}; not excluded: {excluded(behind[row.method].interval)} of 100)"
+                for row in open_
+            ]
+        sentences.append(f"{open_words}: {listing(named)}.")
     return sentences
 
 
@@ -175,10 +180,9 @@ def fewer(difference: ShareDifference) -> str:
     return f"{100 * difference.value:.0f} fewer [{low:.0f}, {high:.0f}]"
 
 
-def excluded(difference: ShareDifference) -> str:
-    """`from 22 fewer to 5 more`."""
-    low, high = (100 * end for end in (difference.interval.low, difference.interval.high))
-    return f"from {high:.0f} fewer to {-low:.0f} more"
+def excluded(difference: Interval) -> str:
+    """`from 22 fewer to 5 more`: of the other method, what the interval of first - other holds."""
+    return f"from {100 * difference.high:.0f} fewer to {-100 * difference.low:.0f} more"
 
 
 def gain(value: Gain) -> str:

@@ -21,9 +21,8 @@ HEADINGS = (
     "best of 8,\n% valid.",
     "gain,\npoints",
     "default\nbelow best",
-    "default\nwon",
 )
-MANY_ROWS = 24  # of one screen: of more, the first and the last are shown
+MANY_ROWS = 12  # of one screen: of more, the first and the last are shown
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """The page's part about tuning: sentences, figures and tables of a task, once for all formats."""
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from scipy.stats import binom
 
 from report.analysis.importance import ENOUGH_DRAWS
 from report.analysis.numbers import NONE, duration, hyper, p_value, percent
-from report.analysis.search import near_edge, searched, tried
+from report.analysis.search import EDGE, near_edge, searched, tried
 from report.analysis.study import BUDGET, MethodStudy, TaskStudy
 from report.draw.drawing import Drawing
 from report.draw.styles import Looks
@@ -17,6 +20,7 @@ from report.read.records import CellRecord, Records, Task
 from suite.records.schema import Range
 from suite.records.trial import HyperSetting
 
+UNLIKELY = 0.05 + 1e-9  # that so many winners lie at an edge which does not matter
 MANY_STUDIES = 5  # winners that a cell of the table lists one by one
 
 
@@ -55,7 +59,6 @@ def ease_table(study: TaskStudy) -> Table:
         f"best of {BUDGET} draws, % on validation",
         "gain over the default, points on test",
         "default below the best known, points on test",
-        "won by the default",
     ]
     return Table(columns, [[row.method, *ease_numbers(row)] for row in study.methods])
 
@@ -74,7 +77,6 @@ def ease_numbers(row: MethodStudy) -> list[str]:
         best_of(row),
         gain(row.gain) if row.gain.value == row.gain.value else NONE,
         regret(row),
-        f"{row.won_by_default} of {row.studies}" if row.studies else NONE,
     ]
 
 
@@ -106,6 +108,7 @@ def spent_table(records: Records, study: TaskStudy) -> Table:
         "time spent",
         "default on test, %",
         "winners on test, %",
+        "won by the default",
         "decided by the loss",
     ]
     rows = []
@@ -120,6 +123,7 @@ def spent_table(records: Records, study: TaskStudy) -> Table:
                 duration(spent.seconds),
                 percent(row.default_test),
                 percent(row.winner_test),
+                f"{row.won_by_default} of {row.studies}" if row.studies else NONE,
                 f"{tied} of {row.studies}" if row.studies else NONE,
             ]
         )
@@ -141,47 +145,55 @@ def decided_by_loss(records: Records, cell: CellRecord) -> int:
 
 
 def hypers_table(records: Records, task: Task) -> Table:
-    """The settings that won, of what was searched; where nothing was, the settings that were used.
+    """The settings that won, of what was searched, for all tracks side by side.
 
-    A note names a range that ends near the winners, from 20 settings on: before, they lie there by chance.
+    Where nothing was tuned, all settings that were used.
     """
-    columns = ["method", "hyperparameter", "won, by study", "published default", "searched", "note"]
+    tracks = [track.name for track in records.plan.tuning.tracks]
+    won = (
+        [f"won ({track})" for track in tracks] if len(tracks) > 1 else ["won, by study" if tracks else "used"]
+    )
+    columns = ["method", "hyperparameter", "published default", *won, "searched", "note"]
     rows, warn = [], set()
-    for cell in records.cells_of(task):
-        ranges, enough = searched(records, cell), tried(records.trials(cell)) >= ENOUGH_DRAWS
-        for name, values, default in chosen_hypers(records, cell):
-            if cell.track is not None and name not in ranges:
+    for cells in by_method(records.cells_of(task)):
+        first, ranges = cells[0], searched(records, cells[0])
+        for name, card in records.plan.methods[first.planned.method].hypers.items():
+            if tracks and name not in ranges:
                 continue
-            note = edge_note(values, ranges[name]) if enough and name in ranges else ""
-            if note:
-                warn.add((len(rows), 5))
+            values = [chosen(cell, name, card.default) for cell in cells]
+            notes = [
+                edge_note(records, cell, each, ranges.get(name))
+                for cell, each in zip(cells, values, strict=True)
+            ]
+            if any(notes):
+                warn.add((len(rows), len(columns) - 1))
             rows.append(
                 [
-                    cell.method,
+                    first.planned.method,
                     name,
-                    winners(values) if values else "not yet",
-                    hyper(default),
+                    hyper(card.default),
+                    *(winners(each) if each else "not yet" for each in values),
                     str(ranges.get(name, "not tuned")),
-                    note,
+                    "; ".join(filter(None, notes)),
                 ]
             )
-    return Table(columns, rows, text=(0, 1, 4, 5), warn=frozenset(warn))
+    text = (0, 1, len(columns) - 2, len(columns) - 1)
+    return Table(columns, rows, text=text, warn=frozenset(warn))
 
 
-def chosen_hypers(
-    records: Records, cell: CellRecord
-) -> Iterator[tuple[str, list[HyperSetting], HyperSetting]]:
-    """Every hyperparameter of a row: its name, its value in each study's winner, and the published default.
+def by_method(cells: Sequence[CellRecord]) -> list[list[CellRecord]]:
+    """The rows of each method, one for each track."""
+    return [list(group) for _, group in itertools.groupby(cells, lambda cell: cell.name)]
 
-    Where nothing is tuned the final runs use the value that the experiment sets, else the default.
+
+def chosen(cell: CellRecord, name: str, default: HyperSetting) -> list[HyperSetting]:
+    """The value of a hyperparameter in each study's winner.
+
+    Where nothing is tuned, the one that the experiment sets, else the published default.
     """
     fixed = {**cell.planned.trial.method.options, "real.lr": cell.planned.trial.real_lr}
-    for name, card in records.plan.methods[cell.planned.method].hypers.items():
-        untuned = fixed.get(name, card.default)
-        if cell.track is None:
-            yield name, [untuned], card.default
-        else:
-            yield name, [winner.hypers.get(name, untuned) for winner in cell.winners], card.default
+    untuned = fixed.get(name, default)
+    return [winner.hypers.get(name, untuned) for winner in cell.winners] if cell.track else [untuned]
 
 
 def winners(values: list[HyperSetting]) -> str:
@@ -196,9 +208,16 @@ def winners(values: list[HyperSetting]) -> str:
     return ", ".join(f"{word} ({times}\u00d7)" for word, times in counts.most_common())
 
 
-def edge_note(values: list[HyperSetting], range_: Range) -> str:
+def edge_note(records: Records, cell: CellRecord, values: list[HyperSetting], range_: Range | None) -> str:
+    """Where more winners lie at an edge of the range than chance would put there; from 20 settings on."""
+    if range_ is None or tried(records.trials(cell)) < ENOUGH_DRAWS:
+        return ""
     ends = Counter(end for value in values if (end := near_edge(value, range_)))
-    return "; ".join(f"{times} of {len(values)} within 5 % of the {end} edge" for end, times in ends.items())
+    return "; ".join(
+        f"{times} of {len(values)} at the {end} edge"
+        for end, times in ends.items()
+        if binom.sf(times - 1, len(values), EDGE) <= UNLIKELY
+    )
 
 
 def importance_table(study: TaskStudy) -> Table:
