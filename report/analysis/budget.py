@@ -15,6 +15,7 @@ from opda.nonparametric import EmpiricalDistribution
 from opda.utils import beta_highest_density_interval
 
 FEWEST = 3  # draws of which a curve is made
+POINTS = 200  # of a curve: of more draws it is computed at some n only
 
 # How much of the distribution of each ordered draw the band covers, so that it covers the whole function with
 # 80 %. It depends on the number of draws alone. opda simulates it on each call, for 0.7, 4.4 and 11 s with
@@ -35,12 +36,17 @@ CRITICAL = {
     33: 0.9801,
     40: 0.9817,
     50: 0.9832,
+    62: 0.9847,
+    77: 0.9861,
+    96: 0.987,
+    119: 0.9881,
+    150: 0.989,
 }
 
 
 @dataclass(frozen=True)
 class BudgetCurve:
-    """The best of n random draws, n = 1, 2 …: the median with its band, and the unbiased mean.
+    """The best of n random draws, for each n of `budgets`: the median with its band, and the unbiased mean.
 
     carried: up to which n the band says something; beyond it `high` is the highest score that there can be.
     """
@@ -52,6 +58,16 @@ class BudgetCurve:
     mean: np.ndarray
     draws: int
     carried: int
+
+    @property
+    def informed(self) -> int:
+        """How many of the budgets have a band that says something."""
+        return int(np.searchsorted(self.budgets, self.carried, side="right"))
+
+    def place(self, budget: int) -> int | None:
+        """Where a budget stands among `budgets`; None where there are fewer draws."""
+        found = np.flatnonzero(self.budgets == budget)
+        return int(found[0]) if len(found) else None
 
 
 def budget_curve(scores: Sequence[float], lowest: float = 0.0, highest: float = 1.0) -> BudgetCurve:
@@ -67,9 +83,11 @@ def budget_curve(scores: Sequence[float], lowest: float = 0.0, highest: float = 
         return BudgetCurve(nothing, nothing, nothing, nothing, nothing, draws, 0)
     if ordered[0] < lowest or ordered[-1] > highest:
         raise ValueError(f"a score lies outside {lowest:g} to {highest:g}")
-    budgets = np.arange(1, draws + 1)
+    budgets = np.unique(np.geomspace(1, draws, POINTS).round().astype(int))
+    if draws <= POINTS:
+        budgets = np.arange(1, draws + 1)
     levels = 0.5 ** (1.0 / budgets)  # the best of n is below its median with chance 1/2
-    below, above = _band(draws)
+    below, above = band_of(draws)
     high = _quantiles(below, levels, ordered, highest)
     return BudgetCurve(
         budgets=budgets,
@@ -78,7 +96,7 @@ def budget_curve(scores: Sequence[float], lowest: float = 0.0, highest: float = 
         high=high,
         mean=EmpiricalDistribution(ordered, a=lowest, b=highest).u_tuning_curve(budgets),
         draws=draws,
-        carried=int(np.argmin(high < highest)) if (high >= highest).any() else draws,
+        carried=int(budgets[high < highest].max(initial=0)),
     )
 
 
@@ -92,7 +110,7 @@ def _quantiles(reached: np.ndarray, levels: np.ndarray, ordered: np.ndarray, hig
 
 
 @functools.cache
-def _band(draws: int) -> tuple[np.ndarray, np.ndarray]:
+def band_of(draws: int) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper band of the distribution function, below, between and above the ordered draws.
 
     The function's value at the i-th of n ordered draws has a beta distribution (i, n + 1 - i).

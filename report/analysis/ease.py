@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
+from report.analysis.critical import student
 from report.analysis.evidence import SAME
 from report.analysis.intervals import Interval
 
@@ -63,12 +63,21 @@ def good_share(scores: Sequence[float], reference: float, delta: float, missing:
 
 
 def _wilson(good: int, draws: int, missing: int, confidence: float) -> Interval:
-    planned = draws + missing
+    """From the lower end, if all missing draws were bad, to the upper end, if all were good."""
     if not draws:
         return Interval(0.0, 1.0)
-    low = binomtest(good, planned).proportion_ci(confidence, method="wilson").low
-    high = binomtest(good + missing, planned).proportion_ci(confidence, method="wilson").high
-    return Interval(float(low), float(high))
+    planned, z = draws + missing, student(math.inf, (1 + confidence) / 2)
+    low, high = (_wilson_ends(count / planned, planned, z) for count in (good, good + missing))
+    return Interval(max(0.0, low[0]), min(1.0, high[1]))
+
+
+def _wilson_ends(share: float, draws: int, z: float) -> tuple[float, float]:
+    """In closed form: scipy's binomtest takes a thousand times as long."""
+    centre, half = (
+        share + z * z / (2 * draws),
+        z * math.sqrt(share * (1 - share) / draws + (z / draws) ** 2 / 4),
+    )
+    return (centre - half) / (1 + z * z / draws), (centre + half) / (1 + z * z / draws)
 
 
 def share_curve(

@@ -16,8 +16,8 @@ def tuning_frame(studies: Iterable[TaskStudy]) -> pd.DataFrame:
     """One row per number, as fractions and unrounded; a number without an interval has empty ends.
 
     kind: `share within` (at a delta below the reference), `draws needed` (for one within that delta),
-    `best of` (median, at n draws; the ends as far as the band says something), `gain` of the winners over
-    the published default on test, and `regret` of the default.
+    `best of` (the median, at n draws; its ends as far as the band says something), `mean best of`, `gain` of
+    the winners over the published default on test, and `regret` of the default.
     """
     rows = [row for study in studies for method in study.methods for row in method_rows(method)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"draws": "Int64"})
@@ -33,8 +33,10 @@ def method_rows(method: MethodStudy) -> Iterator[dict[str, Any]]:
             yield at | {"kind": "draws needed", "value": value, "lower": low, "upper": high}
     curve = method.budget
     for place, n in enumerate(curve.budgets.tolist()):
+        at = head | {"at": n, "draws": curve.draws}
         ends = {"lower": curve.low[place], "upper": curve.high[place]} if n <= curve.carried else {}
-        yield head | {"kind": "best of", "at": n, "value": curve.median[place], "draws": curve.draws} | ends
+        yield at | {"kind": "best of", "value": curve.median[place]} | ends
+        yield at | {"kind": "mean best of", "value": curve.mean[place]}
     yield from (
         head | {"kind": kind} | gain_numbers(gain)
         for kind, gain in (("gain", method.gain), ("regret", method.regret))

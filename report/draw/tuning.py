@@ -21,7 +21,6 @@ from report.draw.svg import MUTED, RULE, TEXT, draw
 EASIEST, HARDEST = 8, 4  # methods that are drawn, of however many
 TICKS = (0.25, 0.5, 1.0, 2.0, 5.0)  # points
 BAND = 0.16  # opacity
-DRAWN = 100  # points of one curve
 
 
 def tuning_drawings(study: TaskStudy, looks: Looks) -> list[Drawing]:
@@ -91,7 +90,7 @@ def ease_axes(axes: Axes, rows: list[MethodStudy]) -> None:
 def budget_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks) -> Drawing:
     name = f"budget-{study.task.key}"
     ends = "; ".join(
-        f"{row.method} {100 * row.budget.median[row.budget.carried - 1]:.2f} of {row.budget.carried}"
+        f"{row.method} {100 * row.budget.median[row.budget.informed - 1]:.2f} of {row.budget.carried}"
         for row in rows
     )
     caption = (
@@ -110,15 +109,14 @@ def budget_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks) -> D
 
 
 def budget_panel(axes: Axes, row: MethodStudy, look: Look | None) -> None:
-    curve = row.budget
-    points = np.unique(np.geomspace(1, curve.carried, DRAWN).round().astype(int)) - 1
-    budgets, median = curve.budgets[points], 100 * curve.median[points]
+    curve, end = row.budget, row.budget.informed
+    budgets, median = curve.budgets[:end], 100 * curve.median[:end]
     if look is None:
         axes.plot(budgets, median, color=RULE, linewidth=1.2, zorder=1)
         return
-    low, high = 100 * curve.low[points], 100 * curve.high[points]
+    low, high = 100 * curve.low[:end], 100 * curve.high[:end]
     axes.fill_between(budgets, low, high, color=look.color, alpha=BAND, linewidth=0)
-    every = max(1, len(points) // 5)
+    every = max(1, end // 5)
     axes.plot(budgets, median, color=look.color, linestyle=look.dashes, marker=look.marker, markevery=every)
     if not math.isnan(row.default_validation):
         axes.axhline(100 * row.default_validation, color=TEXT, linewidth=1, linestyle=(0, (2, 2)))
@@ -126,7 +124,7 @@ def budget_panel(axes: Axes, row: MethodStudy, look: Look | None) -> None:
 
 def budget_axes(axes: Axes, rows: list[MethodStudy]) -> None:
     """Limits from the curves and half of their bands; the rest of a band may leave the panel."""
-    medians = np.concatenate([row.budget.median[: row.budget.carried] for row in rows])
+    medians = np.concatenate([row.budget.median[: row.budget.informed] for row in rows])
     low, high = float(medians.min()), float(medians.max())
     pad = 0.25 * (high - low) or 0.02
     axes.set_ylim(100 * max(0.0, low - pad), 100 * min(1.0, high + pad))

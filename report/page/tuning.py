@@ -90,8 +90,8 @@ def regret(row: MethodStudy) -> str:
 
 def best_of(row: MethodStudy) -> str:
     """The median best of 8 draws; its band only where the draws carry one."""
-    curve, place = row.budget, BUDGET - 1
-    if curve.draws < BUDGET:
+    curve, place = row.budget, row.budget.place(BUDGET)
+    if place is None:
         return NONE
     if curve.carried < BUDGET:
         return f"{percent(curve.median[place])} (no band)"
@@ -153,7 +153,7 @@ def hypers_table(records: Records, task: Task) -> Table:
     won = (
         [f"won ({track})" for track in tracks] if len(tracks) > 1 else ["won, by study" if tracks else "used"]
     )
-    columns = ["method", "hyperparameter", "published default", *won, "searched", "note"]
+    columns = ["method", "hyperparameter", *won, "published default", "searched", "note"]
     rows, warn = [], set()
     for cells in by_method(records.cells_of(task)):
         first, ranges = cells[0], searched(records, cells[0])
@@ -171,8 +171,8 @@ def hypers_table(records: Records, task: Task) -> Table:
                 [
                     first.planned.method,
                     name,
-                    hyper(card.default),
                     *(winners(each) if each else "not yet" for each in values),
+                    hyper(card.default),
                     str(ranges.get(name, "not tuned")),
                     "; ".join(filter(None, notes)),
                 ]
