@@ -19,7 +19,7 @@ POINTS = 200  # of a curve: of more draws it is computed at some n only
 
 # How much of the distribution of each ordered draw the band covers, so that it covers the whole function with
 # 80 %. It depends on the number of draws alone. opda simulates it on each call: 0.7, 4.4 and 11 s for 21, 105
-# and 250 draws. These are its values, from 100,000 simulations (from 150 draws on 40,000, from 400 on 12,000).
+# and 250 draws. These are its values, from 100,000 simulations, from 150 draws on from 40,000.
 CRITICAL = {
     3: 0.9234,
     4: 0.9377,
