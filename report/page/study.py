@@ -1,5 +1,6 @@
 """The tuning study of a task for the terminal, and as JSON."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,7 +58,10 @@ class StudyPage:
         return [*first, *(row for row in self.study.methods if row not in first)]
 
     def as_json(self) -> dict[str, Any]:
-        """The same numbers unrounded, with the shares at every tolerance."""
+        """The same numbers unrounded, with the shares at every tolerance; null where there is no number."""
+        return without_nan(self._numbers())
+
+    def _numbers(self) -> dict[str, Any]:
         reference = self.study.reference
         return {
             "data": self.study.task.data,
@@ -85,8 +89,8 @@ class StudyPage:
                     strict=True,
                 )
             ],
-            "gain": number_or_none(asdict(row.gain)),
-            "regret": number_or_none(asdict(row.regret)),
+            "gain": asdict(row.gain),
+            "regret": asdict(row.regret),
             "studies": row.studies,
             "won_by_default": row.won_by_default,
             "hyperparameters": [asdict(effect) for effect in row.effects],
@@ -99,8 +103,13 @@ def below(text: str) -> str:
     return text.replace(" [", "\n[").replace(" (", "\n(")
 
 
-def number_or_none(gain: dict[str, Any]) -> dict[str, Any]:
-    return gain | {"value": None if gain["value"] != gain["value"] else gain["value"]}
+def without_nan(value: Any) -> Any:
+    """The same with None for each NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def study_page(records: Records, task: Task, effective: bool) -> StudyPage:
