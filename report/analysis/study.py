@@ -93,6 +93,7 @@ class MethodStudy:
     shares: tuple[GoodShare, ...]
     near: GoodShare | None  # within one point of the reference
     budget: BudgetCurve
+    planned_studies: int
     studies: int  # that have a winner
     won_by_default: int
     winner_test: float
@@ -198,6 +199,7 @@ def method_study(
         shares=tuple(shares),
         near=near,
         budget=budget_curve(search.scores),
+        planned_studies=len({run.place.study for run in trials}),
         studies=len(cell.winners),
         won_by_default=sum(winner.number == 0 for winner in cell.winners),
         winner_test=mean(test_scores(winner_runs)),

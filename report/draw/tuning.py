@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from report.analysis.ease import POINT
+from report.analysis.ease import DELTAS, POINT
 from report.analysis.study import MethodStudy, TaskStudy
 from report.draw.axes import WIDTH, fold, hide_beyond
 from report.draw.drawing import Drawing
@@ -19,7 +19,7 @@ from report.draw.styles import Look, Looks
 from report.draw.svg import MUTED, RULE, TEXT, draw
 
 EASIEST, HARDEST = 8, 4  # methods that are drawn, of however many
-TICKS = (0.25, 0.5, 1.0, 2.0, 5.0)  # points
+TICKS = (0.5, 1.0, 2.0, 5.0)  # points
 BAND = 0.16  # opacity
 
 
@@ -70,7 +70,7 @@ def ease_panel(axes: Axes, row: MethodStudy, look: Look | None) -> None:
     deltas = [100 * share.delta for share in row.shares]
     values = [100 * share.share for share in row.shares]
     if look is None:
-        axes.plot(deltas, values, color=RULE, linewidth=1.2, zorder=1)
+        axes.plot(deltas[::3], values[::3], color=RULE, linewidth=1.2, zorder=1)
         return
     axes.axvline(100 * POINT, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
     ends = [[100 * end for end in (share.low, share.high)] for share in row.shares]
@@ -80,7 +80,7 @@ def ease_panel(axes: Axes, row: MethodStudy, look: Look | None) -> None:
 
 def ease_axes(axes: Axes, rows: list[MethodStudy]) -> None:
     axes.set_xscale("log")
-    axes.set(xlim=(TICKS[0], TICKS[-1]), ylim=(0, 100))
+    axes.set(xlim=(100 * DELTAS[0], 100 * DELTAS[-1]), ylim=(0, 100))
     axes.xaxis.set_major_locator(FixedLocator(TICKS))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

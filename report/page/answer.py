@@ -29,22 +29,34 @@ def answer(study: TaskStudy) -> list[str]:
             "good settings.",
             *gains(study),
         ]
+    if not rows[0].near or not rows[0].near.good:
+        return [none_good(study, rows), *few_draws(rows), *gains(study)]
     return [easiest(study, rows[0]), *others(study, rows), *few_draws(rows), *gains(study)]
 
 
-def easiest(study: TaskStudy, row: MethodStudy) -> str:
-    reference, near = study.reference, row.near
-    assert reference is not None and near is not None
+def none_good(study: TaskStudy, rows: list[MethodStudy]) -> str:
+    near = [row.near for row in rows if row.near]
+    return (
+        f"No random setting of any method comes within 1 point of {best_known(study)}, so no method is shown "
+        f"to be easier. With {count(max(each.draws for each in near), 'draw')} of each, shares up to "
+        f"{share(max(each.high for each in near))} are not excluded."
+    )
+
+
+def best_known(study: TaskStudy) -> str:
+    reference = study.reference
+    assert reference is not None
     validation = f"{100 * reference.validation:.2f} % on validation"
-    known = f"the best known setting ({reference.setting.title}, {validation})"
-    if not near.good:
-        return (
-            f"No random setting of any method comes within 1 point of {known}; of {near.draws} draws of "
-            f"{row.method} that excludes no share up to {share(near.high)}."
-        )
+    return f"the best known setting ({reference.setting.title}, {validation})"
+
+
+def easiest(study: TaskStudy, row: MethodStudy) -> str:
+    near = row.near
+    assert near is not None
     value, low, high = map(needed, near.draws_needed)
     return (
-        f"Of {row.method} {near.good} of {near.draws} random settings come within 1 point of {known}: "
+        f"Of {row.method} {near.good} of {near.draws} random settings come within 1 point of "
+        f"{best_known(study)}: "
         f"{share(near.share)} {shares(near)}. So {value} [{low}, {high}] draws contain such a setting with "
         "95 % chance."
     )
@@ -98,16 +110,18 @@ def gains(study: TaskStudy) -> list[str]:
     )
     rest = [row for row in rows if row not in shown]
     sentences = []
+    given = "Given one draw of the tuning: " if any(row.planned_studies == 1 for row in rows) else ""
     if shown:
         named = [f"{row.method} {gain(row.gain)}" for row in shown]
         sentences.append(
-            f"Tuning gained over the published default, in points on test, each for itself: {listing(named)}."
+            f"{given}tuning gained over the published default, in points on test, each for itself: "
+            f"{listing(named)}."
         )
     if rest:
         named = [f"{row.method} {gain(row.gain)}" for row in rest]
-        none = "No gain of tuning" if not shown else "No gain"
-        sentences.append(f"{none} over the published default is shown for {listing(named)}.")
-    return sentences
+        none = "no gain of tuning" if not shown else "no gain"
+        sentences.append(f"{given}{none} over the published default is shown for {listing(named)}.")
+    return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
 
 def notes(study: TaskStudy) -> list[str]:

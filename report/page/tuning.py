@@ -13,7 +13,7 @@ from report.analysis.search import EDGE, near_edge, searched, tried
 from report.analysis.study import BUDGET, MethodStudy, TaskStudy
 from report.draw.drawing import Drawing
 from report.draw.styles import Looks
-from report.draw.tuning import tuning_drawings
+from report.draw.tuning import shown, tuning_drawings
 from report.page.answer import answer, gain, needed, notes, shares
 from report.page.tables import Table
 from report.read.records import CellRecord, Records, Task
@@ -32,24 +32,27 @@ class TuningPage:
     notes: list[str]
     drawings: list[Drawing]
     ease: Table
+    shown: Table | None  # of many rows those that are drawn
     spent: Table
     hypers: Table
     importance: Table
 
 
 def tuning_page(records: Records, study: TaskStudy, looks: Looks) -> TuningPage:
+    drawn = shown(study.competing)
     return TuningPage(
         answer=answer(study),
         notes=notes(study),
         drawings=tuning_drawings(study, looks),
-        ease=ease_table(study),
+        ease=ease_table(study.methods),
+        shown=ease_table(drawn) if len(drawn) < len(study.competing) else None,
         spent=spent_table(records, study),
         hypers=hypers_table(records, study.task),
         importance=importance_table(study),
     )
 
 
-def ease_table(study: TaskStudy) -> Table:
+def ease_table(rows: Sequence[MethodStudy]) -> Table:
     """The answer in numbers, each with its interval."""
     columns = [
         "method",
@@ -60,7 +63,7 @@ def ease_table(study: TaskStudy) -> Table:
         "gain over the default, points on test",
         "default below the best known, points on test",
     ]
-    return Table(columns, [[row.method, *ease_numbers(row)] for row in study.methods])
+    return Table(columns, [[row.method, *ease_numbers(row)] for row in rows])
 
 
 def ease_numbers(row: MethodStudy) -> list[str]:

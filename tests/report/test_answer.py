@@ -59,14 +59,24 @@ def test_one_method_is_harder_to_tune_and_one_is_not_separated(found: TaskStudy)
 
 
 def test_no_good_setting_at_all_says_what_it_excludes(found: TaskStudy) -> None:
-    first = answer(with_good(found, 0, 0, 0))[0]
+    first, *rest = answer(with_good(found, 0, 0, 0))
     assert first.startswith("No random setting of any method comes within 1 point")
-    assert first.endswith("excludes no share up to 3.7 %.")
+    assert first.endswith("With 100 draws of each, shares up to 3.7 % are not excluded.")
+    assert len(rest) == 1 and "gained" in rest[0]
 
 
 def test_few_draws_are_said_to_be_few(found: TaskStudy) -> None:
     assert "A method has 7 draws: too few" in " ".join(answer(with_good(found, 1, 2, 3, draws=7)))
     assert "too few" not in " ".join(answer(with_good(found, 1, 2, 3, draws=20)))
+
+
+def test_one_study_is_one_draw_of_the_tuning(found: TaskStudy) -> None:
+    study = with_good(found, 12, 43, 38)
+    alone = tuple(replace(row, planned_studies=1) for row in study.methods)
+    assert answer(replace(study, methods=alone))[-1].startswith(
+        "Given one draw of the tuning: tuning gained over"
+    )
+    assert answer(study)[-1].startswith("Tuning gained over")
 
 
 def test_a_gain_is_shown_or_it_is_not(found: TaskStudy) -> None:
@@ -139,7 +149,7 @@ def test_numbers_are_rounded_to_what_they_mean() -> None:
 
 
 def test_the_table_of_ease_has_an_interval_for_every_number(found: TaskStudy) -> None:
-    table = ease_table(with_good(found, 12, 43, 38))
+    table = ease_table(with_good(found, 12, 43, 38).methods)
     row = dict(zip(table.columns, table.rows[0], strict=True))
     assert row["random draws"] == "21" and row["within 1 point, % of draws"] == "12 [7, 20]"
     assert row["draws for 95 % chance"] == "24 [14, 42]"
