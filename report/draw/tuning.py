@@ -73,8 +73,8 @@ def ease_panel(axes: Axes, row: MethodStudy, look: Look | None) -> None:
         axes.plot(deltas[::3], values[::3], color=RULE, linewidth=1.2, zorder=1)
         return
     axes.axvline(100 * POINT, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
-    ends = [[100 * end for end in (share.low, share.high)] for share in row.shares]
-    axes.fill_between(deltas, *zip(*ends, strict=True), color=look.color, alpha=BAND, linewidth=0)
+    low, high = [100 * share.low for share in row.shares], [100 * share.high for share in row.shares]
+    axes.fill_between(deltas, low, high, color=look.color, alpha=BAND, linewidth=0)
     axes.plot(deltas, values, color=look.color, linestyle=look.dashes, marker=look.marker, markevery=(2, 7))
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.box import SIMPLE
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -45,7 +45,7 @@ class StudyPage:
         left_out = len(rows) - MANY_ROWS
         for row in rows if left_out <= 0 else [*rows[: MANY_ROWS // 2], *rows[-MANY_ROWS // 2 :]]:
             table.add_row(row.method, *map(below, ease_numbers(row)))
-        parts = [table] if rows else []
+        parts: list[RenderableType] = [table] if rows else []
         if left_out > 0:
             parts.append(Text(f"{left_out} rows between them are left out; --json has all"))
         fits = [Text(f"{method}: {fit}") for method, fit in self.effective.items()]

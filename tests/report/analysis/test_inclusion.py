@@ -18,7 +18,7 @@ from tests.support.fake_records import TASKS, searched, write_experiment
 NEAR = {"sigma": 1e-30, "alpha": 0.0, "momentum": 1e-12}  # as near as all methods take it
 
 
-def weights_after(name: str, steps: int = 4, **hypers: float) -> torch.Tensor:
+def weights_after(name: str, hypers: dict[str, float], steps: int = 4) -> torch.Tensor:
     """The binary weights of a method after a few steps on the same gradients."""
     rule, random = METHODS[name](**hypers), torch.Generator().manual_seed(0)
     stored = rule.start(torch.randn(20, 20, generator=random)).requires_grad_()
@@ -39,9 +39,9 @@ def test_the_general_method_is_the_special_one_there(rule: Inclusion) -> None:
     general_hypers[rule.hyper] = NEAR[rule.hyper]
     if rule.hyper == "sigma":  # m / 1e-10 is compared with the threshold
         general_hypers["threshold"] = 0.05 / 1e-10
-    special = weights_after(rule.special, **special_hypers)
-    assert torch.equal(weights_after(rule.general, **general_hypers), special)
-    assert not torch.equal(special, weights_after(rule.special, steps=0, **special_hypers))
+    special = weights_after(rule.special, special_hypers)
+    assert torch.equal(weights_after(rule.general, general_hypers), special)
+    assert not torch.equal(special, weights_after(rule.special, special_hypers, steps=0))
 
 
 def loss(first: list[float], second: list[float]) -> bool:
