@@ -152,7 +152,7 @@ class TaskStudy:
 
 
 def task_study(records: Records, task: Task, judgement: Judgement | None = None) -> TaskStudy:
-    """judgement: of the task's final runs, for random search against TPE."""
+    """judgement: of the task's final runs. Without it TPE is not compared with random search."""
     cells = records.cells_of(task)
     tuned = [cell for cell in cells if cell.track is not None]
     reference = reference_of(records, cells)
@@ -326,7 +326,7 @@ def track_comparisons(
 ) -> Iterator[TrackComparison]:
     """One for each method that was tuned in both ways. Each was planned: none is corrected for others."""
     tracks = {track.name: track for track in records.plan.tuning.tracks}
-    if set(tracks) != {"random", "tpe"}:
+    if judgement is None or set(tracks) != {"random", "tpe"}:
         return
     rows = {(cell.name, cell.track): cell.method for cell in cells}
     same_budget = tracks["random"].trials == tracks["tpe"].trials
@@ -335,7 +335,7 @@ def track_comparisons(
             continue
         pair = (rows[cell.name, "tpe"], cell.method)
         difference = None
-        for each in judgement.pairs if judgement is not None and same_budget else ():
+        for each in judgement.pairs if same_budget else ():
             if {each.first, each.second} == set(pair):
                 difference = replace(each if each.first == pair[0] else each.reversed(), methods=2)
         yield TrackComparison(cell.planned.method, tracks["random"].trials, tracks["tpe"].trials, difference)
