@@ -25,8 +25,8 @@ DEV_READY := $(VENV)/.ready-dev
 DASHBOARD_READY := $(VENV)/.ready-dashboard
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sweep tune train prepare report status verify plan list publish dashboard setup test torture check \
-        calibrate lock clean bench bench-peers
+.PHONY: help demo sweep tune train prepare report study status verify plan list publish dashboard setup test torture \
+        check calibrate lock clean bench bench-peers
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ prepare: $(RUN_READY) ## convert ImageNet once, for speed: SRC=tree DST=folder A
 
 report: $(RUN_READY) ## write the report of EXP=name from the records that are there
 	@$(FLIPBENCH) report $(call needs_exp) $(ARGS)
+
+study: $(RUN_READY) ## how easy each method of EXP=name is to tune, and what its tuning gained
+	@$(FLIPBENCH) study $(call needs_exp) $(ARGS)
 
 status: $(RUN_READY) ## how far EXP=name has come, and whether a sweep works there; ARGS=--watch looks again
 	@$(FLIPBENCH) status $(call needs_exp) $(ARGS)

@@ -8,6 +8,7 @@ from rich.table import Table
 from report.draw.svg import standalone
 from report.page.gather import Report, gather
 from report.page.html import markdown_page, page
+from report.page.study import StudyPage, study_page
 from report.page.texts import console, latex
 from report.read.experiment import read_records
 from suite.records.files import make_part, write_atomically, writing
@@ -40,6 +41,22 @@ def build_report(
         write_atomically(target / name, text.encode())
     show(console([each.comparison for each in report.tasks]))
     return target / "index.html"
+
+
+def study_tuning(
+    experiment_folder: Path,
+    on_problem: Callable[[str], object] = lambda text: None,
+    effective: bool = False,
+) -> list[StudyPage]:
+    """How easy the methods of each task are to tune, for a screen or as JSON; writes nothing.
+
+    effective: also fit the effective number of hyperparameters, about half a minute for each row. Raises as
+    `build_report`.
+    """
+    records = read_records(experiment_folder)
+    for problem in records.damaged:
+        on_problem(problem)
+    return [study_page(records, task, effective) for task in records.tasks]
 
 
 def files_of(report: Report) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The numbers as tidy tables, one for each CSV file of the report."""
 
-import itertools
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +9,6 @@ import pandas as pd
 
 from report.analysis.comparison import Comparison, Standing
 from report.analysis.intervals import Interval
-from report.analysis.tuning import TuningSummary
 from report.read.curves import COLUMNS, Curves
 from report.read.records import CellRecord, Records, RunRecord
 from suite.records.codec import encode
@@ -142,24 +140,3 @@ def repeated(runs: list[tuple[RunRecord, Curves]], rows: list[int]) -> dict[str,
         name: np.repeat(np.array([each[name] for each in named], int if name in numbers else object), rows)
         for name in RUN
     }
-
-
-def tuning_frame(tunings: Iterable[TuningSummary]) -> pd.DataFrame:
-    """One row per point of a tuning curve: `kind` is `best-of-n` (with a band) or `best so far`."""
-    rows = []
-    for tuning in tunings:
-        for kind, curve in (("best-of-n", tuning.best_of_n), ("best so far", tuning.best_so_far)):
-            if curve is not None:
-                points = zip(curve.trials, curve.values, edge(curve.lower), edge(curve.upper), strict=False)
-                rows += [
-                    labels(tuning.cell)
-                    | {"kind": kind, "trials": trials, "value": value, "lower": lower, "upper": upper}
-                    for trials, value, lower, upper in points
-                ]
-    columns = ["cell", "data", "model", "method", "kind", "trials", "value", "lower", "upper"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def edge(band: np.ndarray | None) -> Iterable[float | None]:
-    """One edge of a band; empty cells for a curve without a band."""
-    return itertools.repeat(None) if band is None else band

@@ -6,25 +6,15 @@ spaces.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from suite.records.schema import Range
-from suite.records.trial import HyperSetting
+from report.analysis.search import Search
 
 SUBSETS = 200
 PARTS = {"lower half": (0.0, 0.5), "middle half": (0.25, 0.75), "upper half": (0.5, 1.0)}
-
-
-@dataclass(frozen=True)
-class Search:
-    """The random draws of a method on a task: the values of each hyperparameter, and validation scores."""
-
-    ranges: Mapping[str, Range]
-    values: Sequence[Mapping[str, HyperSetting]]
-    scores: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -36,8 +26,13 @@ class Robustness:
     subsets: int
     subsets_reversed: int
 
+    @property
+    def share(self) -> float:
+        """Of the subsets, those that reverse the order."""
+        return self.subsets_reversed / self.subsets
 
-def robustness(one: Search, other: Search, seed: int = 0) -> Robustness:
+
+def robustness(one: Search, other: Search, names: tuple[str, str], seed: int = 0) -> Robustness:
     """Compare the best validation scores again, with one range reduced at a time and with half of the draws.
 
     Equal scores reverse nothing. A space without a draw is left out.
@@ -45,8 +40,8 @@ def robustness(one: Search, other: Search, seed: int = 0) -> Robustness:
     ours, theirs = np.asarray(one.scores, float), np.asarray(other.scores, float)
     verdict = np.sign(ours.max() - theirs.max())
     spaces = {
-        **{f"{name} of the first": ours[mask].max() - theirs.max() for name, mask in _spaces(one)},
-        **{f"{name} of the second": ours.max() - theirs[mask].max() for name, mask in _spaces(other)},
+        **{f"{name} of {names[0]}": ours[mask].max() - theirs.max() for name, mask in _spaces(one)},
+        **{f"{name} of {names[1]}": ours.max() - theirs[mask].max() for name, mask in _spaces(other)},
     }
     random = np.random.default_rng(seed)
     halves = [_half(ours, random).max() - _half(theirs, random).max() for _ in range(SUBSETS)]
@@ -64,22 +59,5 @@ def _half(scores: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def _spaces(search: Search) -> Iterator[tuple[str, np.ndarray]]:
     """The smaller spaces that hold a draw: a part of one range, or one word of a choice."""
-    for name, range_ in search.ranges.items():
-        drawn = [values[name] for values in search.values]
-        if range_.kind == "choice":
-            masks = {str(word): np.array([value == word for value in drawn]) for word in range_.values}
-        else:
-            places = np.array([place_in(range_, value) for value in drawn])
-            masks = {part: (low <= places) & (places <= high) for part, (low, high) in PARTS.items()}
-        yield from ((f"{name}: {part}", mask) for part, mask in masks.items() if mask.any())
-
-
-def place_in(range_: Range, value: HyperSetting) -> float:
-    """Where a number lies between the ends of its range, on its scale: 0 to 1."""
-    low, high = map(float, range_.values)  # type: ignore[arg-type]
-    number = float(value)  # type: ignore[arg-type]
-    if low == high:
-        return 0.5
-    if range_.kind == "log":
-        low, high, number = math.log(low), math.log(high), math.log(number)
-    return (number - low) / (high - low)
+    for name in search.ranges:
+        yield from ((f"{name}: {part}", mask) for part, mask in search.slices(name, PARTS))

@@ -7,13 +7,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from report.analysis.statistics import evenly
 from report.draw.styles import Look, Looks
 
 WIDTH = 430  # CSS pixels: two figures side by side on a desktop, one on a phone with its text still legible
 LETTER = 7.2  # widest mean width of a letter at the label size
 POINTS = 300  # of one line: a panel is hardly more pixels wide
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """At most so many of the positions 0 … count - 1, the first and the last among them, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 def curve_line(

@@ -1,145 +1,164 @@
-"""The figure of the tuning curves: the validation score against the number of trials."""
+"""The two figures of a tuning study: how many settings are good, and what a budget of draws buys.
+
+With many methods both show the easiest and the hardest ones; the tables and tuning.csv have all.
+"""
 
 import math
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from report.analysis.comparison import MANY_METHODS
-from report.analysis.numbers import percent
-from report.analysis.statistics import TuningCurve, evenly
-from report.analysis.tuning import TuningSummary
+from report.analysis.ease import DELTAS, POINT
+from report.analysis.study import MethodStudy, TaskStudy
 from report.draw.axes import WIDTH, fold, hide_beyond
 from report.draw.drawing import Drawing
 from report.draw.styles import Look, Looks
 from report.draw.svg import MUTED, RULE, TEXT, draw
-from report.read.records import Task
 
-MANY_TRIALS = 100  # of one panel: further points and dots are not drawn
+EASIEST, HARDEST = 8, 4  # methods that are drawn, of however many
+TICKS = (0.5, 1.0, 2.0, 5.0)  # points
+BAND = 0.16  # opacity
 
 
-def tuning_drawing(task: Task, tunings: list[TuningSummary], looks: Looks) -> Drawing | None:
-    """The tuning curves; None while there is no curve to draw."""
-    if not any(len(each.curve.trials) for each in tunings):
-        return None
-    samplers = list(dict.fromkeys(each.cell.track or "random" for each in tunings))
-    horizontal = " or ".join({"random": "random trials", "tpe": "trials so far"}[each] for each in samplers)
-    name = f"tuning-{task.key}"
-    winners = "; ".join(f"{each.method} {percent(each.winner)}" for each in tunings)
+def tuning_drawings(study: TaskStudy, looks: Looks) -> list[Drawing]:
+    """The figures that the draws carry: none without random draws."""
+    rows = study.competing
+    if not any(row.search.scores for row in rows):
+        return []
+    ease = ease_drawing(study, shown(rows), looks)
+    carried = [row for row in shown(rows) if row.budget.carried > 1]
+    return [ease, budget_drawing(study, carried, looks)] if carried else [ease]
+
+
+def shown(rows: list[MethodStudy]) -> list[MethodStudy]:
+    """All rows, of many the first and the last ones: the easiest and the hardest to tune."""
+    return rows if len(rows) <= EASIEST + HARDEST else [*rows[:EASIEST], *rows[-HARDEST:]]
+
+
+def left_out(study: TaskStudy, drawn: Sequence[MethodStudy]) -> str:
+    if len(drawn) == len(study.competing):
+        return ""
+    return (
+        f" Shown are the {EASIEST} easiest and the {HARDEST} hardest to tune of {len(study.competing)} rows."
+    )
+
+
+def ease_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks) -> Drawing:
+    name = f"ease-{study.task.key}"
+    at_one = "; ".join(
+        f"{row.method} {100 * row.near.share:.0f}" for row in rows if row.near and row.near.draws
+    )
+    caption = (
+        "Random settings whose validation accuracy lies within δ points of the best known setting, in "
+        "percent of all random draws, with Wilson's 95 % interval (band). Dotted: 1 point. Grey: other rows."
+    )
     return Drawing(
         name,
-        tuning_figure(name, tunings, looks, horizontal),
-        f"Tuning curves on {task.title}. Winners in percent: {winners}.",
-        " ".join(tuning_caption(tunings, sampler) for sampler in samplers),
+        panels(
+            name, rows, looks, ease_panel, ease_axes, "δ, points below the best known setting (log scale)"
+        ),
+        f"Share of good random settings on {study.task.title}. Within 1 point, in percent: {at_one}.",
+        caption + left_out(study, rows),
         "tuning.csv",
     )
 
 
-def tuning_caption(tunings: list[TuningSummary], sampler: str) -> str:
-    grey = "the range of all methods" if len(tunings) > MANY_METHODS else "the other methods"
-    if sampler == "random":
-        return (
-            "Median best validation accuracy (%) of n random trials, with an 80 % band that holds for "
-            "the whole curve. The bands assume independent draws from one fixed distribution; the published "
-            "default (dotted line) was chosen, not drawn, and is no part of the curve. A band that leaves "
-            f"the panel would need more trials to close. Grey: {grey}."
-        )
-    dots = f"{MANY_TRIALS} of the" if max(len(each.scores) for each in tunings) > MANY_TRIALS else "the"
-    return (
-        f"Best validation accuracy (%) so far, with {dots} trials as dots; poor ones lie below the panel. "
-        f"Trials of the {sampler.upper()} sampler depend on each other, so there is no band. "
-        f"Dotted line: the published default. Grey: {grey}."
+def ease_panel(axes: Axes, row: MethodStudy, look: Look | None) -> None:
+    deltas = [100 * share.delta for share in row.shares]
+    values = [100 * share.share for share in row.shares]
+    if look is None:
+        axes.plot(deltas[::3], values[::3], color=RULE, linewidth=1.2, zorder=1)
+        return
+    axes.axvline(100 * POINT, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+    low, high = [100 * share.low for share in row.shares], [100 * share.high for share in row.shares]
+    axes.fill_between(deltas, low, high, color=look.color, alpha=BAND, linewidth=0)
+    axes.plot(deltas, values, color=look.color, linestyle=look.dashes, marker=look.marker, markevery=(2, 7))
+
+
+def ease_axes(axes: Axes, rows: list[MethodStudy]) -> None:
+    axes.set_xscale("log")
+    axes.set(xlim=(100 * DELTAS[0], 100 * DELTAS[-1]), ylim=(0, 100))
+    axes.xaxis.set_major_locator(FixedLocator(TICKS))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_locator(FixedLocator((0, 25, 50, 75, 100)))
+
+
+def budget_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks) -> Drawing:
+    name = f"budget-{study.task.key}"
+    ends = "; ".join(
+        f"{row.method} {100 * row.budget.median[row.budget.informed - 1]:.2f} of {row.budget.carried}"
+        for row in rows
+    )
+    caption = (
+        "Median best validation accuracy (%) of n random draws, with an 80 % band that holds for the whole "
+        "curve (Lourie et al. 2024). A curve ends where its band would say nothing: more draws carry it "
+        "further. The published default was chosen and not drawn: its validation accuracy is the dotted "
+        "line, where it lies in the panel. Grey: the other rows."
+    )
+    return Drawing(
+        name,
+        panels(name, rows, looks, budget_panel, budget_axes, "n random draws"),
+        f"The best of n random draws on {study.task.title}. Median best in percent: {ends}.",
+        caption + left_out(study, rows),
+        "tuning.csv",
     )
 
 
-def tuning_figure(name: str, tunings: list[TuningSummary], looks: Looks, horizontal: str) -> str:
-    """One panel per method on common axes: its curve, the published default, the other methods in grey."""
-    drawn = [thinned(tuning) for tuning in tunings]
-    whole_range = range_of([each.curve for each in drawn])
-    rows = math.ceil(len(tunings) / 2)
-    height = 44 + 165 * rows
+def budget_panel(axes: Axes, row: MethodStudy, look: Look | None) -> None:
+    curve, end = row.budget, row.budget.informed
+    budgets, median = curve.budgets[:end], 100 * curve.median[:end]
+    if look is None:
+        axes.plot(budgets, median, color=RULE, linewidth=1.2, zorder=1)
+        return
+    low, high = 100 * curve.low[:end], 100 * curve.high[:end]
+    axes.fill_between(budgets, low, high, color=look.color, alpha=BAND, linewidth=0)
+    every = max(1, end // 5)
+    axes.plot(budgets, median, color=look.color, linestyle=look.dashes, marker=look.marker, markevery=every)
+    if not math.isnan(row.default_validation):
+        axes.axhline(100 * row.default_validation, color=TEXT, linewidth=1, linestyle=(0, (2, 2)))
+
+
+def budget_axes(axes: Axes, rows: list[MethodStudy]) -> None:
+    """Limits from the curves and half of their bands; the rest of a band may leave the panel."""
+    medians = np.concatenate([row.budget.median[: row.budget.informed] for row in rows])
+    low, high = float(medians.min()), float(medians.max())
+    pad = 0.25 * (high - low) or 0.02
+    axes.set_ylim(100 * max(0.0, low - pad), 100 * min(1.0, high + pad))
+    axes.set_xlim(1, max(row.budget.carried for row in rows))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def panels(
+    name: str,
+    rows: list[MethodStudy],
+    looks: Looks,
+    paint_row: Callable[[Axes, MethodStudy, Look | None], None],
+    set_axes: Callable[[Axes, list[MethodStudy]], None],
+    horizontal: str,
+) -> str:
+    """A panel for each row on common axes, the other rows in grey behind it."""
+    across = 2 if len(rows) <= 6 else 3
+    down = math.ceil(len(rows) / across)
+    top = 40 if any("\n" in fold(row.method) for row in rows[:across]) else 26
+    height = top + 44 + (140 if across == 2 else 108) * down
 
     def paint(figure: Figure) -> None:
-        grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
-        figure.subplots_adjust(
-            0.115,
-            46 / height,
-            0.97,
-            1 - (40 if any("\n" in fold(each.method) for each in tunings) else 26) / height,
-            wspace=0.1,
-            hspace=0.34,
-        )
-        for axes, tuning in zip(grid.flat, drawn, strict=False):
-            if len(tunings) > MANY_METHODS:
-                axes.fill_between(*whole_range, color=RULE, linewidth=0, zorder=1)
-            else:
-                for other in drawn:
-                    axes.plot(
-                        other.curve.trials, 100 * other.curve.values, color=RULE, linewidth=1.2, zorder=1
-                    )
-            tuning_panel(axes, tuning, looks[tuning.method])
-        hide_beyond(len(tunings), grid)
-        grid.flat[0].set_ylim(*tuning_limits(tunings))
+        grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        figure.subplots_adjust(0.105, 46 / height, 0.97, 1 - top / height, wspace=0.12, hspace=0.42)
+        for axes, row in zip(grid.flat, rows, strict=False):
+            for other in rows:
+                if other is not row:
+                    paint_row(axes, other, None)
+            paint_row(axes, row, looks[row.method])
+            axes.set_title(
+                fold(row.method), color=looks[row.method].color, fontsize=12 if across == 2 else 10.5, pad=4
+            )
+        hide_beyond(len(rows), grid)
+        set_axes(grid.flat[0], rows)
         figure.supxlabel(horizontal, fontsize=12, color=MUTED, y=6 / height)
 
     return draw(name, WIDTH, height, paint)
-
-
-def thinned(tuning: TuningSummary) -> TuningSummary:
-    """The same with no more points and dots than a panel can show."""
-    curve = tuning.curve
-    points, dots = evenly(len(curve.trials), MANY_TRIALS), evenly(len(tuning.scores), MANY_TRIALS)
-    fewer = TuningCurve(
-        trials=curve.trials[points],
-        values=curve.values[points],
-        lower=None if curve.lower is None else curve.lower[points],
-        upper=None if curve.upper is None else curve.upper[points],
-    )
-    return replace(tuning, curve=fewer, scores=tuple(tuning.scores[dot] for dot in dots))
-
-
-def range_of(curves: list[TuningCurve]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Trials, and at each the lowest and the highest of all curves that reach so far, in percent."""
-    trials = max((each.trials for each in curves), key=lambda each: each.max(initial=0))
-    values = [
-        np.interp(trials, each.trials, each.values, left=np.nan, right=np.nan)
-        for each in curves
-        if len(each.trials)
-    ]
-    return trials, 100 * np.nanmin(values, axis=0), 100 * np.nanmax(values, axis=0)
-
-
-def tuning_panel(axes: Axes, tuning: TuningSummary, look: Look) -> None:
-    axes.set_title(fold(tuning.method), color=look.color, fontsize=12, pad=5)
-    trials, values, lower, upper = tuning.curve
-    if lower is not None and upper is not None:
-        axes.fill_between(trials, 100 * lower, 100 * upper, color=look.color, alpha=0.14, linewidth=0)
-    else:
-        numbers, scores = zip(*tuning.scores, strict=True) if tuning.scores else ((), ())
-        axes.plot(numbers, 100 * np.array(scores), ".", color=look.color, alpha=0.5, markersize=6)
-    axes.plot(
-        trials,
-        100 * values,
-        color=look.color,
-        linestyle=look.dashes,
-        marker=look.marker,
-        markevery=max(1, len(trials) // 5),
-    )
-    if tuning.default is not None:
-        axes.axhline(100 * tuning.default, color=TEXT, linewidth=1, linestyle=(0, (2, 2)))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-
-
-def tuning_limits(tunings: list[TuningSummary]) -> tuple[float, float]:
-    """Limits in percent from the curves and defaults; bands and poor trials may leave them."""
-    values = [
-        value
-        for each in tunings
-        for value in (*each.curve.values, *([] if each.default is None else [each.default]))
-    ]
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    pad = 0.25 * (high - low) or 0.02
-    return 100 * max(0.0, low - pad), 100 * min(1.0, high + pad)

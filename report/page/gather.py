@@ -8,19 +8,20 @@ from typing import Any
 import pandas as pd
 
 from report.analysis.comparison import Comparison, compare
-from report.analysis.frames import accuracy_frame, curves_frame, layers_frame, runs_frame, tuning_frame
-from report.analysis.tuning import TuningSummary, tuning_summary
+from report.analysis.frames import accuracy_frame, curves_frame, layers_frame, runs_frame
+from report.analysis.study import task_study
+from report.analysis.study_frame import tuning_frame
 from report.draw.accuracy import accuracy_drawing
 from report.draw.curves import FLIPS, LEARNING, curve_drawing
 from report.draw.drawing import Drawing
 from report.draw.layers import layers_drawing
 from report.draw.styles import Looks, glyph, looks_of
-from report.draw.tuning import tuning_drawing
 from report.page import tables, verdict
 from report.page.across import AcrossReport, across
 from report.page.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
 from report.page.guide import reading_guide
 from report.page.tables import Table
+from report.page.tuning import TuningPage, tuning_page
 from report.read.records import DataFile, Records, Task
 from suite.records.codec import encode
 from suite.records.schema import Environment, MethodCard, PlanRecord
@@ -33,8 +34,6 @@ PRIVATE = ("host", "method_file", "earlier")  # of an environment: no report sho
 class TaskTables:
     accuracy: Table
     flips: Table
-    tuning: Table
-    hypers: Table
     cost: Table
 
 
@@ -50,12 +49,12 @@ class TaskReport:
     accuracy: Drawing | None
     learning: list[Drawing]
     flips: list[Drawing]
-    tuning: Drawing | None
+    tuning: TuningPage
     tables: TaskTables
 
     @property
     def drawings(self) -> list[Drawing]:
-        drawings = (self.accuracy, *self.learning, *self.flips, self.tuning)
+        drawings = (self.accuracy, *self.learning, *self.flips, *self.tuning.drawings)
         return [drawing for drawing in drawings if drawing is not None]
 
 
@@ -105,15 +104,14 @@ class Report:
 def gather(records: Records) -> Report:
     curves, layers = curves_frame(records), layers_frame(records)
     finished_curves, finished_layers = finished(curves), finished(layers)
-    tunings = {
-        task: [tuning_summary(records, cell) for cell in records.cells_of(task)] for task in records.tasks
-    }
+    comparisons = {task: compare(records, task) for task in records.tasks}
+    studies = {task: task_study(records, task, comparisons[task].judgement) for task in records.tasks}
     looks = looks_of(records.methods)
     tasks = [
         gather_task(
             records,
-            task,
-            tunings[task],
+            comparisons[task],
+            tuning_page(records, studies[task], looks),
             finished_curves.get((task.data, task.model), curves[:0]),
             finished_layers.get((task.data, task.model), layers[:0]),
             looks,
@@ -143,7 +141,7 @@ def gather(records: Records) -> Report:
             "runs.csv": runs_frame(records),
             "curves.csv": curves,
             "flips.csv": layers,
-            "tuning.csv": tuning_frame(tuning for of_task in tunings.values() for tuning in of_task),
+            "tuning.csv": tuning_frame(studies.values()),
         },
     )
 
@@ -155,13 +153,13 @@ def finished(frame: pd.DataFrame) -> dict[Any, pd.DataFrame]:
 
 def gather_task(
     records: Records,
-    task: Task,
-    tunings: list[TuningSummary],
+    comparison: Comparison,
+    tuning: TuningPage,
     curves: pd.DataFrame,
     layers: pd.DataFrame,
     looks: Looks,
 ) -> TaskReport:
-    comparison = compare(records, task)
+    task = comparison.task
     learning, flips = [], []
     if len(curves):
         learning = [curve_drawing(curve, task, curves, looks) for curve in LEARNING]
@@ -176,12 +174,10 @@ def gather_task(
         accuracy=accuracy_drawing(comparison, looks) if comparison.has_scores else None,
         learning=learning,
         flips=flips,
-        tuning=tuning_drawing(task, tunings, looks),
+        tuning=tuning,
         tables=TaskTables(
             accuracy=tables.accuracy_table(comparison),
             flips=tables.flips_table(records, task),
-            tuning=tables.tuning_table(tunings),
-            hypers=tables.hypers_table(records, task),
             cost=tables.cost_table(records, task),
         ),
     )

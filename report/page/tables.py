@@ -11,17 +11,13 @@ from report.analysis.numbers import (
     duration,
     gap,
     half_width,
-    hyper,
     megabytes,
     p_value,
     percent,
-    points,
 )
-from report.analysis.tuning import TuningSummary, near_edge
 from report.read.curves import Curves
-from report.read.records import CellRecord, Records, Task
-from suite.records.schema import WITHIN, Range, Result
-from suite.records.trial import HyperSetting
+from report.read.records import Records, Task
+from suite.records.schema import WITHIN, Result
 
 
 @dataclass(frozen=True)
@@ -124,103 +120,6 @@ def flip_numbers(curves: list[Curves]) -> list[str]:
         percent(never / pooled, 1),
         percent(distance / pooled, 1),
     ]
-
-
-def tuning_table(tunings: list[TuningSummary]) -> Table:
-    columns = [
-        "method",
-        "trials in",
-        "diverged",
-        "epochs spent",
-        "time spent",
-        "published default, %",
-        "winner, %",
-        "gain, points",
-        "winner on test, %",
-        "default on test, %",
-    ]
-    rows = []
-    for each in tunings:
-        gain = None if each.default is None or each.winner is None else each.winner - each.default
-        rows.append(
-            [
-                each.method,
-                f"{each.finished} / {each.planned}",
-                str(each.diverged),
-                str(each.epochs),
-                duration(each.seconds),
-                percent(each.default),
-                percent(each.winner),
-                points(gain),
-                percent(each.test),
-                percent(each.default_test),
-            ]
-        )
-    return Table(columns, rows)
-
-
-def hypers_table(records: Records, task: Task) -> Table:
-    """The values that the final runs use, with default and range, and a warning at the edge of a range."""
-    rows, warn = [], set()
-    for cell in records.cells_of(task):
-        # With no tuning the published defaults are what the final runs use.
-        decided = bool(cell.winners) or cell.track is None
-        for each in cell_hypers(records, cell):
-            near = [near_edge(value, each.range) for value in each.chosen if each.range and cell.winners]
-            edge = next(filter(None, near), None)
-            if edge:
-                warn.add((len(rows), 5))
-            rows.append(
-                [
-                    cell.method,
-                    each.name,
-                    ", ".join(map(hyper, each.chosen)) if decided else "not yet",
-                    hyper(each.default),
-                    str(each.range or "not tuned"),
-                    f"within 5 % of the {edge} edge" if edge else "",
-                ]
-            )
-    columns = ["method", "hyperparameter", "in the final runs", "published default", "range", "note"]
-    return Table(columns, rows, text=(0, 1, 4, 5), warn=frozenset(warn))
-
-
-@dataclass(frozen=True)
-class ChosenHyper:
-    """A hyperparameter of a cell: its default, its range if it was tuned, and its values in the final runs.
-
-    chosen: one for each study, or one alone where all are the same.
-    """
-
-    name: str
-    chosen: list[HyperSetting]
-    default: HyperSetting
-    range: Range | None
-
-
-def cell_hypers(records: Records, cell: CellRecord) -> list[ChosenHyper]:
-    """Every hyperparameter of a cell, those that the plan does not list last.
-
-    The value is the winner's, or the one that the experiment sets, else the default.
-    """
-    cards = records.plan.methods[cell.planned.method].hypers
-    first = next((run.hypers for run in records.trials(cell) if run.published_default), {})
-    winners = [winner.hypers for winner in cell.winners]
-    fixed = {**cell.planned.trial.method.options, "real.lr": cell.planned.trial.real_lr}
-    known = []
-    for name, card in cards.items():
-        untuned = card.default if card.range else fixed.get(name, card.default)
-        chosen = [winner.get(name, untuned) for winner in winners] or [untuned]
-        known.append(ChosenHyper(name, _once(chosen), card.default, card.range))
-    others = dict.fromkeys(name for winner in winners for name in winner if name not in cards)
-    return known + [
-        ChosenHyper(name, _once([winner[name] for winner in winners]), first.get(name), None)
-        for name in others
-    ]
-
-
-def _once(values: list[HyperSetting]) -> list[HyperSetting]:
-    """The values, or the one that all of them are."""
-    return values[:1] if all(value == values[0] for value in values) else values
 
 
 def cost_table(records: Records, task: Task) -> Table:

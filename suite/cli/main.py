@@ -5,7 +5,7 @@ Each command is a file of this folder. Torch, pandas and their like are imported
 Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 the command cannot be carried
 out, and nothing was written; 130 interrupted, 75 stopped by SIGTERM: then the same command resumes.
 Of `verify`: 0 all records are there and intact; 1 a planned one is missing, failed, or could not be repeated;
-2 one is damaged or contradicts another. Of `status` and `report`: 0, or 2 for such a record.
+2 one is damaged or contradicts another. Of `status`, `study` and `report`: 0, or 2 for such a record.
 """
 
 import sys
@@ -22,6 +22,7 @@ from suite.cli.publish import publish
 from suite.cli.report import report
 from suite.cli.show import show
 from suite.cli.status import status
+from suite.cli.study import study
 from suite.cli.sweep import sweep, tune
 from suite.cli.train import train
 from suite.cli.verify import verify
@@ -43,7 +44,7 @@ def flipbench(
 
 
 app.command("list")(list_)
-for command in (show, plan, sweep, tune, train, prepare, report, status, verify, publish, dashboard):
+for command in (show, plan, sweep, tune, train, prepare, report, study, status, verify, publish, dashboard):
     app.command(command.__name__)(command)
 
 

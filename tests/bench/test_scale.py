@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from bench.untrained import InstantPool, sweep, write_spec
-from report.analysis.statistics import best_of_n, evenly
 from report.build import build_report
+from report.draw.axes import evenly
 from report.page.coverage import coverage_table
 from report.read.experiment import read_records
 from suite.experiment.plan import make_plan
@@ -178,22 +178,10 @@ def test_a_drawing_of_many_runs_has_no_more_marks_than_one_can_see(tmp_path: Pat
     many = write_experiment(tmp_path / "many", tasks=TASKS[:1], methods=METHODS, trials=202, seeds=62)
     for folder in (few, many):
         build_report(folder)
-    for drawing in ("accuracy", "validation", "flips", "tuning"):
+    for drawing in ("accuracy", "validation", "flips", "ease", "budget"):
         assert abs(marks(many, drawing) - marks(few, drawing)) <= 0.1 * marks(few, drawing), drawing
     page = (many / "report" / "index.html").read_text(encoding="utf-8")
     assert "all runs (thin line) and their middle half (thick line)" in page
-
-
-def test_a_long_tuning_curve_is_the_whole_one_at_some_of_its_points() -> None:
-    """Against brute force: the median of the best of n draws, over many draws."""
-    random = np.random.default_rng(0)
-    scores = random.beta(4, 2, 1000)
-    curve = best_of_n(list(scores))
-    assert len(curve.trials) == 200
-    assert (curve.trials[0], curve.trials[-1]) == (1, 1000)
-    for at in (0, 1, 20):
-        best = random.choice(scores, (4000, curve.trials[at])).max(1)
-        assert curve.values[at] == pytest.approx(np.median(best), abs=0.01)
 
 
 @pytest.mark.parametrize(("count", "most"), [(0, 5), (1, 5), (5, 5), (6, 5), (1000, 7)])

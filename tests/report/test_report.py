@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from scipy import stats
 
-from report.analysis.tuning import near_edge
+from report.analysis.search import near_edge
 from report.build import build_report
 from report.draw.axes import apart
 from report.read.experiment import read_records
@@ -513,7 +513,7 @@ def test_the_tuning_curve_leaves_out_the_published_default(whole: Path) -> None:
     curve = [
         row
         for row in rows(whole, "tuning.csv")
-        if row["cell"] == "digits.mlp.bop" and row["kind"] == "best-of-n"
+        if row["cell"] == "digits.mlp.bop" and row["kind"] == "best of"
     ]
     tuning = [
         row for row in rows(whole, "runs.csv") if row["cell"] == "digits.mlp.bop" and row["phase"] == "tuning"
@@ -526,8 +526,8 @@ def test_the_tuning_curve_leaves_out_the_published_default(whole: Path) -> None:
 def test_a_dependent_sampler_gets_no_band(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], sampler="tpe")
     page = build_report(folder).read_text(encoding="utf-8")
-    assert {row["kind"] for row in rows(folder, "tuning.csv")} == {"best so far"}
-    assert "TPE sampler depend on each other" in page
+    assert {row["kind"] for row in rows(folder, "tuning.csv")} == {"gain", "regret"}
+    assert "Trials of TPE depend on each other" in page
 
 
 def test_flip_rates_by_hand(whole: Path) -> None:

@@ -5,19 +5,24 @@ import math
 import numpy as np
 import pytest
 from opda.nonparametric import EmpiricalDistribution
+from scipy.stats import binomtest
 
-from report.analysis.budget import budget_curve
-from report.analysis.ease import common_reference, draws_needed, good_share, share_curve
-from report.analysis.robustness import Search, place_in, robustness
+from report.analysis.budget import CRITICAL, band_of, budget_curve, critical_coverage
+from report.analysis.ease import (
+    common_reference,
+    draws_needed,
+    good_share,
+    share_curve,
+    share_differences,
+)
+from report.analysis.robustness import robustness
+from report.analysis.search import Search, place_in
 from suite.records.schema import Range
 
 
 def wilson(good: int, draws: int) -> tuple[float, float]:
-    """The closed form of Wilson 1927."""
-    z, p = 1.959963984540054, good / draws
-    centre = (p + z * z / (2 * draws)) / (1 + z * z / draws)
-    half = z * math.sqrt(p * (1 - p) / draws + z * z / (4 * draws * draws)) / (1 + z * z / draws)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    interval = binomtest(good, draws).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 @pytest.mark.parametrize(("good", "draws"), [(0, 24), (1, 24), (12, 24), (24, 24), (3, 120)])
@@ -29,6 +34,16 @@ def test_the_share_has_wilsons_interval(good: int, draws: int) -> None:
 
 def test_a_score_at_the_edge_counts() -> None:
     assert good_share([0.75, 0.5], reference=1.0, delta=0.25).good == 1
+    assert 0.519 - 0.05 > 0.469 and good_share([0.469], 0.519, 0.05).good == 1  # equal but for rounding
+
+
+def test_the_interval_covers_what_missing_draws_could_be() -> None:
+    """A lost draw may raise the share, but never the lower end of its interval."""
+    scores = [0.9] * 5 + [0.5] * 5
+    whole, without_bad = good_share(scores, 0.9, 0.01), good_share(scores[:-1], 0.9, 0.01, missing=1)
+    assert without_bad.share > whole.share
+    assert without_bad.low == pytest.approx(wilson(5, 10)[0]) == pytest.approx(whole.low)
+    assert without_bad.high == pytest.approx(wilson(6, 10)[1])
 
 
 @pytest.mark.parametrize(
@@ -53,6 +68,31 @@ def test_the_curve_rises_with_the_tolerance() -> None:
     assert shares == sorted(shares) and shares[0] < 0.1 < 0.4 < shares[-1]
 
 
+def shares_of(*good: int, draws: int) -> dict[str, float]:
+    scores = {str(n): [0.9] * each + [0.1] * (draws - each) for n, each in enumerate(good)}
+    return {name: good_share(each, 0.9, 0.01) for name, each in scores.items()}  # pyright: ignore[reportReturnType]
+
+
+def test_two_shares_differ_by_newcombes_interval() -> None:
+    """The example of Newcombe 1998, Table II: 56/70 and 48/80, method 10: 0.2 [0.0524, 0.3339]."""
+    first, second = good_share([0.9] * 56 + [0] * 14, 0.9, 0), good_share([0.9] * 48 + [0] * 32, 0.9, 0)
+    (found,) = share_differences({"one": first, "other": second})
+    assert found.value == pytest.approx(0.2)
+    assert (found.interval.low, found.interval.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    turned = found.reversed()
+    assert (turned.first, turned.value, turned.interval.high) == ("other", -found.value, -found.interval.low)
+
+
+def test_equal_methods_are_seldom_called_unequally_easy() -> None:
+    """Of ten methods with the same share some pair is separated in at most 5 % of the experiments."""
+    random, alarms, tasks = np.random.default_rng(0), 0, 60
+    for good in random.binomial(21, 0.3, size=(tasks, 10)):
+        found = share_differences(shares_of(*good, draws=21))  # pyright: ignore[reportArgumentType]
+        assert len(found) == 45
+        alarms += any(each.interval.excludes_zero for each in found)
+    assert alarms / tasks <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / tasks)
+
+
 def test_the_reference_is_the_best_mean_over_fresh_seeds() -> None:
     settings = {"bop, default": [0.90, 0.92], "adam, study 1": [0.95, 0.80], "none": []}
     assert common_reference(settings) == ("bop, default", pytest.approx(0.91))
@@ -66,12 +106,20 @@ def draws() -> np.ndarray:
 
 
 def test_the_curve_is_that_of_opda(draws: np.ndarray) -> None:
-    curve = budget_curve(draws.tolist())
-    lower, empirical, upper = EmpiricalDistribution.confidence_bands(
-        draws, 0.8, a=0.0, b=1.0, generator=np.random.default_rng(0), n_jobs=1
+    """Its band was simulated with another number of draws: 9 lie between two entries of the table."""
+    lower, _, upper = EmpiricalDistribution.confidence_bands(
+        draws[:9], 0.8, a=0.0, b=1.0, generator=np.random.default_rng(0), n_jobs=1
     )
+    between = np.convolve([0.0, *sorted(draws[:9]), 1.0], [0.5, 0.5], "valid")
+    below, above = band_of(9)
+    assert (below, above) == (
+        pytest.approx(lower.cdf(between), abs=2e-3),
+        pytest.approx(upper.cdf(between), abs=2e-3),
+    )
+    curve = budget_curve(draws[:9].tolist())
     assert curve.low == pytest.approx(upper.quantile_tuning_curve(curve.budgets))
     assert curve.high == pytest.approx(lower.quantile_tuning_curve(curve.budgets))
+    curve, empirical = budget_curve(draws.tolist()), EmpiricalDistribution(draws, a=0.0, b=1.0)
     # of 20 draws half lie up to the tenth: there opda rounds to the eleventh
     assert curve.median[0] == sorted(draws)[9]
     assert curve.median[1:] == pytest.approx(empirical.quantile_tuning_curve(curve.budgets[1:]))
@@ -80,11 +128,29 @@ def test_the_curve_is_that_of_opda(draws: np.ndarray) -> None:
     assert curve.mean[1] == pytest.approx(np.mean(pairs))
 
 
-def test_the_curve_ends_where_its_band_says_nothing(draws: np.ndarray) -> None:
-    """With 20 draws after three."""
+def test_the_band_says_nothing_from_some_number_of_draws_on(draws: np.ndarray) -> None:
+    """With 20 draws from four on."""
     curve = budget_curve(draws.tolist())
-    assert curve.budgets.tolist() == [1, 2, 3] and (curve.high < 1.0).all()
+    assert (curve.carried, curve.informed, len(curve.budgets)) == (3, 3, 20)
+    assert (curve.high[:3] < 1.0).all() and (curve.high[3:] == 1.0).all()
     assert len(budget_curve([0.5, 0.6]).budgets) == 0
+
+
+def test_of_many_draws_some_points_stand_for_the_curve() -> None:
+    """The median of the best of n uniform numbers is 0.5^(1/n)."""
+    curve = budget_curve(np.random.default_rng(0).uniform(size=900).tolist())
+    assert len(curve.budgets) <= 200 and (curve.budgets[0], curve.budgets[-1]) == (1, 900)
+    assert curve.place(8) is not None and curve.place(899) is None
+    assert curve.median[:60] == pytest.approx(0.5 ** (1 / curve.budgets[:60]), abs=0.03)
+
+
+def test_the_critical_coverage_falls_as_a_power_between_the_entries() -> None:
+    """Each entry is what its neighbours give: a wrong digit in the table would stand out."""
+    for number, coverage in list(CRITICAL.items())[1:-1]:
+        others = {key: value for key, value in CRITICAL.items() if key != number}
+        known, left = np.log(list(others)), np.log1p(-np.array(list(others.values())))
+        assert math.log1p(-coverage) == pytest.approx(np.interp(math.log(number), known, left), abs=0.05)
+        assert critical_coverage(number) == pytest.approx(coverage)
 
 
 def test_equal_scores_need_no_breaking_of_ties() -> None:
@@ -95,11 +161,12 @@ def test_equal_scores_need_no_breaking_of_ties() -> None:
     assert curve.high == pytest.approx(apart.high, abs=1e-7)
 
 
-def test_the_band_covers_the_true_curve_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("draws", [7, 60])
+def test_the_band_covers_the_true_curve_as_often_as_it_says(draws: int) -> None:
     """The median of the best of n uniform numbers is 0.5^(1/n)."""
-    random, covered, tasks = np.random.default_rng(2), 0, 400
+    random, covered, tasks = np.random.default_rng(2), 0, 200
     for _ in range(tasks):
-        curve = budget_curve(random.uniform(size=20).tolist())
+        curve = budget_curve(random.uniform(size=draws).tolist())
         truth = 0.5 ** (1 / curve.budgets)
         covered += bool(((curve.low <= truth) & (truth <= curve.high)).all())
     assert covered / tasks >= 0.8 - 2 * math.sqrt(0.8 * 0.2 / tasks)
@@ -116,14 +183,14 @@ LR, WORD = Range("log", (1e-4, 1e-2)), Range("choice", ("a", "b"))
 def test_where_the_order_depends_on_a_range_it_is_reversed() -> None:
     first = Search({"lr": LR}, [{"lr": 2e-4}, {"lr": 5e-3}], [0.7, 0.9])
     second = Search({"w": WORD}, [{"w": "a"}, {"w": "b"}], [0.8, 0.6])
-    found = robustness(first, second)
-    assert (found.spaces, found.spaces_reversed) == (4, ("lr: lower half of the first",))
-    assert found.subsets_reversed / found.subsets == pytest.approx(0.25, abs=0.1)  # 0.7 against 0.8
+    found = robustness(first, second, ("bop", "adam"))
+    assert (found.spaces, found.spaces_reversed) == (4, ("lr: lower half of bop",))
+    assert found.share == pytest.approx(0.25, abs=0.1)  # 0.7 against 0.8
 
 
 def test_equal_methods_reverse_nothing() -> None:
     one = Search({"lr": LR}, [{"lr": 2e-4}, {"lr": 5e-3}], [0.9, 0.9])
-    found = robustness(one, one)
+    found = robustness(one, one, ("bop", "bop"))
     assert found.spaces_reversed == () and found.subsets_reversed == 0
 
 

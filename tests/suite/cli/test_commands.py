@@ -40,6 +40,7 @@ SURFACE = {
     }
     | {"--json"},
     "report": {"EXP", "--results"},
+    "study": {"EXP", "--effective", "--results", "--json"},
     "publish": {"EXP", "--results"},
     "dashboard": {"EXP", "--port", "--results"},
     "show": {"NAME", "--kind", "--plugin", "--json"},

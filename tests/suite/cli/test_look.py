@@ -356,7 +356,7 @@ def test_a_dry_run_writes_nothing(flipbench: Flipbench, command: str):
 # ---- folders
 
 
-@pytest.mark.parametrize("command", ["status", "verify", "report", "publish"])
+@pytest.mark.parametrize("command", ["status", "verify", "report", "study", "publish"])
 def test_a_folder_of_tables_is_no_folder_of_records(flipbench: Flipbench, command: str):
     shutil.copytree(ROOT / "results" / "published" / "demo", "results/tiny")
     before = flipbench.files()
@@ -389,7 +389,7 @@ def test_a_shell_completes_the_names_that_are_known_at_once(
         Path("results/published", name, ARCHIVE).touch()
     for command in ("publish", "dashboard"):
         assert flipbench.completions(command, "t") == ["two", "two/three"]
-    for command in ("status", "verify", "report"):
+    for command in ("status", "verify", "report", "study"):
         assert flipbench.completions(command, "t") == ["there", "two", "two/three"]
     assert flipbench.completions("report", "p") == ["paper/three"]
 

@@ -1,0 +1,45 @@
+"""What a setting gains over another on test: the difference of two means of independent units."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from report.analysis.critical import student
+from report.analysis.intervals import Interval, around, variance_of
+
+
+@dataclass(frozen=True)
+class Gain:
+    """first - second, in fractions; NaN where one of them has no unit.
+
+    interval: 95 %; None where a side has one unit, or where no unit varies.
+    """
+
+    value: float
+    interval: Interval | None
+    provisional: bool = False  # whether planned runs of it are not in
+
+
+SAME_RUNS = Gain(0.0, None)
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
+    """Welch's t-interval of the difference of the means.
+
+    It says how both vary when they are trained, or tuned, again; another test set is not part of it. Where
+    sides share runs (a study whose winner is the default) they vary together, and it is too wide.
+    """
+    if not first or not second:
+        return Gain(math.nan, None)
+    value = float(np.mean(first) - np.mean(second))
+    if min(len(first), len(second)) < 2:
+        return Gain(value, None)
+    squares = [variance_of(side) / len(side) for side in (first, second)]
+    if not any(squares):
+        return Gain(value, None)
+    df = sum(squares) ** 2 / sum(
+        square**2 / (len(side) - 1) for square, side in zip(squares, (first, second), strict=True)
+    )
+    return Gain(value, around(value, student(df, 0.975) * math.sqrt(sum(squares))))

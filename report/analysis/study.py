@@ -1,0 +1,341 @@
+"""Is a method easy to tune? All that the records of a task say about it, for every row.
+
+A row is a method with one way of tuning. Only random search gives shares and curves: the trials of TPE depend
+on each other. What its studies reached on test is compared with random search's.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from report.analysis.budget import FEWEST, BudgetCurve, budget_curve
+from report.analysis.differences import Difference
+from report.analysis.ease import (
+    POINT,
+    GoodShare,
+    ShareDifference,
+    common_reference,
+    good_share,
+    share_curve,
+    share_differences,
+)
+from report.analysis.gain import SAME_RUNS, Gain, welch
+from report.analysis.importance import Effect, effects
+from report.analysis.inclusion import InclusionCheck, inclusions, reaches
+from report.analysis.judgement import Judgement
+from report.analysis.robustness import Robustness, robustness
+from report.analysis.search import Search, search_of
+from report.read.records import CellRecord, Records, RunRecord, Task
+from suite.records.schema import Scores
+
+BUDGET = 8  # draws at which the tables give the best of n: the small budget
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A fixed setting that ran on fresh seeds: the published default of a method, or a study's winner."""
+
+    method: str
+    which: str  # "published default", or "winner of study 2"
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.runs) and all(run.scored for run in self.runs)
+
+    @property
+    def title(self) -> str:
+        return f"{self.which} of {self.method}"
+
+    @property
+    def validation(self) -> list[float]:
+        return [scores.val_top1 for scores in scores_of(self.runs)]
+
+    @property
+    def test(self) -> list[float]:
+        return test_scores(self.runs)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The best fixed setting of any method of a task, by its mean validation score over fresh seeds."""
+
+    setting: Setting
+    validation: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the tuning of a row took. Failed and damaged trials are not finished; diverged ones are."""
+
+    planned: int
+    finished: int
+    diverged: int
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MethodStudy:
+    """One row of a task. Scores are fractions; NaN where a number does not exist.
+
+    shares: along DELTAS; empty without a reference or a random draw, as `near` is None then.
+    won_by_default: how many of the finished studies have the published default as their winner.
+    """
+
+    cell: CellRecord
+    control: bool
+    spent: Spent
+    search: Search
+    shares: tuple[GoodShare, ...]
+    near: GoodShare | None  # within one point of the reference
+    budget: BudgetCurve
+    planned_studies: int
+    studies: int  # that have a winner
+    won_by_default: int
+    winner_test: float
+    default_test: float
+    default_validation: float  # on fresh seeds
+    gain: Gain  # of the winners over the default, on test
+    regret: Gain  # of the default: how far the reference is above it on test
+    effects: tuple[Effect, ...]
+    order: Robustness | None  # against the row with the best draw; None for that row itself
+
+    @property
+    def method(self) -> str:
+        return self.cell.method
+
+    @property
+    def competes(self) -> bool:
+        """Whether it is compared with the others: it has random draws, and is no control."""
+        return self.near is not None and not self.control
+
+
+@dataclass(frozen=True)
+class TrackComparison:
+    """Random search against TPE for one method: the difference tpe - random of the winners on test.
+
+    None with fewer than three studies of either, or other numbers of trials.
+    """
+
+    method: str
+    random_trials: int
+    tpe_trials: int
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class TaskStudy:
+    """All rows of a task, in the order of the plan."""
+
+    task: Task
+    reference: Reference | None
+    methods: tuple[MethodStudy, ...]
+    differences: tuple[ShareDifference, ...]  # of the shares within one point, all pairs that compete
+    leader: str | None  # the row with the best random draw
+    inclusions: tuple[InclusionCheck, ...]
+    tracks: tuple[TrackComparison, ...]
+
+    @property
+    def competing(self) -> list[MethodStudy]:
+        """The rows with random draws that compete: the largest share within one point first."""
+        rows = [each for each in self.methods if each.competes]
+        return sorted(rows, key=lambda each: -each.near.share if each.near and each.near.draws else 1.0)
+
+    def behind(self, easiest: str) -> dict[str, ShareDifference]:
+        """The difference of a row's share to every other one, by the other's method."""
+        turned = [each if each.first == easiest else each.reversed() for each in self.differences]
+        return {each.second: each for each in turned if each.first == easiest}
+
+
+def task_study(records: Records, task: Task, judgement: Judgement) -> TaskStudy:
+    """judgement: of the task's final runs, by which TPE is compared with random search."""
+    cells = records.cells_of(task)
+    tuned = [cell for cell in cells if cell.track is not None]
+    reference = reference_of(records, cells)
+    searches = {cell.method: search_of(records, cell) for cell in tuned}
+    leader = leader_of(records, searches)
+    rows = [method_study(records, cell, searches[cell.method], reference) for cell in tuned]
+    if leader is not None:
+        rows = [replace(row, order=order_against(leader, row.method, searches)) for row in rows]
+    return TaskStudy(
+        task=task,
+        reference=reference,
+        methods=tuple(rows),
+        differences=tuple(
+            share_differences({row.method: row.near for row in rows if row.near and row.competes})
+        ),
+        leader=leader,
+        inclusions=tuple(inclusion_checks(records, tuned)),
+        tracks=tuple(track_comparisons(records, tuned, judgement)),
+    )
+
+
+def method_study(
+    records: Records, cell: CellRecord, search: Search, reference: Reference | None
+) -> MethodStudy:
+    shares: list[GoodShare] = []
+    near = None
+    if reference is not None and (search.scores or search.missing):
+        shares = share_curve(search.scores, reference.validation, search.missing)
+        near = good_share(search.scores, reference.validation, POINT, search.missing)
+    trials = records.trials(cell)
+    results = [run.result for run in trials if run.result is not None]
+    winner_runs, default = records.finals(cell), default_of(records, cell)
+    return MethodStudy(
+        cell=cell,
+        control=cell.method in records.controls,
+        spent=Spent(
+            planned=len(trials),
+            finished=len(results),
+            diverged=sum(result.status == "diverged" for result in results),
+            epochs=sum(result.epochs for result in results),
+            seconds=sum(result.seconds for result in results),
+        ),
+        search=search,
+        shares=tuple(shares),
+        near=near,
+        budget=budget_curve(search.scores),
+        planned_studies=len({run.place.study for run in trials}),
+        studies=len(cell.winners),
+        won_by_default=sum(winner.number == 0 for winner in cell.winners),
+        winner_test=mean(test_scores(winner_runs)),
+        default_test=mean(default.test),
+        default_validation=mean(default.validation),
+        gain=gain_of_tuning(winner_runs, default),
+        regret=regret_of(default, reference),
+        effects=tuple(effects(search)),
+        order=None,
+    )
+
+
+# ---- the reference
+
+
+def reference_of(records: Records, cells: Sequence[CellRecord]) -> Reference | None:
+    """Among the complete settings of rows that compete. An incomplete one is no better for its lost run."""
+    found = [
+        setting
+        for cell in cells
+        if cell.method not in records.controls
+        for setting in settings_of(records, cell)
+        if setting.complete
+    ]
+    if not found:
+        return None
+    by_title = {setting.title: setting for setting in found}  # several tracks share the default
+    title, validation = common_reference({name: each.validation for name, each in by_title.items()})
+    return Reference(by_title[title], validation)
+
+
+def settings_of(records: Records, cell: CellRecord) -> Iterator[Setting]:
+    """The published default, and the winner of each study that another setting won."""
+    yield default_of(records, cell)
+    won = {
+        each.number: each.winner for each in cell.ledger.studies if each.track == cell.track and each.winner
+    }
+    for study, runs in by_study(records.finals(cell) if cell.track else []):
+        if study in won and won[study].number != 0:
+            yield Setting(cell.method, f"winner of study {study}", tuple(runs))
+
+
+def default_of(records: Records, cell: CellRecord) -> Setting:
+    return Setting(cell.planned.method, "published default", tuple(records.defaults(cell)))
+
+
+def by_study(runs: Sequence[RunRecord]) -> list[tuple[int, list[RunRecord]]]:
+    """The runs of each study; they are in the order of the plan."""
+    return [(study, list(group)) for study, group in itertools.groupby(runs, lambda run: run.place.study)]
+
+
+# ---- gains on test
+
+
+def gain_of_tuning(winner_runs: Sequence[RunRecord], default: Setting) -> Gain:
+    """Units: of the winners their studies if there are several, else their runs; of the default its runs."""
+    groups = [runs for _, runs in by_study(winner_runs)]
+    scored = {run.run_id for run in winner_runs if run.scored}
+    if scored and scored == {run.run_id for run in default.runs if run.scored}:
+        gain = SAME_RUNS
+    else:
+        gain = welch(units_of(groups), default.test)
+    return replace(gain, provisional=not all(run.scored for run in (*winner_runs, *default.runs)))
+
+
+def units_of(groups: Sequence[Sequence[RunRecord]]) -> list[float]:
+    """The mean of each study, if there are several; else every run."""
+    if len(groups) == 1:
+        return test_scores(groups[0])
+    return [mean(scores) for scores in map(test_scores, groups) if scores]
+
+
+def regret_of(default: Setting, reference: Reference | None) -> Gain:
+    """The reference was chosen on validation, so its score on test is not too high for having been chosen."""
+    if reference is None:
+        return Gain(math.nan, None)
+    if reference.setting.title == default.title:
+        return replace(SAME_RUNS, provisional=not default.complete)
+    return replace(welch(reference.setting.test, default.test), provisional=not default.complete)
+
+
+def scores_of(runs: Sequence[RunRecord]) -> list[Scores]:
+    return [run.result.scores for run in runs if run.result is not None]
+
+
+def test_scores(runs: Sequence[RunRecord]) -> list[float]:
+    """On test, of the runs that have a result; a diverged one has the score of chance."""
+    return [run.score for run in runs if run.score is not None]
+
+
+def mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+# ---- between rows
+
+
+def leader_of(records: Records, searches: dict[str, Search]) -> str | None:
+    """The row that competes and has the best random draw."""
+    best = {
+        method: max(search.scores)
+        for method, search in searches.items()
+        if len(search.scores) >= FEWEST and method not in records.controls
+    }
+    return max(best, key=best.__getitem__, default=None)
+
+
+def order_against(leader: str, method: str, searches: dict[str, Search]) -> Robustness | None:
+    if method == leader or len(searches[method].scores) < FEWEST:
+        return None
+    return robustness(searches[leader], searches[method], (leader, method))
+
+
+def inclusion_checks(records: Records, cells: list[CellRecord]) -> Iterator[InclusionCheck]:
+    for rule, general, special in inclusions(records, cells):
+        runs = [records.finals(cell) for cell in (general, special)]
+        units = [units_of([group for _, group in by_study(each)]) for each in runs]
+        gain = replace(welch(*units), provisional=not all(run.scored for each in runs for run in each))
+        yield InclusionCheck(rule, general.method, special.method, reaches(records, rule, general), gain)
+
+
+def track_comparisons(
+    records: Records, cells: list[CellRecord], judgement: Judgement
+) -> Iterator[TrackComparison]:
+    """One for each method that was tuned in both ways. Each was planned: none is corrected for others."""
+    tracks = {track.name: track for track in records.plan.tuning.tracks}
+    if set(tracks) != {"random", "tpe"}:
+        return
+    rows = {(cell.name, cell.track): cell.method for cell in cells}
+    same_budget = tracks["random"].trials == tracks["tpe"].trials
+    for cell in cells:
+        if cell.track != "random":
+            continue
+        pair = (rows[cell.name, "tpe"], cell.method)
+        difference = None
+        for each in judgement.pairs if same_budget else ():
+            if {each.first, each.second} == set(pair):
+                difference = replace(each if each.first == pair[0] else each.reversed(), methods=2)
+        yield TrackComparison(cell.planned.method, tracks["random"].trials, tracks["tpe"].trials, difference)

@@ -1,0 +1,232 @@
+"""Is one method as easy to tune as another? The answer in sentences, no stronger than the data."""
+
+import math
+from collections.abc import Sequence
+
+from report.analysis.ease import GoodShare, ShareDifference
+from report.analysis.gain import Gain
+from report.analysis.importance import ENOUGH_DRAWS
+from report.analysis.intervals import Interval
+from report.analysis.numbers import count
+from report.analysis.study import MethodStudy, TaskStudy, TrackComparison
+
+NAMED = 4  # rows of one sentence, of however many
+MINUS = "\u2212"
+
+
+def answer(study: TaskStudy) -> list[str]:
+    """What was found on ease of tuning, in at most five sentences."""
+    if not study.methods:
+        return ["Nothing was tuned."]
+    if study.reference is None:
+        return [
+            "No setting has all its final runs yet, so there is nothing to measure random settings against."
+        ]
+    rows = [row for row in study.competing if row.near and row.near.draws]
+    if not rows:
+        return [
+            "There are no random draws to compare. Trials of TPE depend on each other and show no share of "
+            "good settings.",
+            *gains(study),
+        ]
+    if not rows[0].near or not rows[0].near.good:
+        return [none_good(study, rows), *few_draws(rows), *gains(study)]
+    return [easiest(study, rows[0]), *others(study, rows), *few_draws(rows), *gains(study)]
+
+
+def none_good(study: TaskStudy, rows: list[MethodStudy]) -> str:
+    near = [row.near for row in rows if row.near]
+    return (
+        f"No random setting of any method comes within 1 point of {best_known(study)}, so no method is shown "
+        f"to be easier. With {count(max(each.draws for each in near), 'draw')} of each, shares up to "
+        f"{share(max(each.high for each in near))} are not excluded."
+    )
+
+
+def best_known(study: TaskStudy) -> str:
+    reference = study.reference
+    assert reference is not None
+    validation = f"{100 * reference.validation:.2f} % on validation"
+    return f"the best known setting ({reference.setting.title}, {validation})"
+
+
+def easiest(study: TaskStudy, row: MethodStudy) -> str:
+    near = row.near
+    assert near is not None
+    value, low, high = map(needed, near.draws_needed)
+    return (
+        f"Of {row.method} {near.good} of {near.draws} random settings come within 1 point of "
+        f"{best_known(study)}: "
+        f"{share(near.share)} {shares(near)}. So {value} [{low}, {high}] draws contain such a setting with "
+        "95 % chance."
+    )
+
+
+def others(study: TaskStudy, rows: list[MethodStudy]) -> list[str]:
+    """The rows that are shown to be harder to tune than the first, and those that are not."""
+    if len(rows) == 1:
+        return ["There is no other method to compare."]
+    first, behind = rows[0].method, study.behind(rows[0].method)
+    harder = [row for row in rows[1:] if behind[row.method].interval.low > 0]
+    open_ = [row for row in rows[1:] if row not in harder]
+    sentences = []
+    if harder:
+        named = [f"{at_one_point(row)}; {fewer(behind[row.method])} good ones of 100)" for row in harder]
+        sentences.append(f"Harder to tune than {first}: {listing(named)}.")
+    if open_:
+        open_words = f"Neither harder nor as easy as {first}, as far as the draws show"
+        if len(open_) > NAMED:
+            widest = [behind[row.method].interval for row in open_]
+            ends = Interval(min(each.low for each in widest), max(each.high for each in widest))
+            named = [f"{len(open_)} other methods (not excluded: {excluded(ends)} good ones of 100)"]
+        else:
+            named = [
+                f"{at_one_point(row)}; not excluded: {excluded(behind[row.method].interval)} of 100)"
+                for row in open_
+            ]
+        sentences.append(f"{open_words}: {listing(named)}.")
+    return sentences
+
+
+def at_one_point(row: MethodStudy) -> str:
+    """`bop (12 %, 24 draws`, an open bracket."""
+    assert row.near is not None
+    return f"{row.method} ({share(row.near.share)}, {needed(row.near.draws_needed[0])} draws"
+
+
+def few_draws(rows: list[MethodStudy]) -> list[str]:
+    draws = max(row.near.draws for row in rows if row.near)
+    if draws >= ENOUGH_DRAWS:
+        return []
+    return [f"A method has {count(draws, 'draw')}: too few to separate any but the most unequal methods."]
+
+
+def gains(study: TaskStudy) -> list[str]:
+    """What tuning gained over the published default, on test."""
+    rows = [row for row in study.methods if not row.control and not math.isnan(row.gain.value)]
+    shown = sorted(
+        (row for row in rows if row.gain.interval and row.gain.interval.low > 0),
+        key=lambda row: -row.gain.value,
+    )
+    rest = [row for row in rows if row not in shown]
+    sentences = []
+    given = "Given one draw of the tuning: " if any(row.planned_studies == 1 for row in rows) else ""
+    if shown:
+        named = [f"{row.method} {gain(row.gain)}" for row in shown]
+        sentences.append(
+            f"{given}tuning gained over the published default, in points on test, each for itself: "
+            f"{listing(named)}."
+        )
+    if rest:
+        named = [f"{row.method} {gain(row.gain)}" for row in rest]
+        none = "no gain of tuning" if not shown else "no gain"
+        sentences.append(f"{given}{none} over the published default is shown for {listing(named)}.")
+    return [sentence[0].upper() + sentence[1:] for sentence in sentences]
+
+
+def notes(study: TaskStudy) -> list[str]:
+    """What else the records say: TPE against random search, lost inclusions, fragile orders."""
+    found = [track_note(each) for each in study.tracks]
+    for check in study.inclusions:
+        if check.lost:
+            where = "" if check.in_range else ", which its search does not reach"
+            found.append(
+                f"{check.general} is tuned too little: it is {points(-check.gain.value)} points "
+                f"{turned(check.gain.interval)} below {check.special}, its special case at "
+                f"{check.rule.hyper} = {check.rule.value:g}{where}."
+            )
+    if study.inclusions and not any(check.lost for check in study.inclusions):
+        pairs = listing([f"{each.general} to {each.special}" for each in study.inclusions])
+        found.append(f"No general method is shown to lose to its special case: {pairs}.")
+    fragile = [row for row in study.methods if row.order and row.order.share >= FRAGILE]
+    if fragile and study.leader:
+        named = [f"{row.method} (in {share(row.order.share)})" for row in fragile if row.order]
+        found.append(
+            f"Half of the draws would often put another method before {study.leader}, whose best draw is the "
+            f"highest: {listing(named)}."
+        )
+    if missing := sum(row.search.missing for row in study.methods):
+        found.append(
+            f"{count(missing, 'planned draw')} {'has' if missing == 1 else 'have'} no score; the intervals "
+            "cover all that they could be."
+        )
+    return found
+
+
+FRAGILE = 0.05  # of the half samples: an order that is reversed more often hangs on few draws
+
+
+def track_note(each: TrackComparison) -> str:
+    start = f"TPE against random search, {each.method}: "
+    if each.random_trials != each.tpe_trials:
+        return f"{start}not compared, with {each.tpe_trials} and {each.random_trials} trials in a study."
+    if each.difference is None:
+        return f"{start}too few finished studies to compare the winners."
+    interval = each.difference.interval
+    reading = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not separated"
+    return (
+        f"{start}{signed(each.difference.value)} points on test {bracket(interval)} with {each.tpe_trials} "
+        f"trials each: {reading}."
+    )
+
+
+# ---- numbers
+
+
+def share(fraction: float) -> str:
+    """A share in whole percent, with a decimal where it is small."""
+    return f"{100 * fraction:.{0 if fraction >= 0.0995 or fraction == 0 else 1}f} %"
+
+
+def shares(near: GoodShare) -> str:
+    return f"[{100 * near.low:.0f}, {100 * near.high:.0f}]"
+
+
+def needed(draws: float) -> str:
+    if math.isnan(draws):
+        return "—"
+    return "∞" if math.isinf(draws) else f"{math.ceil(draws - 1e-9)}"
+
+
+def fewer(difference: ShareDifference) -> str:
+    """`31 fewer [14, 46]`: how many of 100 settings less."""
+    low, high = (100 * end for end in (difference.interval.low, difference.interval.high))
+    return f"{100 * difference.value:.0f} fewer [{low:.0f}, {high:.0f}]"
+
+
+def excluded(difference: Interval) -> str:
+    """`from 22 fewer to 5 more`: of the other method, what the interval of first - other holds."""
+    return f"from {100 * difference.high:.0f} fewer to {-100 * difference.low:.0f} more"
+
+
+def gain(value: Gain) -> str:
+    if value.value == 0 and value.interval is None:
+        words = "0 (the default won)"
+    elif value.interval is None:
+        words = f"{signed(value.value)} (no interval)"
+    else:
+        words = f"{signed(value.value)} {bracket(value.interval)}"
+    return f"{words} (provisional)" if value.provisional else words
+
+
+def bracket(interval: Interval) -> str:
+    return f"[{signed(interval.low)}, {signed(interval.high)}]"
+
+
+def turned(interval: Interval | None) -> str:
+    return f"[{points(-interval.high)}, {points(-interval.low)}]" if interval else ""
+
+
+def signed(fraction: float) -> str:
+    text = f"{100 * fraction:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", MINUS)
+
+
+def points(fraction: float) -> str:
+    return f"{100 * fraction:.2f}".replace("-", MINUS)
+
+
+def listing(words: Sequence[str]) -> str:
+    if len(words) > NAMED + 1:
+        return f"{', '.join(words[:NAMED])} and {len(words) - NAMED} others"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

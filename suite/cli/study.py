@@ -1,0 +1,41 @@
+"""`flipbench study`: how easy the methods of an experiment are to tune, from its records alone."""
+
+from typing import Annotated
+
+import typer
+
+from suite.cli.console import err, out, print_json, say
+from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, records_folder
+
+SHOWN = 10  # problems, of however many
+
+
+def study(
+    exp: Records,
+    effective: Annotated[
+        bool,
+        typer.Option(
+            "--effective",
+            help="Also fit the effective number of hyperparameters where there are 100 random draws; half a "
+            "minute for each method.",
+        ),
+    ] = False,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Show how easy each method is to tune, and what tuning gained. Exit code 2 if a record is damaged."""
+    from report.build import study_tuning
+
+    problems: list[str] = []
+    with records_folder(find_records(exp, results)) as folder:
+        pages = study_tuning(folder, problems.append, effective)
+    if as_json:
+        print_json([page.as_json() for page in pages])
+    else:
+        for page in pages:
+            out.print(page.rich())
+    for problem in problems[:SHOWN]:
+        say(err, f"damaged: {problem}")
+    if problems:
+        say(err, f"{len(problems)} damaged or contradictory records; `flipbench verify` names all of them")
+        raise typer.Exit(2)

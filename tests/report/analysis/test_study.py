@@ -1,0 +1,249 @@
+"""A task's study from hand-made records: its numbers computed again from the files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from report.analysis.differences import Difference
+from report.analysis.ease import good_share
+from report.analysis.gain import welch
+from report.analysis.judgement import Judgement
+from report.analysis.study import MethodStudy, TaskStudy, task_study
+from report.analysis.study_frame import tuning_frame
+from report.read.experiment import read_records
+from report.read.records import Records
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import read_json
+from suite.records.run import RunFolder
+from suite.records.schema import Track
+from tests.support.fake_records import TASKS, diverge, fail, remove, write_experiment
+from tests.support.studies import study_of
+
+METHODS = ("bop", "latent_adam", "latent_sgd")
+BOTH = [Track(name="random", trials=8, studies=3), Track(name="tpe", trials=8, studies=3)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("both")
+    return write_experiment(path, tasks=TASKS[:1], methods=METHODS, seeds=2, tracks=BOTH)
+
+
+@pytest.fixture(scope="module")
+def records(folder: Path) -> Records:
+    return read_records(folder)
+
+
+@pytest.fixture(scope="module")
+def study(records: Records) -> TaskStudy:
+    return study_of(records)
+
+
+def ledger(folder: Path, method: str) -> dict:  # pyright: ignore[reportMissingTypeArgument]
+    return read_json(ExperimentFolder(folder).ledger_path(f"digits.mlp.{method}"))
+
+
+def scores(folder: Path, runs: list[str], which: str) -> list[float]:
+    results = [RunFolder(folder / "runs" / run).result() for run in runs]
+    return [getattr(result.scores, which) for result in results if result]
+
+
+def drawn(folder: Path, method: str) -> list[float]:
+    """Validation scores of the random draws, without the published default."""
+    studies = [each for each in ledger(folder, method)["studies"] if each["track"] == "random"]
+    runs = [entry["run"] for each in studies for entry in each["tuning"] if entry["number"] != 0]
+    return scores(folder, runs, "val_top1")
+
+
+def settings(folder: Path) -> dict[str, list[str]]:
+    """The final runs of every default and of every winner that is none."""
+    found = {}
+    for method in METHODS:
+        content = ledger(folder, method)
+        found[f"published default of {method}"] = [entry["run"] for entry in content["default"]]
+        for each in content["studies"]:
+            if each["winner"]["number"]:
+                title = f"winner of study {each['number']} of {method} ({each['track']})"
+                found[title] = [entry["run"] for entry in each["final"]]
+    return found
+
+
+def test_the_reference_is_the_best_setting_of_any_method_and_track(folder: Path, study: TaskStudy) -> None:
+    means = {title: np.mean(scores(folder, runs, "val_top1")) for title, runs in settings(folder).items()}
+    best = max(means, key=means.__getitem__)
+    assert study.reference is not None
+    assert (study.reference.setting.title, study.reference.validation) == (best, pytest.approx(means[best]))
+
+
+def test_shares_are_those_of_the_random_draws_against_the_reference(folder: Path, study: TaskStudy) -> None:
+    assert study.reference is not None
+    for row in study.methods:
+        if row.near is None or row.cell.track == "tpe":
+            assert (row.near, row.shares, row.search.scores) == (None, (), [])
+            continue
+        values = drawn(folder, row.cell.planned.method)
+        assert sorted(row.search.scores) == sorted(values) and len(values) == 21
+        assert row.near == good_share(values, study.reference.validation, 0.01)
+        good = sum(value >= study.reference.validation - 0.01 for value in values)
+        assert (row.near.good, row.shares[0].delta, row.shares[-1].delta) == (good, 0.0025, 0.05)
+    assert len(study.differences) == 3  # pairs of three methods; TPE takes no part
+    first, *rest = study.competing
+    assert set(study.behind(first.method)) == {row.method for row in rest}
+    assert all(each.value >= 0 for each in study.behind(first.method).values())
+
+
+def test_gain_and_regret_by_hand(folder: Path, study: TaskStudy) -> None:
+    (row,) = (row for row in study.methods if row.method == "latent_sgd (random)")
+    content = ledger(folder, "latent_sgd")
+    default = scores(folder, [entry["run"] for entry in content["default"]], "test_top1")
+    won = [
+        scores(folder, [entry["run"] for entry in each["final"]], "test_top1")
+        for each in content["studies"]
+        if each["track"] == "random"
+    ]
+    assert row.gain == welch([float(np.mean(runs)) for runs in won], default)  # studies against runs
+    assert (len(won), len(default), row.gain.provisional) == (3, 6, False)
+    assert study.reference is not None
+    best = scores(folder, settings(folder)[study.reference.setting.title], "test_top1")
+    assert row.regret == welch(best, default)
+    assert row.won_by_default == sum(
+        each["winner"]["number"] == 0 for each in content["studies"] if each["track"] == "random"
+    )
+
+
+def one_study(path: Path, **given: object) -> TaskStudy:
+    write_experiment(path, tasks=TASKS[:1], **given)  # pyright: ignore
+    records = read_records(path)
+    return study_of(records)
+
+
+def test_of_one_study_the_unit_is_a_run_and_few_draws_carry_no_curve(tmp_path: Path) -> None:
+    study = one_study(tmp_path, seeds=4, trials=8)
+    row = next(row for row in study.methods if not row.won_by_default)
+    content = ledger(tmp_path, row.method)
+    finals = [entry["run"] for entry in content["studies"][0]["final"]]
+    default = [entry["run"] for entry in content["default"]]
+    assert row.gain == welch(*(scores(tmp_path, runs, "test_top1") for runs in (finals, default)))
+    assert (len(row.search.scores), row.budget.carried, row.effects) == (7, 1, ())
+    assert row.near is not None and row.near.high - row.near.low > 0.3
+
+
+def test_where_the_default_won_the_gain_is_zero(tmp_path: Path) -> None:
+    study = one_study(tmp_path, seeds=2, trials=1)
+    for row in study.methods:
+        assert (row.gain.value, row.gain.interval, row.won_by_default) == (0.0, None, 1)
+        assert row.near is None and row.budget.draws == 0
+    assert study.reference is not None
+    regrets = {row.method: row.regret.value for row in study.methods}
+    assert regrets.pop(study.reference.setting.method) == 0.0
+    assert min(regrets.values()) > 0.0
+
+
+def test_without_tuning_there_is_no_row(tmp_path: Path) -> None:
+    study = one_study(tmp_path, seeds=2, trials=0)
+    assert (study.methods, study.leader, study.differences) == ((), None, ())
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    tracks = [Track(name="random", trials=8, studies=2)]
+    return write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_adam"), seeds=2, tracks=tracks)
+
+
+def rows_of(folder: Path) -> tuple[TaskStudy, MethodStudy]:
+    """The study, and the row of bop."""
+    records = read_records(folder)
+    study = study_of(records)
+    return study, study.methods[0]
+
+
+def a_bad_draw(folder: Path) -> Path:
+    """The run of a draw of bop that won nothing."""
+    first = ledger(folder, "bop")["studies"][0]
+    runs = {entry["number"]: entry["run"] for entry in first["tuning"] if entry["number"]}
+    worst = min(runs.values(), key=lambda run: scores(folder, [run], "val_top1"))
+    assert worst != runs.get(first["winner"]["number"])
+    return folder / "runs" / worst
+
+
+def test_a_lost_draw_is_counted_and_never_good_news(small: Path) -> None:
+    _, before = rows_of(small)
+    fail(a_bad_draw(small))
+    _, after = rows_of(small)
+    assert before.near and after.near
+    assert (after.search.missing, after.near.draws, after.near.missing) == (1, 13, 1)
+    assert after.near.low <= before.near.low and after.near.high > before.near.high
+    assert after.spent.finished == before.spent.finished - 1
+
+
+def test_a_diverged_draw_is_a_bad_one(small: Path) -> None:
+    diverge(a_bad_draw(small))
+    _, row = rows_of(small)
+    assert (row.spent.diverged, row.search.missing, min(row.search.scores)) == (1, 0, 0.1)
+
+
+def test_a_setting_that_lost_a_run_is_no_reference(small: Path) -> None:
+    study, _ = rows_of(small)
+    assert study.reference is not None
+    setting = study.reference.setting
+    remove(small / "runs" / setting.runs[0].run_id)
+    lost, _ = rows_of(small)
+    assert lost.reference is not None and lost.reference.setting.title != setting.title
+    (row,) = (row for row in lost.methods if row.method == setting.method)
+    assert row.gain.provisional
+
+
+def with_control(records: Records, method: str) -> Records:
+    cards = {**records.plan.methods, method: replace(records.plan.methods[method], control=True)}
+    return replace(records, plan=replace(records.plan, methods=cards))
+
+
+def test_a_control_is_shown_and_sets_no_reference(records: Records, study: TaskStudy) -> None:
+    assert study.reference is not None
+    best = study.reference.setting.method.split(" ")[0]
+    without = with_control(records, best)
+    found = study_of(without)
+    assert found.reference is not None and not found.reference.setting.method.startswith(best)
+    assert len(found.methods) == 6 and len(found.competing) == 2
+    assert all(best not in (each.first, each.second) for each in found.differences)
+
+
+def test_the_order_is_tried_again_against_the_best_draw(study: TaskStudy) -> None:
+    best = {row.method: max(row.search.scores) for row in study.methods if row.search.scores}
+    assert study.leader == max(best, key=best.__getitem__)
+    assert {row.method for row in study.methods if row.order} == best.keys() - {study.leader}
+
+
+def test_tracks_are_compared_by_the_judgement_of_their_winners(records: Records) -> None:
+    pair = Difference("bop (random)", "bop (tpe)", -0.02, 0.004, 8.0, 6)
+    judgement = Judgement((), None, (pair,), 6, False)
+    found = {each.method: each for each in task_study(records, records.tasks[0], judgement).tracks}
+    difference = found["bop"].difference
+    assert difference is not None and (difference.first, difference.value) == ("bop (tpe)", 0.02)
+    assert difference.interval.low == pytest.approx(0.02 - 2.306004 * 0.004)  # t of 8, for this pair alone
+    assert found["latent_adam"].difference is None
+    uneven = replace(records.plan.tuning, tracks=[replace(BOTH[0], trials=9), BOTH[1]])
+    other = replace(records, plan=replace(records.plan, tuning=uneven))
+    assert all(each.difference is None for each in task_study(other, other.tasks[0], judgement).tracks)
+
+
+def test_every_number_of_the_file_is_one_of_the_study(study: TaskStudy) -> None:
+    frame = tuning_frame([study])
+    row = next(row for row in study.methods if row.method == "bop (random)")
+    mine = frame[frame["method"] == "bop (random)"]
+    assert row.near is not None
+    at_one = mine[(mine["kind"] == "share within") & (mine["at"] == 0.01)].iloc[0]
+    assert (at_one["value"], at_one["lower"], at_one["upper"], at_one["draws"]) == (
+        row.near.share,
+        row.near.low,
+        row.near.high,
+        21,
+    )
+    best = mine[mine["kind"] == "best of"].set_index("at")
+    assert best["value"].tolist() == row.budget.median.tolist()
+    assert best["lower"].notna().sum() == row.budget.carried == 3
+    assert mine[mine["kind"] == "gain"]["value"].item() == row.gain.value
+    kinds = set(frame[frame["method"] == "bop (tpe)"]["kind"])
+    assert kinds == {"gain", "regret"}

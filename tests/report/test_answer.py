@@ -1,0 +1,208 @@
+"""The answer on ease of tuning in words: no stronger than the intervals, and short with many methods."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from report.analysis.differences import Difference
+from report.analysis.ease import good_share, share_differences
+from report.analysis.gain import SAME_RUNS, Gain
+from report.analysis.inclusion import INCLUSIONS, InclusionCheck
+from report.analysis.intervals import Interval
+from report.analysis.robustness import Robustness
+from report.analysis.study import TaskStudy, TrackComparison
+from report.page.answer import answer, needed, notes, share
+from report.page.tuning import ease_table, hypers_table, importance_table, winners
+from report.read.experiment import read_records
+from report.read.records import Records
+from suite.records.schema import Track
+from tests.support.fake_records import TASKS, write_experiment
+from tests.support.studies import study_of
+
+METHODS = ("bop", "latent_adam", "latent_sgd")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    folder, tracks = tmp_path_factory.mktemp("study"), [Track(name="random", trials=8, studies=3)]
+    return read_records(write_experiment(folder, tasks=TASKS[:1], methods=METHODS, seeds=1, tracks=tracks))
+
+
+@pytest.fixture(scope="module")
+def found(records: Records) -> TaskStudy:
+    return study_of(records)
+
+
+def with_good(study: TaskStudy, *good: int, draws: int = 100) -> TaskStudy:
+    """The same with so many good draws of each method in turn."""
+    near = [good_share([0.9] * each + [0.1] * (draws - each), 0.9, 0.01) for each in good]
+    rows = tuple(
+        replace(row, near=each, gain=Gain(0.042, Interval(0.01, 0.074)))
+        for row, each in zip(study.methods, near, strict=True)
+    )
+    differences = share_differences({row.method: row.near for row in rows if row.near})
+    return replace(study, methods=rows, differences=tuple(differences))
+
+
+def test_one_method_is_harder_to_tune_and_one_is_not_separated(found: TaskStudy) -> None:
+    first, harder, open_, gains = answer(with_good(found, 12, 43, 38))
+    assert first.startswith("Of latent_adam 43 of 100 random settings come within 1 point of the best known")
+    assert "43 % [34, 53]. So 6 [4, 8] draws contain such a setting with 95 % chance." in first
+    assert (
+        harder == "Harder to tune than latent_adam: bop (12 %, 24 draws; 31 fewer [16, 44] good ones of 100)."
+    )
+    assert open_ == (
+        "Neither harder nor as easy as latent_adam, as far as the draws show: latent_sgd (38 %, 7 draws; "
+        "not excluded: from 21 fewer to 11 more of 100)."
+    )
+    assert "in points on test, each for itself: bop +4.20 [+1.00, +7.40], latent_adam" in gains
+
+
+def test_no_good_setting_at_all_says_what_it_excludes(found: TaskStudy) -> None:
+    first, *rest = answer(with_good(found, 0, 0, 0))
+    assert first.startswith("No random setting of any method comes within 1 point")
+    assert first.endswith("With 100 draws of each, shares up to 3.7 % are not excluded.")
+    assert len(rest) == 1 and "gained" in rest[0]
+
+
+def test_few_draws_are_said_to_be_few(found: TaskStudy) -> None:
+    assert "A method has 7 draws: too few" in " ".join(answer(with_good(found, 1, 2, 3, draws=7)))
+    assert "too few" not in " ".join(answer(with_good(found, 1, 2, 3, draws=20)))
+
+
+def test_one_study_is_one_draw_of_the_tuning(found: TaskStudy) -> None:
+    study = with_good(found, 12, 43, 38)
+    alone = tuple(replace(row, planned_studies=1) for row in study.methods)
+    assert answer(replace(study, methods=alone))[-1].startswith(
+        "Given one draw of the tuning: tuning gained over"
+    )
+    assert answer(study)[-1].startswith("Tuning gained over")
+
+
+def test_a_gain_is_shown_or_it_is_not(found: TaskStudy) -> None:
+    study = with_good(found, 12, 43, 38)
+    gains = [
+        SAME_RUNS,
+        Gain(0.01, Interval(-0.002, 0.022), provisional=True),
+        Gain(-0.01, Interval(-0.02, -0.0)),
+    ]
+    rows = tuple(replace(row, gain=gain) for row, gain in zip(study.methods, gains, strict=True))
+    assert answer(replace(study, methods=rows))[-1] == (
+        "No gain of tuning over the published default is shown for bop 0 (the default won), latent_adam "
+        "+1.00 [−0.20, +2.20] (provisional) and latent_sgd −1.00 [−2.00, 0.00]."  # noqa: RUF001
+    )
+
+
+def test_many_methods_fill_no_more_lines(found: TaskStudy) -> None:
+    rows = tuple(
+        replace(row, cell=replace(row.cell, method=f"{row.method}-{n}"))
+        for n in range(14)
+        for row in with_good(found, 5, 30, 32).methods
+    )
+    differences = share_differences({row.method: row.near for row in rows if row.near})
+    sentences = answer(replace(found, methods=rows, differences=tuple(differences)))
+    assert len(sentences) == 4 and max(map(len, sentences)) < 420
+    assert "and 10 others" in sentences[1] and "27 other methods (not excluded: from" in sentences[2]
+
+
+def test_what_else_the_records_say(found: TaskStudy) -> None:
+    def check(low: float, high: float, in_range: bool = True) -> InclusionCheck:
+        gain = Gain((low + high) / 2, Interval(low, high))
+        return InclusionCheck(INCLUSIONS[0], "latent-momentum", "latent-sgd", in_range, gain)
+
+    lost = notes(replace(found, leader=None, inclusions=(check(-0.02, -0.01, in_range=False),)))
+    assert lost == [
+        "latent-momentum is tuned too little: it is 1.50 points [1.00, 2.00] below latent-sgd, its special "
+        "case at momentum = 0, which its search does not reach."
+    ]
+    kept = notes(replace(found, leader=None, inclusions=(check(-0.02, 0.01),)))
+    assert kept == ["No general method is shown to lose to its special case: latent-momentum to latent-sgd."]
+    pair = Difference("bop (tpe)", "bop (random)", 0.02, 0.004, 8.0, 2)
+    tracks = (
+        TrackComparison("bop", 8, 8, pair),
+        TrackComparison("bop", 8, 8, None),
+        TrackComparison("bop", 9, 8, None),
+    )
+    better, too_few, uneven = notes(replace(found, leader=None, tracks=tracks))
+    assert better.endswith("bop: +2.00 points on test [+1.08, +2.92] with 8 trials each: better.")
+    assert "too few finished studies" in too_few and "not compared, with 8 and 9 trials" in uneven
+    fragile = replace(found.methods[0], order=Robustness(4, (), 200, 40))
+    (order,) = notes(replace(found, leader="latent_adam", methods=(fragile,)))
+    assert order.endswith("highest: bop (in 20 %).")
+
+
+def test_numbers_are_rounded_to_what_they_mean() -> None:
+    assert [needed(each) for each in (1.0, 5.0, 5.01, float("inf"), float("nan"))] == [
+        "1",
+        "5",
+        "6",
+        "∞",
+        "—",
+    ]
+    assert [share(each) for each in (0.0, 0.004, 0.095, 0.1, 1.0)] == [
+        "0 %",
+        "0.4 %",
+        "9.5 %",
+        "10 %",
+        "100 %",
+    ]
+
+
+def test_the_table_of_ease_has_an_interval_for_every_number(found: TaskStudy) -> None:
+    table = ease_table(with_good(found, 12, 43, 38).methods)
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert row["random draws"] == "21" and row["within 1 point, % of draws"] == "12 [7, 20]"
+    assert row["draws for 95 % chance"] == "24 [14, 42]"
+    assert row["best of 8 draws, % on validation"].endswith("(no band)")  # 21 draws carry one up to 3
+
+
+def test_the_settings_of_all_studies_stand_side_by_side(records: Records) -> None:
+    table = hypers_table(records, records.tasks[0])
+    cells = {cell.method: cell for cell in records.cells}
+    assert {row[1] for row in table.rows if row[0] == "latent_adam"} == {
+        "lr",
+        "estimator",
+    }  # what was searched
+    words = next(row for row in table.rows if row[:2] == ["latent_adam", "estimator"])
+    assert words[2:] == [
+        ", ".join(str(each.hypers["estimator"]) for each in cells["latent_adam"].winners),
+        "ste",
+        "choice ste | approx | swish",
+        "",
+    ]
+
+
+def test_many_winners_are_summed_up() -> None:
+    assert winners([1.0, 2.0, 3.0]) == "1, 2, 3"
+    assert winners([5.0, 1.0, 4.0, 2.0, 3.0, 6.0]) == "1 … 6, median 3"
+    assert winners(["a", "b", "a", "a", "a", None]) == "a (4\u00d7), b (1\u00d7), none (1\u00d7)"
+
+
+def test_edges_are_noted_where_more_winners_lie_there_than_by_chance(tmp_path: Path) -> None:
+    tracks = [Track(name="random", trials=9, studies=3)]
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("latent_sgd",), seeds=1, tracks=tracks)
+    records = read_records(folder)
+    (cell,) = records.cells
+
+    def noted(*momenta: float) -> str:
+        studies = [
+            replace(study, winner=study.winner and replace(study.winner, hypers={"momentum": momentum}))
+            for study, momentum in zip(cell.ledger.studies, momenta, strict=True)
+        ]
+        changed = replace(cell, ledger=replace(cell.ledger, studies=studies))
+        table = hypers_table(replace(records, cells=[changed]), records.tasks[0])
+        (row,) = (row for row in table.rows if row[1] == "momentum")
+        assert bool(table.warn) == bool(row[-1])
+        return row[-1]
+
+    assert noted(0.98, 0.97, 0.5) == "2 of 3 at the upper edge"
+    assert noted(0.98, 0.5, 0.4) == noted(0.98, 0.01, 0.5) == ""
+
+
+def test_the_slices_of_a_hyperparameter_are_in_the_table(found: TaskStudy) -> None:
+    table = importance_table(found)
+    row = next(row for row in table.rows if row[:2] == ["latent_adam", "estimator"])
+    effect = next(each for each in found.methods[1].effects if each.name == "estimator")
+    assert row[2:4] == ["21", f"{100 * effect.explained:.0f}"]
+    assert all(f"{part.name} {100 * part.median:.1f} ({part.draws})" in row[-1] for part in effect.slices)
