@@ -218,7 +218,7 @@ def test_the_order_is_tried_again_against_the_best_draw(study: TaskStudy) -> Non
 
 def test_tracks_are_compared_by_the_judgement_of_their_winners(records: Records) -> None:
     pair = Difference("bop (random)", "bop (tpe)", -0.02, 0.004, 8.0, 6)
-    judgement = Judgement((), None, (pair,), 6, False)
+    judgement = Judgement(methods=(), best=None, pairs=(pair,), competing=6, unit="study", conditional=False)
     found = {each.method: each for each in task_study(records, records.tasks[0], judgement).tracks}
     difference = found["bop"].difference
     assert difference is not None and (difference.first, difference.value) == ("bop (tpe)", 0.02)
