@@ -40,6 +40,8 @@ from optimizers.core.checks import (
     check_rates,
 )
 
+FAMILY = "relaxed weights"
+
 ALPHA = 0.01  # a
 BETA_START, BETA_END = 0.01, 1.0 / ALPHA
 START = 10.0  # magnitude of theta, as released

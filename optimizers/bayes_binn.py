@@ -29,6 +29,8 @@ from torch import Tensor
 from optimizers.core import Flipper, WeightRule, log, method, sign
 from optimizers.core.checks import check_positive, check_rates
 
+FAMILY = "relaxed weights"
+
 EPSILON = 1e-10  # as released; see above for its effect
 START = 10.0  # magnitude of lambda, as released
 

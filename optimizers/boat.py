@@ -12,6 +12,8 @@ from torch import Tensor
 from optimizers.core import Flipper, WeightRule, log, method, sign, stored_signs
 from optimizers.core.checks import check_below_one, check_not_negative
 
+FAMILY = "filters and thresholds"
+
 
 def boat_update(
     weight: Tensor, push: Tensor, squares: Tensor, gradient: Tensor, eta: float, weight_decay: float

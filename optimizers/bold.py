@@ -14,6 +14,8 @@ from torch import Tensor
 from optimizers.core import Flipper, WeightRule, log, method, scalar_zero, sign, stored_signs
 from optimizers.core.checks import check_positive
 
+FAMILY = "filters and thresholds"
+
 
 def bold_update(
     weight: Tensor, accumulated: Tensor, plasticity: Tensor, gradient: Tensor, eta: float

@@ -9,6 +9,8 @@ from torch import Tensor
 from optimizers.core import WeightRule, log, method, sign, stored_signs
 from optimizers.core.checks import check_not_negative, check_rates
 
+FAMILY = "Bop and its descendants"
+
 BLOCK = 1 << 18  # elements: a megabyte of float32
 # Bytes of a float -> its sign bit, as an integer of that size.
 SIGN_BITS = {

@@ -14,6 +14,8 @@ from torch import Tensor
 from optimizers.core import Flipper, WeightRule, log, method, scalar_zero, sign, stored_signs
 from optimizers.core.checks import check_not_negative, check_rates
 
+FAMILY = "Bop and its descendants"
+
 IDEA = (
     "The suite's own; idea: Helwegen et al., Latent Weights Do Not Exist, 2019, "
     "https://arxiv.org/abs/1906.02107v1, section 6"

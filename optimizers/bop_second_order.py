@@ -21,6 +21,8 @@ from torch import Tensor
 from optimizers.core import Addition, Flipper, WeightRule, choice, log, method, sign, stored_signs
 from optimizers.core.checks import check_not_negative, check_rates
 
+FAMILY = "Bop and its descendants"
+
 EPSILON = 1e-10  # as released
 
 

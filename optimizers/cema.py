@@ -13,6 +13,8 @@ from torch import Tensor
 from optimizers.core import Flipper, WeightRule, log, method, sign, stored_signs
 from optimizers.core.checks import check_rates
 
+FAMILY = "filters and thresholds"
+
 
 def cema_update(
     weight: Tensor, momentum: Tensor, inertia: Tensor, gradient: Tensor, alpha: float, gamma: float

@@ -11,6 +11,8 @@ from torch.optim import Adam
 from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs
 from optimizers.core.checks import check_not_negative, check_positive
 
+FAMILY = "controls"
+
 
 def no_update(weight: Tensor, gradient: Tensor) -> tuple[Tensor]:
     """The weight unchanged; the gradient is ignored."""

@@ -14,6 +14,8 @@ from torch import Tensor
 from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs
 from optimizers.core.checks import check_below_one, check_positive
 
+FAMILY = "filters and thresholds"
+
 START = 1e-3  # the largest first magnitude of the slow average, as released
 
 

@@ -19,6 +19,8 @@ from optimizers.core import Addition, Flipper, WeightRule, bare_step, choice, lo
 from optimizers.core.checks import BadHyper, check_below_one, check_one_of
 from optimizers.core.latent.rule import LATENT, LatentStep, latent_rule
 
+FAMILY = "latent weights"
+
 BINARY_NET = "Courbariaux et al., BinaryNet, 2016, https://arxiv.org/abs/1602.02830"
 
 # The same habits with other defaults, in the same order.

@@ -25,6 +25,8 @@ from torch.optim import Adam
 from optimizers.core import Timed, WeightRule, bare_step, choice, log, method, sign
 from optimizers.core.checks import BadHyper, check_not_negative, check_positive
 
+FAMILY = "relaxed weights"
+
 MIRROR_DESCENT = "Ajanthan, Gupta et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021, "
 MIRROR_DESCENT += "https://arxiv.org/abs/1910.08237"
 

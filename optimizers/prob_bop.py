@@ -20,6 +20,8 @@ from torch import Tensor
 from optimizers.core import Flipper, WeightRule, choice, log, method, sign, stored_signs, uniform
 from optimizers.core.checks import check_one_of, check_positive, check_rates, check_shares
 
+FAMILY = "Bop and its descendants"
+
 PAPER = (
     "He et al., A probabilistic optimizer for binary neural networks, Neurocomputing 648, 2025, "
     "https://github.com/snowloving/SnowLab2ProbBop"

@@ -26,6 +26,8 @@ from torch.optim import Adam
 from optimizers.core import Addition, WeightRule, bare_step, choice, log, method, optional, sign, uniform
 from optimizers.core.checks import check_not_negative, check_one_of, check_positive, check_rates
 
+FAMILY = "relaxed weights"
+
 PAPER = "Bai et al., ProxQuant: Quantized Neural Networks via Proximal Operators, ICLR 2019, "
 PAPER += "https://arxiv.org/abs/1810.00861"
 

@@ -20,6 +20,8 @@ from torch import Tensor
 from optimizers.core import Flipper, WeightRule, choice, log, method, scalar_zero, sign, stored_signs
 from optimizers.core.checks import check_below_one, check_not_negative, check_one_of, check_positive
 
+FAMILY = "filters and thresholds"
+
 PAPER = (
     "Gu et al., SGDAT, an optimization method for binary neural networks, Neurocomputing 555, 2023, "
     "https://doi.org/10.1016/j.neucom.2023.126431"

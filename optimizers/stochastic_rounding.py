@@ -38,6 +38,8 @@ from optimizers.core import (
 )
 from optimizers.core.checks import check_below_one, check_not_negative, check_positive
 
+FAMILY = "random flips"
+
 DQT = "Zhao et al., Direct Quantized Training of Language Models with Stochastic Rounding, 2025, "
 DQT += "https://arxiv.org/abs/2412.04787"
 EPSILON = 1e-6  # as released

@@ -65,6 +65,11 @@ class Method:
             )
 
     @property
+    def family(self) -> str | None:
+        """What the method's file calls its FAMILY: reports group and colour by it. None without."""
+        return self.rule.__globals__.get("FAMILY")
+
+    @property
     def defaults(self) -> dict[str, HyperValue]:
         """The published setting, with all optional hyperparameters off."""
         return {name: hyper.unless_set for name, hyper in self.hypers.items()}

@@ -192,10 +192,26 @@ def _added(entry: MethodEntry, additions: Sequence[Addition]) -> Iterator[str]:
         yield f"Here with the published setting {entry.preset}."
 
 
+def _differs(
+    method: Method, entry: MethodEntry, given: Mapping[str, Any], searched: Mapping[str, Hyper]
+) -> list[str]:
+    """How an entry differs from the plain method: its preset, its options, what it searches in addition."""
+    preset = method.presets[entry.preset] if entry.preset is not None else {}
+    words = [f"preset {entry.preset}"] if entry.preset is not None else []
+    for name, value in given.items():
+        published = preset.get(name, method.defaults[name])
+        if value != published:
+            words.append(
+                f"{name} {value if isinstance(value, str | int | float) else 'as the experiment sets it'}"
+            )
+    return words + [f"{name} searched" for name in searched if method.hypers[name].optional]
+
+
 def method_card(entry: MethodEntry, real: RealEntry) -> MethodCard:
     """A method as the report shows it: a range of None marks a hyperparameter that is not searched."""
     method, given = METHODS[entry.name], settings(METHODS[entry.name], entry, ())
-    searched = {**searched_hypers(method, entry, ()), **({"real.lr": REAL_LR} if real.lr is None else {})}
+    own = searched_hypers(method, entry, ())
+    searched = {**own, **({"real.lr": REAL_LR} if real.lr is None else {})}
     shown = {name for name, hyper in method.hypers.items() if not hyper.optional}
     shown |= {*searched, *given, "real.lr"}
     shown -= {name for name in given if method.hypers[name].newer and given[name] is None}
@@ -206,6 +222,8 @@ def method_card(entry: MethodEntry, real: RealEntry) -> MethodCard:
         summary=" ".join([method.summary, *_added(entry, additions)]),
         latent_free=is_latent_free(method()),
         control=method.control,
+        family=method.family,
+        differs=_differs(method, entry, given, own),
         hypers={
             name: HyperCard(default=hyper.default, range=range_of(hyper) if name in searched else None)
             for name, hyper in {**method.hypers, "real.lr": REAL_LR}.items()

@@ -365,13 +365,18 @@ class HyperCard:
 
 @record
 class MethodCard:
-    """A method as the report shows it. A control is a floor or a ceiling that competes with nobody."""
+    """A method as the report shows it. A control is a floor or a ceiling that competes with nobody.
+
+    family: what the method's file calls its kind. differs: how the row differs from the plain method.
+    """
 
     method: StrictStr
     paper: StrictStr
     summary: StrictStr
     latent_free: StrictBool
     control: StrictBool
+    family: StrictStr | None = absent()
+    differs: list[StrictStr] = absent(list)
     hypers: dict[str, HyperCard]
 
 

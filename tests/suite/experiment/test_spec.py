@@ -864,3 +864,17 @@ def test_any_edit_is_a_plan_or_one_error(tmp_path: Path, data: st.DataObject):
             assert len(trial.run_id) == 16
             for scheduled in (*trial.method.options.values(), trial.real_lr):
                 assert all(value_at(scheduled, progress) != "never" for progress in (0.0, 0.5, 1.0))
+
+
+def test_a_plan_names_the_family_of_a_method_and_how_a_row_differs(tmp_path: Path) -> None:
+    """A preset by its name alone, an option by its value, an optional hyperparameter that is searched."""
+    methods = """{name: bop, preset: rebuttal}
+  - {name: latent-adam, transform: xnor, clip: 1.0}
+  - {name: latent-adam, label: dampened, tune: [lr, dampen]}"""
+    cards = plan_of(tmp_path, text_of(method=methods)).record.methods
+    assert {label: (card.family, card.differs) for label, card in cards.items()} == {
+        "bop": ("Bop and its descendants", ["preset rebuttal"]),
+        "latent-adam": ("latent weights", ["transform xnor"]),
+        "dampened": ("latent weights", ["dampen searched"]),
+    }
+    assert all(method.family for method in METHODS.values())
