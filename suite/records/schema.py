@@ -408,7 +408,8 @@ class PlannedCell:
 class PlanRecord:
     """The plan, written before anything runs: the denominators of the report.
 
-    seeds: the final runs of each study's winner, and as many of the published default.
+    seeds: the final runs of each study's winner, and as many of the published default. layers: of each model
+    the kinds of its binary layers in order, conv or dense.
     """
 
     format: StrictInt
@@ -420,6 +421,7 @@ class PlanRecord:
     seeds: Annotated[StrictInt, Field(ge=1, le=1000)]
     methods: dict[str, MethodCard]
     data: dict[PartName, DataSizes]
+    layers: dict[StrictStr, list[Literal["conv", "dense"]]] = absent(dict)
     cells: list[PlannedCell]
 
 
