@@ -15,7 +15,7 @@ from report.analysis.tuning import TuningSummary
 from report.draw.axes import WIDTH, fold, hide_beyond
 from report.draw.drawing import Drawing
 from report.draw.styles import Look, Looks
-from report.draw.svg import MUTED, RULE, TEXT, draw
+from report.draw.svg import MUTED, RULE, TEXT, Picture, draw, mark
 from report.read.records import Task
 
 MANY_TRIALS = 100  # of one panel: further points and dots are not drawn
@@ -55,7 +55,7 @@ def tuning_caption(tunings: list[TuningSummary], sampler: str) -> str:
     )
 
 
-def tuning_figure(name: str, tunings: list[TuningSummary], looks: Looks, horizontal: str) -> str:
+def tuning_figure(name: str, tunings: list[TuningSummary], looks: Looks, horizontal: str) -> Picture:
     """One panel per method on common axes: its curve, the published default, the other methods in grey."""
     drawn = [thinned(tuning) for tuning in tunings]
     whole_range = range_of([each.curve for each in drawn])
@@ -81,6 +81,7 @@ def tuning_figure(name: str, tunings: list[TuningSummary], looks: Looks, horizon
                         other.curve.trials, 100 * other.curve.values, color=RULE, linewidth=1.2, zorder=1
                     )
             tuning_panel(axes, tuning, looks[tuning.method])
+            mark(axes, tuning.method)
         hide_beyond(len(tunings), grid)
         grid.flat[0].set_ylim(*tuning_limits(tunings))
         figure.supxlabel(horizontal, fontsize=12, color=MUTED, y=6 / height)
