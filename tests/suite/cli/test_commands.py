@@ -39,7 +39,7 @@ SURFACE = {
         "--check",
     }
     | {"--json"},
-    "report": {"EXP", "--results"},
+    "report": {"EXP", "[OTHER]", "--results", "--json"},
     "publish": {"EXP", "--results"},
     "dashboard": {"EXP", "--port", "--results"},
     "show": {"NAME", "--kind", "--plugin", "--json"},
