@@ -7,13 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from report.analysis.comparison import Comparison, compare
+from report.analysis.advice import Advice
+from report.analysis.comparison import MANY_METHODS, Comparison, compare
+from report.analysis.families import Family, ends, families_of, grouped_by_family
 from report.analysis.frames import accuracy_frame, curves_frame, layers_frame, runs_frame, tuning_frame
 from report.analysis.tuning import TuningSummary, tuning_summary
-from report.draw.accuracy import accuracy_drawing
 from report.draw.curves import FLIPS, LEARNING, curve_drawing
 from report.draw.drawing import Drawing
 from report.draw.layers import layers_drawing
+from report.draw.opening import opening_picture
 from report.draw.styles import Looks, glyph, looks_of
 from report.draw.tuning import tuning_drawing
 from report.page import tables, verdict
@@ -50,11 +52,12 @@ class TaskReport:
     flips: list[Drawing]
     tuning: Drawing | None
     tables: TaskTables
+    families: list[Family]
 
     @property
     def drawings(self) -> list[Drawing]:
         drawings = (self.accuracy, *self.learning, *self.flips, self.tuning)
-        return [drawing for drawing in drawings if drawing is not None]
+        return [each for drawing in drawings if drawing is not None for each in drawing.all]
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,31 @@ class Report:
     environments: list[tuple[int, Environment]]  # with the number of runs in each
     timing_note: str
     frames: dict[str, pd.DataFrame]  # by the name of its CSV file
+    families: dict[str, str]  # by the label of their rows
+    advice: Advice | None
+
+    @property
+    def many(self) -> bool:
+        """Whether rows are grouped by family and folded."""
+        return len(self.methods) > MANY_METHODS
+
+    @property
+    def by_family(self) -> dict[str, list[str]]:
+        """The labels of the rows of every family."""
+        rows: dict[str, list[str]] = {}
+        for method, family in self.families.items():
+            rows.setdefault(family, []).append(method)
+        return rows
+
+    @property
+    def ends(self) -> set[str]:
+        """The methods at the top and the bottom of any task."""
+        return {method for each in self.tasks for family in each.families for method in family.ends}
+
+    @property
+    def differs(self) -> dict[str, str]:
+        """How a row differs from the plain method, where it does."""
+        return {name: ", ".join(card.differs) for name, card in self.methods.items() if card.differs}
 
     @property
     def bulky(self) -> bool:
@@ -98,7 +126,8 @@ def gather(records: Records) -> Report:
     tunings = {
         task: [tuning_summary(records, cell) for cell in records.cells_of(task)] for task in records.tasks
     }
-    looks = looks_of(records.methods)
+    families = families_of(records)
+    looks = looks_of(families)
     tasks = [
         gather_task(
             records,
@@ -107,6 +136,7 @@ def gather(records: Records) -> Report:
             finished_curves.get((task.data, task.model), curves[:0]),
             finished_layers.get((task.data, task.model), layers[:0]),
             looks,
+            families,
         )
         for task in records.tasks
     ]
@@ -133,6 +163,8 @@ def gather(records: Records) -> Report:
             "flips.csv": layers,
             "tuning.csv": tuning_frame(tuning for of_task in tunings.values() for tuning in of_task),
         },
+        families=families,
+        advice=None,
     )
 
 
@@ -148,20 +180,25 @@ def gather_task(
     curves: pd.DataFrame,
     layers: pd.DataFrame,
     looks: Looks,
+    families: dict[str, str],
 ) -> TaskReport:
     comparison = compare(records, task)
+    ordered = [each.method for each in comparison.standings]
+    shown = ends([method for method in ordered if method not in records.controls])
+    of_family = grouped_by_family(ordered, families)
     learning, flips = [], []
     if len(curves):
-        learning = [curve_drawing(curve, task, curves, looks) for curve in LEARNING]
-        flips = [curve_drawing(curve, task, curves, looks) for curve in FLIPS]
-        flips.append(layers_drawing(task, layers, looks))
+        learning = [curve_drawing(curve, task, curves, looks, shown, of_family) for curve in LEARNING]
+        flips = [curve_drawing(curve, task, curves, looks, shown, of_family) for curve in FLIPS]
+        kinds = records.plan.layers.get(task.model, [])
+        flips.append(layers_drawing(task, layers, looks, kinds, of_family))
     return TaskReport(
         task=task,
         comparison=comparison,
         verdict=verdict.verdict(comparison),
         basis=verdict.basis(records, comparison),
         caveats=verdict.caveats(records, comparison),
-        accuracy=accuracy_drawing(comparison, looks) if comparison.best else None,
+        accuracy=opening_picture(comparison, shown, looks) if comparison.best else None,
         learning=learning,
         flips=flips,
         tuning=tuning_drawing(task, tunings, looks),
@@ -172,6 +209,7 @@ def gather_task(
             hypers=tables.hypers_table(records, task),
             cost=tables.cost_table(records, task),
         ),
+        families=of_family,
     )
 
 
@@ -196,7 +234,10 @@ def environments(records: Records) -> list[tuple[int, Environment]]:
 def timing_note(places: list[tuple[int, Environment]]) -> str:
     """How far the times can be trusted: nothing records what else a machine was doing."""
     kinds = {(place.device_name, place.threads) for _, place in places}
-    note = "Times include other work of the machine and are no part of the verdict."
+    note = (
+        "Times were taken on a machine that may have done other work at the same time, which no record says: "
+        "they are no part of the verdict."
+    )
     return (
         note
         if len(kinds) < 2
