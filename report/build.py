@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
+from report.analysis.versions import compare_versions
 from report.draw.svg import standalone
 from report.page.gather import Report, gather
 from report.page.html import markdown_page, page
+from report.page.latex import latex_tables
 from report.page.study import StudyPage, study_page
 from report.page.texts import console, latex
+from report.page.versions import Versions
 from report.read.experiment import read_records
 from suite.records.files import make_part, write_atomically, writing
 
@@ -19,10 +23,12 @@ def build_report(
     show: Callable[[Table], object] = lambda table: None,
     on_problem: Callable[[str], object] = lambda text: None,
     target: Path | None = None,
+    take: Callable[[dict[str, Any]], object] = lambda numbers: None,
 ) -> Path:
     """Write results/<experiment>/report/, or another folder, and return the path of its index.html.
 
-    `show` is called with the result as a table for the terminal, `on_problem` with each damaged record.
+    `show` is called with the result as a table for the terminal, `take` with the numbers as JSON values,
+    `on_problem` with each damaged record.
     The same records give the same bytes, at any time and in any place. Raises FileNotFoundError without a
     plan and DamagedRecord for a plan that cannot be read; all other damage is shown in the coverage table.
     """
@@ -40,6 +46,7 @@ def build_report(
     for name, text in files.items():
         write_atomically(target / name, text.encode())
     show(console([each.comparison for each in report.tasks]))
+    take(numbers_of(report))
     return target / "index.html"
 
 
@@ -59,12 +66,51 @@ def study_tuning(
     return [study_page(records, task, effective) for task in records.tasks]
 
 
+LONG = ("curves.csv", "flips.csv")  # a row for each run and epoch: too long for one document
+
+
+def numbers_of(report: Report) -> dict[str, Any]:
+    """The verdicts, and the rows of every CSV file that has less than a row for each run and epoch."""
+    return {
+        "experiment": report.plan.experiment,
+        "protocol": report.plan.protocol,
+        "planned": report.planned,
+        "scored": report.scored,
+        "tasks": [
+            {
+                "data": each.task.data,
+                "model": each.task.model,
+                "verdict": each.verdict,
+                "basis": each.basis,
+                "caveats": each.caveats,
+            }
+            for each in report.tasks
+        ],
+        **{
+            name.removesuffix(".csv"): frame.astype(object).where(frame.notna(), None).to_dict("records")
+            for name, frame in report.frames.items()
+            if name not in LONG
+        },
+    }
+
+
+def compare_reports(first: Path, second: Path, on_problem: Callable[[str], object]) -> Versions:
+    """Two experiment folders side by side; raises as `build_report` does. Nothing is written."""
+    one, other = read_records(first), read_records(second)
+    for problem in (*one.damaged, *other.damaged):
+        on_problem(problem)
+    return Versions(one, other, compare_versions(one, other))
+
+
 def files_of(report: Report) -> dict[str, str]:
     """The files of the report folder by name, in the order in which they are written."""
     return {
         **{f"{drawing.name}.svg": standalone(drawing.svg) for drawing in report.drawings},
         **{name: frame.to_csv(index=False, lineterminator="\n") for name, frame in report.frames.items()},
         "accuracy.tex": latex([each.comparison for each in report.tasks]),
+        "tuning.tex": latex_tables((each.task.title, each.tuning.ease) for each in report.tasks),
+        "flips.tex": latex_tables((each.task.title, each.tables.flips) for each in report.tasks),
+        "cost.tex": latex_tables((each.task.title, each.tables.cost) for each in report.tasks),
         "report.md": markdown_page(report),
         "index.html": page(report),  # last, so that it never appears before its files
     }

@@ -96,7 +96,7 @@ def picture(found: Sequence[Check]) -> str:
         paint_alarms(left, [each for each in found if each.what == FALSE_WORSE])
         paint_power(right, [each for each in found if each.units == 5])
 
-    return standalone(draw("calibration", 860, 380, paint))
+    return standalone(draw("calibration", 860, 380, paint).svg)
 
 
 def paint_alarms(axes: Axes, alarms: Sequence[Check]) -> None:

@@ -12,7 +12,7 @@ from report.analysis.readings import Kind
 from report.draw.axes import WIDTH, fold, margin
 from report.draw.drawing import Drawing
 from report.draw.styles import Look, Looks
-from report.draw.svg import MUTED, RULE, TEXT, draw
+from report.draw.svg import MUTED, RULE, TEXT, Picture, draw, marks
 
 MANY_RUNS = 30  # beyond this their dots would run into one another
 FENCE = 3.0  # interquartile ranges of the means below the first quartile: there the axis ends
@@ -50,7 +50,7 @@ def accuracy_caption(comparison: Comparison) -> str:
     return caption
 
 
-def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> str:
+def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> Picture:
     """A row for each method, with the numbers written at the right."""
     standings = comparison.standings
     height = 56 + 44 * len(standings)
@@ -61,7 +61,12 @@ def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> str:
         low, high = accuracy_limits(standings)
         axes.set(xlim=(low, high), ylim=(len(standings) - 0.45, -0.55), xlabel="test top-1 accuracy, %")
         for row, standing in enumerate(standings):
-            accuracy_row(axes, row, standing, looks[standing.method], low)
+            with marks(
+                axes,
+                standing.method,
+                f"{standing.method}: {spread(standing.judged)}, {standing.judged.reading.words}",
+            ):
+                accuracy_row(axes, row, standing, looks[standing.method], low)
         axes.set_yticks(range(len(standings)), [fold(each.method) for each in standings])
         axes.tick_params(axis="y", length=0, labelcolor=TEXT)
         axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -1,6 +1,8 @@
 """What the figures share: sizes, axes, lines against the epoch, and labels at the ends of lines."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -8,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from report.draw.styles import Look, Looks
+from report.draw.svg import marks
 
 WIDTH = 430  # CSS pixels: two figures side by side on a desktop, one on a phone with its text still legible
 LETTER = 7.2  # widest mean width of a letter at the label size
 POINTS = 300  # of one line: a panel is hardly more pixels wide
+ALL_POINTS, FEWEST = 2400, 40  # of all lines of a figure, and of one of very many
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -20,36 +24,48 @@ def evenly(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def curve_line(
-    axes: Axes,
-    rows: pd.DataFrame,
-    column: str,
-    look: Look,
-    place: int = 0,
-    *,
-    scale: float = 1.0,
-    log: bool = False,
-) -> float:
-    """Draw a column of one method's rows against the epoch: the mean, and a band from lowest to highest.
+@dataclass(frozen=True)
+class Line:
+    """A method against the epoch: the mean, and the lowest and the highest seed."""
 
-    `place` keeps the marks of different methods apart. Returns the end of the line, NaN if it is empty.
-    """
+    epochs: np.ndarray
+    mean: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+
+    @property
+    def end(self) -> float:
+        """The last mean; NaN without any."""
+        known = self.mean[np.isfinite(self.mean)]
+        return float(known[-1]) if len(known) else math.nan
+
+
+def lines_of(rows: pd.DataFrame, column: str, *, scale: float = 1.0, log: bool = False) -> dict[str, Line]:
+    """The line of each method; a log axis has no place for what is not above zero."""
     values = rows[column].where(rows[column] > 0) if log else rows[column]
-    by_epoch = (values * scale).groupby(rows["epoch"]).agg(["mean", "min", "max"])
-    by_epoch = by_epoch.iloc[evenly(len(by_epoch), POINTS)]
-    epochs = by_epoch.index.to_numpy()
-    axes.fill_between(epochs, by_epoch["min"], by_epoch["max"], color=look.color, alpha=0.14, linewidth=0)
-    every = max(1, len(epochs) // 6)
+    table = (values * scale).groupby([rows["method"], rows["epoch"]]).agg(["mean", "min", "max"])
+    lines = {}
+    points = max(FEWEST, min(POINTS, ALL_POINTS // max(1, rows["method"].nunique())))
+    for method, of_method in table.groupby(level=0, sort=False):
+        few = of_method.iloc[evenly(len(of_method), points)]
+        epochs = few.index.get_level_values(1).to_numpy()
+        lines[str(method)] = Line(epochs, *(few[name].to_numpy() for name in ("mean", "min", "max")))
+    return lines
+
+
+def curve_line(axes: Axes, line: Line, look: Look, place: int = 0, band: bool = True) -> None:
+    """Draw a line and its band; `place` keeps the marks of different methods apart."""
+    if band:
+        axes.fill_between(line.epochs, line.lowest, line.highest, color=look.color, alpha=0.14, linewidth=0)
+    every = max(1, len(line.epochs) // 6)
     axes.plot(
-        epochs,
-        by_epoch["mean"],
+        line.epochs,
+        line.mean,
         color=look.color,
         linestyle=look.dashes,
         marker=look.marker,
         markevery=(place % every, every),
     )
-    last = by_epoch["mean"].dropna()
-    return float(last.iloc[-1]) if len(last) else math.nan
 
 
 def hide_beyond(used: int, grid: np.ndarray) -> None:
@@ -58,28 +74,36 @@ def hide_beyond(used: int, grid: np.ndarray) -> None:
         axes.set_visible(False)
 
 
-def label_ends(axes: Axes, ends: list[tuple[str, float]], looks: Looks) -> None:
-    """Write each method next to the end of its line, moved apart where the lines end close together."""
+def label_ends(axes: Axes, ends: list[tuple[str, float]], looks: Looks, whole: bool = False) -> None:
+    """Write each method next to the end of its line, moved apart where the lines end close together.
+
+    whole: no name takes two lines. A line that ends outside the panel is named at its edge, with an arrow.
+    """
     axes.set_ylim(axes.get_ylim())  # fixes the limits, which matplotlib otherwise computes when it draws
     to_pixels = axes.transData.transform
     wanted = sorted((float(to_pixels((0, end))[1]), method) for method, end in ends)
     box = axes.get_window_extent()
-    gap = 28 if any("\n" in fold(method) for _, method in wanted) else 15
+    written = {method: method if whole else fold(method) for _, method in wanted}
+    gap = 28 if any("\n" in name for name in written.values()) else 15
     slack = gap / 2 - 7
     places = apart([y for y, _ in wanted], gap, low=box.y0 + slack, high=box.y1 - slack)
     for (y, method), place in zip(wanted, places, strict=True):
         ends_at, text_at = ((at - box.y0) / box.height for at in (y, place))
-        axes.plot(
-            [1.0, 1.035],
-            [ends_at, text_at],
-            color=looks[method].color,
-            linewidth=0.8,
-            clip_on=False,
-            transform=axes.transAxes,
-        )
-        axes.text(
-            1.045, text_at, fold(method), color=looks[method].color, va="center", transform=axes.transAxes
-        )
+        arrow = " ↓" if ends_at < -0.001 else " ↑" if ends_at > 1.001 else ""
+        color = looks[method].color
+        with marks(axes, method):
+            if not arrow:
+                axes.plot(
+                    [1.0, 1.035],
+                    [ends_at, text_at],
+                    color=color,
+                    linewidth=0.8,
+                    clip_on=False,
+                    transform=axes.transAxes,
+                )
+            axes.text(
+                1.045, text_at, written[method] + arrow, color=color, va="center", transform=axes.transAxes
+            )
 
 
 def apart(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
@@ -97,6 +121,21 @@ def apart(wanted: list[float], gap: float, low: float, high: float) -> list[floa
 
 def overlap(below: list[float], above: list[float], gap: float) -> bool:
     return above[0] - gap * (above[1] - 1) / 2 - (below[0] + gap * (below[1] - 1) / 2) < gap
+
+
+FAR = 10.0  # times the median distance from the median: a method so far off may squeeze the others
+SQUEEZED = 1 / 3  # of the axis: with more left to the others, every method stays on it
+
+
+def without_outliers(values: np.ndarray) -> np.ndarray:
+    """Which of the methods' values decide the limits of an axis: those that no other would squeeze."""
+    known = np.isfinite(values)
+    if known.sum() < 3:
+        return known
+    distances = np.abs(values - np.median(values[known]))
+    near = known & (distances <= FAR * np.median(distances[known]))
+    squeezed = near.sum() > 1 and np.ptp(values[near]) < SQUEEZED * np.ptp(values[known])
+    return near if squeezed else known
 
 
 def epoch_axis(axes: Axes, epochs: int) -> None:
@@ -130,10 +169,10 @@ def scientific(value: float) -> str:
     return f"{'' if factor == 1 else f'{factor}·'}10{str(exponent).translate(SUPERSCRIPTS)}"
 
 
-def margin(labels: list[str]) -> float:
-    """Pixels that the longest label needs, at most 40 % of the figure."""
-    lines = [line for label in labels for line in fold(label).split("\n")]
-    return min(0.4 * WIDTH, 14 + LETTER * max(map(len, lines), default=0))
+def margin(labels: Sequence[str], whole: bool = False) -> float:
+    """Pixels that the longest label needs, at most 40 % of the figure; `whole` labels take one line."""
+    lines = [line for label in labels for line in ([label] if whole else fold(label).split("\n"))]
+    return min((0.5 if whole else 0.4) * WIDTH, 14 + LETTER * max(map(len, lines), default=0))
 
 
 def fold(label: str) -> str:

@@ -1,26 +1,31 @@
 """The figures of the learning and flip curves: a column of curves.csv against the epoch."""
 
+import itertools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from report.analysis.comparison import MANY_METHODS
+from report.analysis.families import Family
 from report.draw.axes import (
     WIDTH,
+    Line,
     curve_line,
     epoch_axis,
-    fold,
-    hide_beyond,
     label_ends,
+    lines_of,
     log_axis,
     margin,
+    without_outliers,
 )
 from report.draw.drawing import Drawing
 from report.draw.styles import Looks
-from report.draw.svg import MUTED, RULE, draw
+from report.draw.svg import FAINT, MUTED, RULE, Picture, draw, mark_epochs, marks
 from report.read.records import Task
 
 
@@ -34,7 +39,7 @@ class Curve:
     kind: str
     column: str
     title: str
-    caption: str
+    note: str
     scale: float = 1.0
     log: bool = False
     floor: float | None = None
@@ -47,11 +52,11 @@ LEARNING = (
         "validation",
         "val_top1",
         "validation top-1 accuracy, %",
-        f"{BAND} The first epochs may lie below the panel.",
+        "The first epochs may lie below the panel.",
         scale=100.0,
         late=True,
     ),
-    Curve("loss", "train_loss", "training loss, nats (log scale)", BAND, log=True),
+    Curve("loss", "train_loss", "training loss, nats (log scale)", "", log=True),
 )
 FLIPS = (
     Curve(
@@ -80,86 +85,172 @@ FLIPS = (
 )
 
 
-def curve_drawing(curve: Curve, task: Task, curves: pd.DataFrame, looks: Looks) -> Drawing:
+def curve_drawing(
+    curve: Curve,
+    task: Task,
+    curves: pd.DataFrame,
+    looks: Looks,
+    shown: Sequence[str],
+    families: Sequence[Family],
+) -> Drawing:
+    """The figure; of many methods those `shown` in colour before the others in grey, then all by family."""
+    lines = lines_of(curves, curve.column, scale=curve.scale, log=curve.log)
+    colored = [method for method in shown if method in lines]
     name = f"{curve.kind}-{task.key}"
-    last = curves[curves["epoch"] == curves["epoch"].max()].groupby("method", sort=False)[curve.column].mean()
-    ends = "; ".join(f"{method} {curve.scale * value:.4g}" for method, value in last.items())
-    many = curves["method"].nunique() > MANY_METHODS
+    ends = "; ".join(f"{method} {lines[method].end:.4g}" for method in looks if method in lines)
+    label = f"{curve.title} against the epoch on {task.title}. At the last epoch: {ends}."
+    numbers = curve_numbers(lines)
+    limits = curve_limits(curve, lines)
+    caption = f"{BAND} {curve.note}".strip()
+    picture = curve_figure(name, curve, lines, looks, colored, limits)
+    if len(colored) == len(lines):
+        return Drawing(name, picture, label, caption, "curves.csv", numbers)
+    panels = {family.name: [method for method in family.methods if method in lines] for family in families}
+    whole = family_figure(f"{name}-all", curve, lines, looks, panels, limits)
     return Drawing(
         name,
-        (curve_panels if many else curve_figure)(name, curve, curves, looks),
-        f"{curve.title} against the epoch on {task.title}. At the last epoch: {ends}.",
-        f"{curve.caption} Grey: the range of all methods' means." if many else curve.caption,
+        picture,
+        label,
+        f"Top and bottom. {caption} Grey: the other methods.",
         "curves.csv",
+        numbers,
+        Drawing(
+            f"{name}-all",
+            whole,
+            label,
+            f"The means of all methods, by family. {curve.note} Grey: their range.".replace("  ", " "),
+            "curves.csv",
+        ),
     )
 
 
-def curve_figure(name: str, curve: Curve, curves: pd.DataFrame, looks: Looks) -> str:
-    """All methods in one panel: mean over the seeds, band from the lowest to the highest."""
-    rows_of = dict(iter(curves.groupby("method")))
-    methods = [method for method in looks if method in rows_of]
-    height = max(300, 90 + 17 * len(methods))
+def curve_numbers(lines: Mapping[str, Line]) -> pd.DataFrame:
+    """What the figure shows: mean, lowest and highest seed of each method and epoch."""
+    tables = [
+        pd.DataFrame(
+            {
+                "method": method,
+                "epoch": line.epochs,
+                "mean": line.mean,
+                "lowest": line.lowest,
+                "highest": line.highest,
+            }
+        )
+        for method, line in lines.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def curve_figure(
+    name: str,
+    curve: Curve,
+    lines: Mapping[str, Line],
+    looks: Looks,
+    colored: Sequence[str],
+    limits: tuple[float, float],
+) -> Picture:
+    """All methods in one panel, those that are not coloured as thin grey lines."""
+    tall = max(228, 18 * len(colored) + 12)
+    height = 72 + tall
 
     def paint(figure: Figure) -> None:
-        right = 16 + margin(methods)
-        axes = figure.add_axes((52 / WIDTH, 44 / height, 1 - (52 + right) / WIDTH, 1 - 72 / height))
+        right = 22 + margin(colored)
+        axes = figure.add_axes((52 / WIDTH, 44 / height, 1 - (52 + right) / WIDTH, tall / height))
         axes.set_title(curve.title, pad=9)
-        ends = []
-        for place, method in enumerate(methods):
-            rows, look = rows_of[method], looks[method]
-            end = curve_line(axes, rows, curve.column, look, place, scale=curve.scale, log=curve.log)
-            ends.append((method, end))
-        epoch_axis(axes, int(curves["epoch"].max()))
-        if curve.log:
-            log_axis(axes)
-        start_late(axes, curve, curves)
-        mark_floor(axes, curve)
-        label_ends(axes, [(method, end) for method, end in ends if math.isfinite(end)], looks)
+        for method, line in lines.items():
+            if method not in colored:
+                with marks(axes, method, words(method, line)):
+                    axes.plot(line.epochs, line.mean, color=FAINT, linewidth=0.9, zorder=1.5)
+        curve_panel(axes, curve, lines, looks, colored, limits)
 
     return draw(name, WIDTH, height, paint)
 
 
-def curve_panels(name: str, curve: Curve, curves: pd.DataFrame, looks: Looks) -> str:
-    """For more methods than a panel can hold: one panel each, the range of all in grey."""
-    rows_of = dict(iter(curves.groupby("method")))
-    methods = [method for method in looks if method in rows_of]
-    means = (curves.groupby(["method", "epoch"])[curve.column].mean() * curve.scale).unstack()
-    if curve.log:
-        means = means.where(means > 0)
-    rows = math.ceil(len(methods) / 3)
-    height = 70 + 96 * rows
+def family_figure(
+    name: str,
+    curve: Curve,
+    lines: Mapping[str, Line],
+    looks: Looks,
+    panels: Mapping[str, Sequence[str]],
+    limits: tuple[float, float],
+) -> Picture:
+    """A panel for each family, one above the other on common axes, the range of all means in grey."""
+    drawn = {title: panel for title, panel in panels.items() if panel}
+    tall = [max(90, 15 * len(panel) + 12) for panel in drawn.values()]
+    gap = 34
+    height = 94 + sum(tall) + gap * (len(tall) - 1)
+    longest = max(lines.values(), key=lambda line: len(line.epochs))
+    means = [np.interp(longest.epochs, line.epochs, line.mean, right=np.nan) for line in lines.values()]
 
     def paint(figure: Figure) -> None:
-        grid = figure.subplots(rows, 3, sharex=True, sharey=True, squeeze=False)
-        figure.subplots_adjust(0.125, 40 / height, 0.98, 1 - 52 / height, wspace=0.1, hspace=0.62)
-        figure.suptitle(curve.title, y=1 - 8 / height, fontsize=13)
-        for axes, method in zip(grid.flat, methods, strict=False):
-            axes.fill_between(means.columns, means.min(), means.max(), color=RULE, linewidth=0, zorder=1)
-            curve_line(axes, rows_of[method], curve.column, looks[method], scale=curve.scale, log=curve.log)
-            axes.set_title(fold(method), color=looks[method].color, fontsize=10, pad=3)
-        hide_beyond(len(methods), grid)
-        for axes in grid.flat:
-            axes.grid(False)
-            mark_floor(axes, curve)
-        first = grid.flat[0]  # the panels share its axes, so what is set here is set for all
-        epoch_axis(first, int(curves["epoch"].max()))
-        first.set_xlabel("")
-        if curve.log:
-            log_axis(first, labels=3)
-        first.minorticks_off()
-        start_late(first, curve, curves)
-        figure.supxlabel("epoch", fontsize=12, color=MUTED, y=6 / height)
+        right = 12 + margin([method for panel in drawn.values() for method in panel], whole=True)
+        top = height - 50
+        figure.suptitle(curve.title, x=0.02, y=1 - 6 / height, ha="left", va="top", fontsize=13)
+        for (title, panel), size in zip(drawn.items(), tall, strict=True):
+            box = (52 / WIDTH, (top - size) / height, 1 - (52 + right) / WIDTH, size / height)
+            axes = figure.add_axes(box)
+            axes.set_title(title, pad=4, fontsize=11.5)
+            axes.fill_between(
+                longest.epochs, np.nanmin(means, axis=0), np.nanmax(means, axis=0), color=RULE, linewidth=0
+            )
+            curve_panel(axes, curve, lines, looks, panel, limits, small=True)
+            top -= size + gap
+        for axes in figure.axes[:-1]:
+            axes.set_xlabel("")
 
     return draw(name, WIDTH, height, paint)
 
 
-def mark_floor(axes: Axes, curve: Curve) -> None:
+def curve_panel(
+    axes: Axes,
+    curve: Curve,
+    lines: Mapping[str, Line],
+    looks: Looks,
+    methods: Sequence[str],
+    limits: tuple[float, float],
+    small: bool = False,
+) -> None:
+    """The lines of these methods, with their names at the ends; small: of one panel of many."""
+    for place, method in enumerate(methods):
+        with marks(axes, method, words(method, lines[method])):
+            curve_line(axes, lines[method], looks[method], place, band=not small)
+    epoch_axis(axes, max(int(line.epochs.max()) for line in lines.values()))
+    if curve.log:
+        log_axis(axes, labels=3 if small else 8)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(3 if small else 5))
+    if limits[0] < limits[1]:
+        axes.set_ylim(*limits)
     if curve.floor is not None:
         axes.axhline(curve.floor, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+    ends = [(method, lines[method].end) for method in methods]
+    label_ends(axes, [(method, end) for method, end in ends if math.isfinite(end)], looks, whole=small)
+    mark_epochs(axes)
 
 
-def start_late(axes: Axes, curve: Curve, curves: pd.DataFrame) -> None:
-    """Let the panel begin at the lowest value after the first sixth of the training."""
-    if curve.late:
-        late = curves[curves["epoch"] > curves["epoch"].max() / 6]
-        axes.set_ylim(bottom=float(late[curve.column].min()) * curve.scale)
+def words(method: str, line: Line) -> str:
+    return f"{method}: {line.end:.4g} at the last epoch"
+
+
+def curve_limits(curve: Curve, lines: Mapping[str, Line]) -> tuple[float, float]:
+    """Limits that no single method squeezes: one whose end is far from all others may leave the panel.
+
+    Of a `late` curve the first sixth of the training may lie below it. (0, 0) without a value.
+    """
+    ends = np.array([line.end for line in lines.values()])
+    inside = without_outliers(np.log(ends) if curve.log else ends)
+    lows, highs = [], []
+    for line in itertools.compress(lines.values(), inside):
+        late = line.epochs > line.epochs.max() / 6 if curve.late else np.full(len(line.epochs), True)
+        lows.append(np.nanmin(line.lowest[late], initial=np.inf))
+        highs.append(np.nanmax(line.highest[late], initial=-np.inf))
+    if not lows:
+        return 0.0, 0.0
+    low, high = float(min(lows)), float(max(highs))
+    if curve.floor is not None:
+        low = min(low, curve.floor)
+    if curve.log:
+        pad = (high / low) ** 0.05
+        return low / pad, high * pad
+    pad = 0.05 * (high - low)
+    return low - pad, high + pad

@@ -1,25 +1,32 @@
-"""Draws matplotlib figures as SVG text: the same bytes every time, legible on light and dark pages."""
+"""Draws matplotlib figures as SVG and PDF: the same bytes every time, the SVG for light and dark pages."""
 
+import contextlib
+import hashlib
+import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib import style
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-TEXT, MUTED, RULE = "#1f2429", "#626b74", "#d5dade"
+TEXT, MUTED, RULE, FAINT = "#1f2429", "#626b74", "#d5dade", "#b9c0c6"
 # Okabe and Ito's hues (safe for colour-blind readers), darkened until they also carry small text on white.
 SERIES = ("#0072b2", "#c24e00", "#007a5a", "#b04a8b", "#966500", "#5a5f66", "#2a86bd", "#7a7000")
 # The same colours on a dark page; RULES swaps them, in the page as well as in a file of its own.
 DARK = dict(
     zip(
-        (TEXT, MUTED, RULE, *SERIES),
+        (TEXT, MUTED, RULE, FAINT, *SERIES),
         (
             "#e4e7ea",
             "#9aa4ae",
             "#3a424a",
+            "#565f68",
             "#5ab4f0",
             "#f58b4c",
             "#35c79b",
@@ -41,6 +48,7 @@ SWAPS = "".join(
 RULES = f"svg text{{font-family:{FONTS}}}@media (prefers-color-scheme: dark){{{SWAPS}}}"
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
+    "pdf.compression": 9,
     "font.family": ["DejaVu Sans"],  # ships with matplotlib, so that every machine measures the same widths
     "font.size": 12,
     "axes.labelsize": 12,
@@ -72,40 +80,134 @@ STYLE: dict[str, Any] = {
 }
 
 
-def draw(name: str, width: float, height: float, paint: Callable[[Figure], None]) -> str:
-    """The SVG of what `paint` draws on an empty figure of this size in CSS pixels.
+@dataclass(frozen=True)
+class Picture:
+    """A drawing as SVG text; as PDF it is drawn when it is asked for, which takes as long again."""
+
+    name: str
+    width: float
+    height: float
+    paint: Callable[[Figure], None]
+    svg: str
+
+    def pdf(self) -> bytes:
+        """The drawing as a PDF of one page, without a date."""
+        nothing: dict[str, None] = {"CreationDate": None, "Creator": None, "Producer": None}
+        return rendered(self.name, self.width, self.height, self.paint, "pdf", nothing)
+
+
+def draw(name: str, width: float, height: float, paint: Callable[[Figure], None]) -> Picture:
+    """What `paint` draws on an empty figure of this size in CSS pixels.
 
     `name` comes before every id in the drawing, so that many drawings can share one page. The user's
     matplotlibrc has no influence.
     """
-    buffer = io.StringIO()
+    svg = rendered(name, width, height, paint, "svg", {"Date": None, "Creator": None})
+    return Picture(name, width, height, paint, clean(svg.decode(), name))
+
+
+def rendered(
+    name: str,
+    width: float,
+    height: float,
+    paint: Callable[[Figure], None],
+    form: str,
+    metadata: dict[str, None],
+) -> bytes:
+    """A figure of this size in CSS pixels, painted, as the bytes of a file."""
+    buffer = io.BytesIO()
     with style.context(STYLE | {"svg.hashsalt": name}, after_reset=True):
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         FigureCanvasSVG(figure)
         paint(figure)
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return clean(buffer.getvalue(), name)
+        figure.savefig(buffer, format=form, metadata=metadata)
+    return buffer.getvalue()
+
+
+MARK = "mark"  # an artist's id that begins so becomes attributes of its group in the SVG
+
+
+def mark(artist: Artist, method: str, words: str = "") -> None:
+    """Let the page know whose this is, so that it can hide it; `words` appear while a pointer is on it."""
+    artist.set_gid(".".join((MARK, method.encode().hex(), words.encode().hex())))
+
+
+@contextlib.contextmanager
+def marks(axes: Axes, method: str, words: str = "") -> Iterator[None]:
+    """`mark` everything that the block draws on these axes."""
+    before = set(axes.get_children())
+    yield
+    for artist in axes.get_children():
+        if artist not in before:
+            mark(artist, method, words)
+
+
+PLOT = "plot"
+
+
+def mark_epochs(axes: Axes) -> None:
+    """Let the page know where the epochs are: left and right in pixels, and the epochs there."""
+    box, (first, last) = axes.get_window_extent(), axes.get_xlim()
+    axes.set_gid(f"{PLOT} {box.x0:.1f} {box.x1:.1f} {first:g} {last:g}")
+
+
+def marked_group(gid: str) -> str:
+    """The start of the group of a marked artist; of another one without its id: nothing refers to it."""
+    if gid.startswith(PLOT):
+        return f'<g data-plot="{gid.removeprefix(PLOT).strip()}">'
+    kind, *texts = gid.split(".")
+    if kind != MARK:
+        return "<g>"
+    method, words = (bytes.fromhex(text).decode() for text in texts)
+    title = f"\n<title>{html.escape(words, quote=False)}</title>" if words else ""
+    return f'<g data-m="{html.escape(method)}">{title}'
 
 
 def clean(svg: str, name: str) -> str:
-    """The SVG without prolog, fixed size and font names, with `name` before every id, and small.
+    """The SVG without prolog, fixed size and font names, with ids of its own, and small.
 
     A page holds many drawings. Nothing refers to the ids of groups, groups without attributes do nothing, and
-    a hundredth of a pixel is precise enough.
+    a tenth of a pixel is precise enough.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[^"]*pt"', "", svg, count=2)
     svg = re.sub(r" font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(r'<g id="([^"]*)">', lambda found: marked_group(found[1]), svg)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r' (?:d|x|y|points|transform)="[^"]*"', tenths, svg)
+    svg = svg.replace(' transform="rotate(-0 ', ' data-0="(').replace(" xlink:href=", " href=")
+    svg = re.sub(r' data-0="[^"]*"', "", svg)
     svg = re.sub(r"\n\s+", "\n", svg)
     groups = 1
     while groups:  # the innermost first
         svg, groups = re.subn(r"<g>\n((?:(?!</?g[ >]).)*)</g>\n", r"\1", svg, flags=re.DOTALL)
-    for before in (' id="', 'href="#', "url(#"):
-        svg = svg.replace(before, f"{before}{name}-")
-    return svg
+    svg = re.sub(r'<g data-m="[^"]*">\n(?:<title>[^<]*</title>\n)?</g>\n', "", svg)
+    svg = re.sub(r"(<g[^>]*)>\n((?:<use [^>]* style=\"([^\"]*)\"/>\n)+)</g>", markers_of_a_line, svg)
+    return with_short_ids(svg, name)
+
+
+def markers_of_a_line(found: re.Match[str]) -> str:
+    """A group of markers; a style that all of them have is that of the group."""
+    style = f' style="{found[3]}"'
+    if found[2].count(style) != found[2].count("<use ") or "style=" in found[1]:
+        return found[0]
+    return f"{found[1]}{style}>\n{found[2].replace(style, '')}</g>"
+
+
+def with_short_ids(svg: str, name: str) -> str:
+    """The SVG with ids that no other drawing has: a hash of its name and a number."""
+    start = hashlib.sha256(name.encode()).hexdigest()[:6]
+    ids = {each: f"{start}-{number}" for number, each in enumerate(re.findall(r' id="([^"]*)"', svg))}
+    return re.sub(
+        r'( id="|href="#|url\(#)([^")]*)', lambda found: found[1] + ids.get(found[2], found[2]), svg
+    )
+
+
+def tenths(attribute: re.Match[str]) -> str:
+    """The same places, to a tenth of a pixel; of a path, a line is what follows a place anyway."""
+    short = re.sub(r"(\d\.\d)\d+", r"\1", attribute[0])
+    return re.sub(r"\.0\b", "", short).replace(" \nL ", " ").replace(" \n", " ").replace("\n", " ")
 
 
 def standalone(svg: str) -> str:

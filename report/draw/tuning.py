@@ -16,7 +16,7 @@ from report.analysis.study import MethodStudy, TaskStudy
 from report.draw.axes import WIDTH, fold, hide_beyond
 from report.draw.drawing import Drawing
 from report.draw.styles import Look, Looks
-from report.draw.svg import MUTED, RULE, TEXT, draw
+from report.draw.svg import MUTED, RULE, TEXT, Picture, draw, mark
 
 EASIEST, HARDEST = 8, 4  # methods that are drawn, of however many
 TICKS = (0.5, 1.0, 2.0, 5.0)  # points
@@ -139,7 +139,7 @@ def panels(
     paint_row: Callable[[Axes, MethodStudy, Look | None], None],
     set_axes: Callable[[Axes, list[MethodStudy]], None],
     horizontal: str,
-) -> str:
+) -> Picture:
     """A panel for each row on common axes, the other rows in grey behind it."""
     across = 2 if len(rows) <= 6 else 3
     down = math.ceil(len(rows) / across)
@@ -154,6 +154,7 @@ def panels(
                 if other is not row:
                     paint_row(axes, other, None)
             paint_row(axes, row, looks[row.method])
+            mark(axes, row.method)
             axes.set_title(
                 fold(row.method), color=looks[row.method].color, fontsize=12 if across == 2 else 10.5, pad=4
             )

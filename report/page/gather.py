@@ -2,22 +2,26 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from report.analysis.comparison import Comparison, compare
+from report.analysis.advice import Advice
+from report.analysis.comparison import MANY_METHODS, Comparison, compare
+from report.analysis.families import Family, ends, families_of, grouped_by_family
 from report.analysis.frames import accuracy_frame, curves_frame, layers_frame, runs_frame
-from report.analysis.study import task_study
+from report.analysis.study import TaskStudy, task_study
 from report.analysis.study_frame import tuning_frame
-from report.draw.accuracy import accuracy_drawing
 from report.draw.curves import FLIPS, LEARNING, curve_drawing
 from report.draw.drawing import Drawing
 from report.draw.layers import layers_drawing
+from report.draw.opening import opening_picture
 from report.draw.styles import Looks, glyph, looks_of
 from report.page import tables, verdict
 from report.page.across import AcrossReport, across
+from report.page.advice import advice_of
 from report.page.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
 from report.page.guide import reading_guide
 from report.page.tables import Table
@@ -51,11 +55,12 @@ class TaskReport:
     flips: list[Drawing]
     tuning: TuningPage
     tables: TaskTables
+    families: list[Family]
 
     @property
     def drawings(self) -> list[Drawing]:
         drawings = (self.accuracy, *self.learning, *self.flips, *self.tuning.drawings)
-        return [drawing for drawing in drawings if drawing is not None]
+        return [each for drawing in drawings if drawing is not None for each in drawing.all]
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,31 @@ class Report:
     timing_note: str
     reading_guide: list[str]  # how the comparison is to be read, a paragraph each
     frames: dict[str, pd.DataFrame]  # by the name of its CSV file
+    families: dict[str, str]  # by the label of their rows
+    advice: Advice | None
+
+    @property
+    def many(self) -> bool:
+        """Whether rows are grouped by family and folded."""
+        return len(self.methods) > MANY_METHODS
+
+    @property
+    def by_family(self) -> dict[str, list[str]]:
+        """The labels of the rows of every family."""
+        rows: dict[str, list[str]] = {}
+        for method, family in self.families.items():
+            rows.setdefault(family, []).append(method)
+        return rows
+
+    @property
+    def ends(self) -> set[str]:
+        """The methods at the top and the bottom of any task."""
+        return {method for each in self.tasks for family in each.families for method in family.ends}
+
+    @property
+    def differs(self) -> dict[str, str]:
+        """How a row differs from the plain method, where it does."""
+        return {name: ", ".join(card.differs) for name, card in self.methods.items() if card.differs}
 
     @property
     def drawings(self) -> list[Drawing]:
@@ -106,7 +136,9 @@ def gather(records: Records) -> Report:
     finished_curves, finished_layers = finished(curves), finished(layers)
     comparisons = {task: compare(records, task) for task in records.tasks}
     studies = {task: task_study(records, task, comparisons[task].judgement) for task in records.tasks}
-    looks = looks_of(records.methods)
+    judgements = {task: comparison.judgement for task, comparison in comparisons.items()}
+    families = families_of(records)
+    looks = looks_of(families)
     tasks = [
         gather_task(
             records,
@@ -115,6 +147,7 @@ def gather(records: Records) -> Report:
             finished_curves.get((task.data, task.model), curves[:0]),
             finished_layers.get((task.data, task.model), layers[:0]),
             looks,
+            families,
         )
         for task in records.tasks
     ]
@@ -143,7 +176,19 @@ def gather(records: Records) -> Report:
             "flips.csv": layers,
             "tuning.csv": tuning_frame(studies.values()),
         },
+        families=families,
+        advice=advice_of(records, judgements, draws_needed(studies)),
     )
+
+
+def draws_needed(studies: Mapping[Task, TaskStudy]) -> dict[tuple[Task, str], float]:
+    """n_95 of each method on each task with random draws."""
+    return {
+        (task, row.method): row.near.draws_needed[0]
+        for task, study in studies.items()
+        for row in study.methods
+        if row.near is not None
+    }
 
 
 def finished(frame: pd.DataFrame) -> dict[Any, pd.DataFrame]:
@@ -158,20 +203,25 @@ def gather_task(
     curves: pd.DataFrame,
     layers: pd.DataFrame,
     looks: Looks,
+    families: dict[str, str],
 ) -> TaskReport:
     task = comparison.task
+    ordered = [each.method for each in comparison.standings]
+    shown = ends([method for method in ordered if method not in records.controls])
+    of_family = grouped_by_family(ordered, families)
     learning, flips = [], []
     if len(curves):
-        learning = [curve_drawing(curve, task, curves, looks) for curve in LEARNING]
-        flips = [curve_drawing(curve, task, curves, looks) for curve in FLIPS]
-        flips.append(layers_drawing(task, layers, looks))
+        learning = [curve_drawing(curve, task, curves, looks, shown, of_family) for curve in LEARNING]
+        flips = [curve_drawing(curve, task, curves, looks, shown, of_family) for curve in FLIPS]
+        kinds = records.plan.layers.get(task.model, [])
+        flips.append(layers_drawing(task, layers, looks, kinds, of_family))
     return TaskReport(
         task=task,
         comparison=comparison,
         verdict=verdict.verdict(comparison.judgement),
         basis=verdict.basis(records, comparison),
         caveats=verdict.caveats(records, comparison),
-        accuracy=accuracy_drawing(comparison, looks) if comparison.has_scores else None,
+        accuracy=opening_picture(comparison, shown, looks) if comparison.has_scores else None,
         learning=learning,
         flips=flips,
         tuning=tuning,
@@ -180,6 +230,7 @@ def gather_task(
             flips=tables.flips_table(records, task),
             cost=tables.cost_table(records, task),
         ),
+        families=of_family,
     )
 
 
@@ -204,7 +255,10 @@ def environments(records: Records) -> list[tuple[int, Environment]]:
 def timing_note(places: list[tuple[int, Environment]]) -> str:
     """How far the times can be trusted: nothing records what else a machine was doing."""
     kinds = {(place.device_name, place.threads) for _, place in places}
-    note = "Times include other work of the machine and are no part of the verdict."
+    note = (
+        "Times were taken on a machine that may have done other work at the same time, which no record says: "
+        "they are no part of the verdict."
+    )
     return (
         note
         if len(kinds) < 2

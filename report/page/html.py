@@ -1,5 +1,6 @@
 """Writes the report as one HTML page that needs no other file, and as Markdown."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from report.analysis.families import Family
 from report.analysis.numbers import count, grouped
 from report.draw.svg import RULES
+from report.page.downloads import figure_files, table_files
 from report.page.gather import Report
+from report.page.tables import Table
 from report.page.texts import fenced, markdown, plain
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -20,7 +24,7 @@ ADDRESS = re.compile(r"https?://[^\s,;)]+")
 def page(report: Report) -> str:
     """The whole of index.html."""
     template = templates(autoescape=True).get_template("index.html.jinja")
-    return template.render(report=report, rules=Markup(RULES))
+    return template.render(report=report, rules=Markup(RULES), rules_json=Markup(json.dumps(RULES)))
 
 
 def markdown_page(report: Report) -> str:
@@ -48,8 +52,21 @@ def templates(autoescape: bool, finalize: Callable[[Any], Any] | None = None) ->
         fenced=fenced,
         count=count,
         grouped=grouped,
+        rows_of=rows_of,
+        figure_files=figure_files,
+        table_files=table_files,
     )
     return jinja
+
+
+def rows_of(table: Table, family: Family) -> list[tuple[int, list[str]]]:
+    """The rows of a family's methods, the best first, each with its number in the table."""
+    return [
+        (number, row)
+        for method in family.methods
+        for number, row in enumerate(table.rows)
+        if row[0] == method
+    ]
 
 
 def linked(text: str) -> Markup:

@@ -1,7 +1,7 @@
 """From a trial to its method's rule and its network, and the values that follow a schedule."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -66,6 +66,11 @@ def network_size(trial: Trial, sizes: DataSizes) -> NetworkSize:
 def binary_shapes(trial: Trial, sizes: DataSizes) -> list[Sequence[int]]:
     """The shapes of the binary layers' weights."""
     return [tuple(layer.weight.shape) for _, layer in binary_layers(_without_memory(trial, sizes))]
+
+
+def layer_kinds(trial: Trial, sizes: DataSizes) -> list[Literal["conv", "dense"]]:
+    """What the binary layers are, in order."""
+    return ["conv" if len(shape) > 2 else "dense" for shape in binary_shapes(trial, sizes)]
 
 
 def _without_memory(trial: Trial, sizes: DataSizes) -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 
 from optimizers import METHODS, PLUGINS, load_plugin
 from optimizers.core import Addition, Hyper, Method, WeightRule
+from suite.experiment.build import layer_kinds
 from suite.experiment.cell import (
     REAL_LR,
     Cell,
@@ -71,6 +72,7 @@ class Plan:
     @functools.cached_property
     def record(self) -> PlanRecord:
         """The content of plan.json: the denominators, before anything runs."""
+        models = {cell.model_label: cell for cell in self.cells}
         return PlanRecord(
             format=FORMAT,
             protocol=PROTOCOL,
@@ -81,6 +83,7 @@ class Plan:
             seeds=self.seeds,
             methods=dict(self.methods),
             data={cell.data_label: cell.sizes for cell in self.cells},
+            layers={cell.model_label: layer_kinds(cell.first, cell.sizes) for cell in models.values()},
             cells=[cell.planned for cell in self.cells],
             margin=self.experiment.margin,
         )

@@ -408,8 +408,9 @@ class PlannedCell:
 class PlanRecord:
     """The plan, written before anything runs: the denominators of the report.
 
-    seeds: the final runs of each study's winner, and as many of the published default.
-    margin: percentage points by which two accuracies may differ and still count as equal.
+    seeds: the final runs of each study's winner, and as many of the published default. layers: of each model
+    the kinds of its binary layers in order, conv or dense. margin: percentage points by which two accuracies
+    may differ and still count as equal.
     """
 
     format: StrictInt
@@ -421,6 +422,7 @@ class PlanRecord:
     seeds: Annotated[StrictInt, Field(ge=1, le=1000)]
     methods: dict[str, MethodCard]
     data: dict[PartName, DataSizes]
+    layers: dict[StrictStr, list[Literal["conv", "dense"]]] = absent(dict)
     cells: list[PlannedCell]
     margin: Annotated[StrictFloat, Field(gt=0, lt=100)] | None = absent()
 

@@ -12,6 +12,7 @@ import pytest
 from report.build import build_report
 from suite.records.experiment import ExperimentFolder
 from tests.support.fake_records import METHODS, TASKS, spoil, write_experiment, write_plan
+from tests.support.many_methods import write_many
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(
@@ -34,13 +35,31 @@ def browser() -> Iterator:
 def page_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     if request.param == "spoiled":
-        return build_report(spoil(write_experiment(folder)))
+        return build_report(spoil(write_experiment(folder, tasks=TASKS[:1])))
     if request.param == "long names":
         return build_report(lengthen(write_experiment(folder, tasks=TASKS[1:])))
     write_experiment(folder, tasks=TASKS[:1], seeds=1, trials=2)
     if request.param == "nothing yet":
         shutil.rmtree(folder / "cells")
     return build_report(folder)
+
+
+MANY = 14
+
+
+@pytest.fixture(scope="module")
+def many_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of many methods: grouped, folded, its figures of the top and the bottom."""
+    with pytest.MonkeyPatch.context() as patch:
+        return build_report(write_many(tmp_path_factory.mktemp("many"), MANY, patch))
+
+
+@pytest.fixture
+def many(browser, many_path: Path) -> Iterator:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(many_path.as_uri())
+    yield page
+    page.close()
 
 
 def lengthen(folder: Path) -> Path:
@@ -56,24 +75,74 @@ def long(name: str) -> str:
     return f"{name}_with_approximate_sign"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_is_quiet_and_fits(browser, page_path: Path, width: int, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page = context.new_page()
+def test_the_page_is_quiet_and_fits(browser, page_path: Path) -> None:
+    check_page(browser, page_path)
+
+
+def test_a_page_of_many_methods_is_quiet_and_fits(browser, many_path: Path) -> None:
+    check_page(browser, many_path)
+
+
+def check_page(browser, path: Path) -> None:
+    """On a phone, a tablet and a projector, light and dark, and on paper."""
+    page = browser.new_page()
     complaints: list[str] = []
     requests: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
-    page.goto(page_path.as_uri())
-    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('main details').forEach(each => each.open = true)")
+    for width, scheme, media in LOOKS:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme=scheme, media=media)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, media)
+        assert page.evaluate(TEXT_OUTSIDE_ITS_FIGURE) == []
+        if media == "screen" and width == 800:
+            assert page.evaluate(FAINT_TEXT) == []
     assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == [page_path.as_uri()]
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate(TEXT_OUTSIDE_ITS_FIGURE) == []
-    context.close()
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+    page.close()
 
+
+LOOKS = [
+    (360, "light", "screen"),
+    (800, "light", "screen"),
+    (800, "dark", "screen"),
+    (1440, "dark", "screen"),
+    (794, "light", "print"),
+]
+
+# Text with less than 4.5:1 against the nearest background, the Web's measure for small text (WCAG 2, AA).
+FAINT_TEXT = """
+(() => {
+  const parts = color => color.match(/[\\d.]+/g).map(Number);
+  const light = color => {
+    const [r, g, b] = parts(color).map(part => part / 255)
+      .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = getComputedStyle(at).backgroundColor;
+      if ((parts(color)[3] ?? 1) > 0) return color;
+    }
+  };
+  const found = new Set();
+  for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    const style = getComputedStyle(element);
+    if (!own || !element.getClientRects().length || style.visibility === 'hidden') continue;
+    if (element.closest('script, style, title, .anchor, #tip')) continue;
+    if (element.closest('figure svg') && element.textContent.match(/^[\u2212\u2013]/)) continue;  // on a map
+    const [a, b] = [light(element.ownerSVGElement ? style.fill : style.color), light(behind(element))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const words = `${contrast.toFixed(2)} ${element.tagName} ${element.textContent.slice(0, 30)}`;
+    if (contrast < 4.5) found.add(words);
+  }
+  return [...found];
+})()
+"""
 
 # Names of methods are as long as their authors like: no text may leave the drawing it belongs to.
 TEXT_OUTSIDE_ITS_FIGURE = """
@@ -112,4 +181,97 @@ def test_every_id_is_unique_and_every_link_inside_the_page_leads_somewhere(brows
     assert sorted(ids) == sorted(set(ids))
     assert links
     assert set(links) <= set(ids)
+    page.close()
+
+
+def test_without_a_script_every_row_can_be_seen_and_printed(browser, many_path: Path) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 800, "height": 900})
+    page = context.new_page()
+    page.goto(many_path.as_uri())
+    rows = page.locator("#accuracy tbody tr[data-m]")
+    assert page.locator("#switches").is_hidden()
+    seen = [rows.nth(number).is_visible() for number in range(rows.count())]
+    assert len(seen) == MANY and 0 < sum(seen) < MANY
+    page.locator("#accuracy .all input").check()
+    assert all(rows.nth(number).is_visible() for number in range(MANY))
+    page.locator("#accuracy .all input").uncheck()
+    page.emulate_media(media="print")
+    assert all(rows.nth(number).is_visible() for number in range(MANY))
+    context.close()
+
+
+def test_a_method_is_switched_off_in_every_figure_and_table_with_the_keyboard(many) -> None:
+    off = '[data-m="method-3"]'
+    assert many.locator(f"#accuracy tr{off}").count() == 1
+    assert many.locator(f"figure {off}").count() > 4
+    many.locator("#switches > summary").focus()
+    many.keyboard.press("Enter")
+    many.locator('#switches input[value="method-3"]').focus()
+    many.keyboard.press("Space")
+    shown = """all => all.filter(each => getComputedStyle(each).visibility === 'visible'
+      && getComputedStyle(each).display !== 'none').length"""
+    assert many.eval_on_selector_all(off, shown) == 0
+    assert many.locator("#switches > summary").text_content() == f"Methods ({MANY - 1} of {MANY})"
+    many.keyboard.press("Escape")
+    assert not many.locator("#switches input").first.is_visible()
+
+
+def test_a_table_is_sorted_and_filtered_with_the_keyboard(many) -> None:
+    rows = many.locator("#accuracy tbody tr[data-m]:not(.out)")
+
+    def order() -> list[str]:
+        return rows.evaluate_all("all => all.map(row => row.dataset.m)")
+
+    def scores() -> list[float]:
+        return rows.evaluate_all("all => all.map(row => parseFloat(row.cells[1].textContent))")
+
+    before = order()
+    heading = many.locator("#accuracy thead th").nth(1)
+    heading.locator("button").focus()
+    many.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert len(scores()) == MANY and scores() == sorted(scores(), reverse=True)
+    many.keyboard.press("Enter")
+    assert scores() == sorted(scores())
+    many.keyboard.press("Enter")
+    assert order() == before and heading.get_attribute("aria-sort") is None
+    many.locator("#accuracy input[type=search]").fill("method-1")
+    assert order() == [method for method in before if method.startswith("method-1")]
+
+
+def test_a_figure_tells_its_values_to_a_pointer_and_to_the_arrow_keys(many) -> None:
+    picture = many.locator("#learning .picture").first
+    method = picture.locator("svg [data-m]").first.get_attribute("data-m")
+    picture.focus()
+    many.keyboard.press("ArrowDown")
+    assert (many.locator("#tip").text_content() or "").startswith(f"{method}, epoch 6: ")
+    many.keyboard.press("ArrowLeft")
+    assert (many.locator("#tip").text_content() or "").startswith(f"{method}, epoch 5: ")
+    many.keyboard.press("Escape")
+    assert many.locator("#tip").is_hidden()
+    mark = many.locator(".card figure svg [data-m] use").first
+    mark.dispatch_event("pointermove", {"bubbles": True, "clientX": 300, "clientY": 300})
+    assert many.locator("#tip").is_visible()
+
+
+def test_the_downloads_are_in_the_page(many) -> None:
+    with many.expect_download() as waiting:
+        many.locator('.card a[download$=".svg"]').first.click()
+    svg = Path(waiting.value.path()).read_text()
+    assert svg.startswith("<svg") and "prefers-color-scheme" in svg
+    for kind, start in ((".pdf", b"%PDF-1.4"), (".csv", b"method,epoch,mean,lowest,highest\n")):
+        with many.expect_download() as waiting:
+            many.locator(f'#learning a[download$="{kind}"]').first.click()
+        assert Path(waiting.value.path()).read_bytes().startswith(start)
+    assert many.locator('#cost a[download$=".tex"]').count() == 1
+
+
+def test_a_link_into_a_fold_opens_it_and_tab_reaches_the_skip_link_first(browser, many_path: Path) -> None:
+    page = browser.new_page()
+    name = "figure-validation-digits.mlp-all"
+    page.goto(f"{many_path.as_uri()}#{name}")
+    assert page.locator(f'[id="{name}"]').is_visible()
+    page.goto(many_path.as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
     page.close()

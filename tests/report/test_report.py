@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -54,8 +54,8 @@ SAVEFIG = Figure.savefig
 def no_ink() -> Iterator[None]:
     """Drawings are composed and not rendered, which would take most of the time here."""
 
-    def blank(figure: Figure, file: TextIO, **_: object) -> None:
-        file.write("<svg>\n</svg>\n")
+    def blank(figure: Figure, file: BinaryIO, **_: object) -> None:
+        file.write(b"<svg>\n</svg>\n")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", blank)

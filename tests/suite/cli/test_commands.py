@@ -39,8 +39,8 @@ SURFACE = {
         "--check",
     }
     | {"--json"},
-    "report": {"EXP", "--results"},
     "study": {"EXP", "--effective", "--results", "--json"},
+    "report": {"EXP", "[OTHER]", "--results", "--json"},
     "publish": {"EXP", "--results"},
     "dashboard": {"EXP", "--port", "--results"},
     "show": {"NAME", "--kind", "--plugin", "--json"},

@@ -882,3 +882,11 @@ def test_a_plan_names_the_family_of_a_method_and_how_a_row_differs(tmp_path: Pat
         "dampened": ("latent weights", ["dampen searched"]),
     }
     assert all(method.family for method in METHODS.values())
+
+
+def test_a_plan_names_the_kinds_of_the_layers_of_each_model(tmp_path: Path) -> None:
+    text = text_of(task="{data: digits, model: [mlp, {name: convnet, channels: 4, dense: 8}]}")
+    assert plan_of(tmp_path, text).record.layers == {
+        "mlp": ["dense"] * 3,
+        "convnet": ["conv"] * 3 + ["dense"] * 2,
+    }

@@ -1,0 +1,107 @@
+"""Two experiments, or two versions of one, side by side: which rows changed, and by how much."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from report.analysis.critical import student
+from report.analysis.intervals import Interval, around, variance_of
+from report.analysis.judgement import ENOUGH_UNITS
+from report.read.records import CellRecord, Records
+
+LEVEL = 0.05  # for all rows at once
+SAME_RUNS, HIGHER, LOWER, UNCHANGED = "the same runs", "higher", "lower", "no change shown"
+TOO_FEW, ONLY_FIRST, ONLY_SECOND = "too few runs", "only in the first", "only in the second"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method on a task in both. Accuracies are fractions; NaN where there is none.
+
+    interval: of second - first, 95 % for all compared rows at once.
+    """
+
+    data: str
+    model: str
+    method: str
+    first: float
+    second: float
+    first_units: int
+    second_units: int
+    interval: Interval | None
+    reading: str
+
+    @property
+    def difference(self) -> float:
+        return self.second - self.first
+
+    @property
+    def changed(self) -> bool:
+        return self.reading in (HIGHER, LOWER)
+
+
+def compare_versions(first: Records, second: Records) -> list[Row]:
+    """All rows of either, in the order of the first; a row is known by its data, model and method."""
+    sides = [{(c.task.data, c.task.model, c.method): c for c in each.cells} for each in (first, second)]
+    keys = list(dict.fromkeys([*sides[0], *sides[1]]))
+    pairs = [
+        (key, unit_scores(first, sides[0].get(key)), unit_scores(second, sides[1].get(key))) for key in keys
+    ]
+    both = [key for key in keys if all(key in side for side in sides)]
+    same = {key for key in both if finals(first, sides[0][key]) == finals(second, sides[1][key]) != {}}
+    compared = sum(min(len(a), len(b)) > 1 and key not in same for key, a, b in pairs)
+    rows = []
+    for key, before, after in pairs:
+        interval = welch_interval(before, after, 1 - LEVEL / max(1, compared))
+        means = [float(np.mean(scores)) if scores else math.nan for scores in (before, after)]
+        if key not in both:
+            reading = ONLY_FIRST if key in sides[0] else ONLY_SECOND
+        elif key in same:
+            reading = SAME_RUNS
+        else:
+            reading = reading_of(interval)
+        if reading not in (HIGHER, LOWER, UNCHANGED):
+            interval = None
+        (data, model, method), (one, other) = key, means
+        rows.append(Row(data, model, method, one, other, len(before), len(after), interval, reading))
+    return rows
+
+
+def reading_of(interval: Interval | None) -> str:
+    if interval is None:
+        return TOO_FEW
+    return HIGHER if interval.low > 0 else LOWER if interval.high < 0 else UNCHANGED
+
+
+def finals(records: Records, cell: CellRecord) -> dict[str, float]:
+    """The scores of the final runs by name; the same settings and seed have the same name."""
+    return {run.run_id: run.score for run in records.finals(cell) if run.score is not None}
+
+
+def unit_scores(records: Records, cell: CellRecord | None) -> list[float]:
+    """The mean of each study of three or more, else every run: what varies if all is done again."""
+    if cell is None:
+        return []
+    by_study: dict[int, list[float]] = {}
+    for run in records.finals(cell):
+        if run.score is not None:
+            by_study.setdefault(run.place.study, []).append(run.score)
+    if len(by_study) >= ENOUGH_UNITS:
+        return [float(np.mean(scores)) for scores in by_study.values()]
+    return [score for scores in by_study.values() for score in scores]
+
+
+def welch_interval(first: Sequence[float], second: Sequence[float], level: float) -> Interval | None:
+    """Welch's interval of mean(second) - mean(first); None for fewer than two values on a side."""
+    if min(len(first), len(second)) < 2:
+        return None
+    parts = [variance_of(values) / len(values) for values in (first, second)]
+    difference, square = float(np.mean(second) - np.mean(first)), sum(parts)
+    if square == 0:
+        return around(difference, 0.0)
+    df = square**2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True)
+    )
+    return around(difference, student(df, (1 + level) / 2) * math.sqrt(square))

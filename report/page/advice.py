@@ -1,0 +1,79 @@
+"""The advice of a report: the rule on its records, and the settings to copy."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from report.analysis.advice import Advice, Candidate, recommend
+from report.analysis.judgement import Judgement
+from report.read.records import CellRecord, Records, Task
+from suite.records.schedules import SCHEDULES, as_json
+from suite.records.trial import HyperSetting
+
+Draws = Mapping[tuple[Task, str], float]  # n_95 of a method on a task
+
+
+def advice_of(records: Records, judgements: Mapping[Task, Judgement], draws: Draws) -> Advice | None:
+    """The advice of these records, with its settings for every task; None if nothing may be best."""
+    chosen = recommend(candidates(records, judgements, draws), len(records.tasks))
+    if chosen is None:
+        return None
+    cells = [cell for cell in records.cells if cell.method == chosen.method]
+    conditional = any(judgements[task].conditional for task in records.tasks if task in judgements)
+    return replace(
+        chosen,
+        caution="Given one draw of the tuning: with other draws the rule may pick another method."
+        if conditional
+        else "",
+        settings={cell.task.title: settings_of(records, cell) for cell in cells},
+    )
+
+
+def candidates(records: Records, judgements: Mapping[Task, Judgement], draws: Draws) -> list[Candidate]:
+    """The methods that compete, in the order of the plan."""
+    may_be_best = [
+        each.method for judged in judgements.values() for each in judged.methods if each.may_be_best
+    ]
+    found = []
+    for method in records.methods:
+        if method in records.controls:
+            continue
+        known = [draws.get((task, method), math.nan) for task in records.tasks]
+        most = math.nan if any(map(math.isnan, known)) else max(known)
+        found.append(Candidate(method, may_be_best.count(method), most, bytes_per_weight(records, method)))
+    return found
+
+
+def bytes_per_weight(records: Records, method: str) -> float:
+    """Stored and optimizer bytes of a binary weight, the most over the finished runs; NaN without one."""
+    cells = [cell for cell in records.cells if cell.method == method]
+    results = [run.result for cell in cells for run in records.finals(cell) if run.result is not None]
+    sizes = [each.bytes_per_binary_weight for each in results]
+    return max((each.stored + each.optimizer for each in sizes), default=math.nan)
+
+
+def settings_of(records: Records, cell: CellRecord) -> str:
+    """An entry of an experiment: of several winners the best on validation, decays as they were trained."""
+    planned, winner = cell.planned.trial, max(cell.winners, key=lambda each: each.value, default=None)
+    shown = records.plan.methods[cell.planned.method].hypers
+    trained = {**planned.method.options, "real.lr": planned.real_lr}
+    used = {name: value for name, value in trained.items() if name in shown}
+    for name, value in (winner.hypers if winner else {}).items():
+        used[name] = as_trained(value, trained.get(name))
+    real_lr = used.pop("real.lr", None)
+    entry: dict[str, Any] = {"name": planned.method.name}
+    if cell.planned.method != planned.method.name:
+        entry["label"] = cell.planned.method
+    entry |= {name: as_json(value) for name, value in used.items()}
+    whole = {"methods": [entry], **({"real": {"lr": as_json(real_lr)}} if real_lr is not None else {})}
+    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=90).rstrip()
+
+
+def as_trained(drawn: HyperSetting, planned: HyperSetting) -> HyperSetting:
+    """The drawn start with the decay that the plan puts on top of it."""
+    if isinstance(planned, SCHEDULES) and isinstance(drawn, int | float) and planned.start:
+        return planned.scaled(drawn / planned.start)
+    return drawn

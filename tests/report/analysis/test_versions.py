@@ -1,0 +1,66 @@
+"""Two versions of an experiment: Welch's interval as scipy has it, and a reading for every row."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from report.analysis.versions import compare_versions, welch_interval
+from report.page.versions import Versions
+from report.read.experiment import read_records
+from suite.records.experiment import ExperimentFolder
+from tests.support.fake_records import TASKS, diverge, final_run, score, write_experiment, write_plan
+
+TWO = ("bop", "latent_adam")
+
+
+def test_the_interval_is_that_of_scipy() -> None:
+    first, second = [0.91, 0.93, 0.90, 0.94], [0.95, 0.952, 0.949]
+    found = welch_interval(first, second, 0.975)
+    expected = stats.ttest_ind(second, first, equal_var=False).confidence_interval(0.975)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert welch_interval([0.9], second, 0.95) is None
+    constant = welch_interval([0.9, 0.9], [0.8, 0.8], 0.95)
+    assert constant is not None and (constant.low, constant.high) == pytest.approx((-0.1, -0.1))
+
+
+def test_every_row_has_a_reading(tmp_path: Path) -> None:
+    """The same runs with the same scores, and with others; a row that only one of the two has."""
+    three = (*TWO, "bop_second_order")
+    first = write_experiment(tmp_path / "first", tasks=TASKS[:1], methods=three)
+    second = tmp_path / "second"
+    shutil.copytree(first, second)
+    for number in range(5):
+        diverge(final_run(second, "digits.mlp.bop_second_order", number))
+    plan = ExperimentFolder(second).plan()
+    renamed = [replace(cell, method="adam") if cell.method == TWO[1] else cell for cell in plan.cells]
+    write_plan(second, replace(plan, cells=renamed, methods={**plan.methods, "adam": plan.methods[TWO[1]]}))
+    one, other = read_records(first), read_records(second)
+    assert {row.method: row.reading for row in compare_versions(one, other)} == {
+        "bop": "the same runs",
+        "bop_second_order": "lower",
+        "latent_adam": "only in the first",
+        "adam": "only in the second",
+    }
+
+
+def test_a_change_is_shown_with_an_interval_for_all_rows_at_once(tmp_path: Path) -> None:
+    """Other seeds are other runs. The level is that of two compared rows."""
+    first = read_records(write_experiment(tmp_path / "first", tasks=TASKS[:1], methods=TWO))
+    other = write_experiment(tmp_path / "other", tasks=TASKS[:1], methods=TWO, seeds=4)
+    for number in range(4):
+        diverge(final_run(other, "digits.mlp.bop", number))
+    versions = Versions(first, read_records(other), compare_versions(first, read_records(other)))
+    bop, adam = versions.rows
+    values = [score("digits", "bop", 0, number) for number in range(5)]
+    low, high = stats.t.interval(0.975, 4, 0.1 - np.mean(values), stats.sem(values))  # the other is constant
+    assert bop.interval is not None and bop.reading == "lower"
+    assert (bop.interval.low, bop.interval.high) == pytest.approx((low, high))
+    assert bop.difference == pytest.approx(0.1 - np.mean(values))
+    assert adam.reading == "no change shown"
+    assert versions.json["rows"][0]["high"] == bop.interval.high
+    assert versions.table.title is not None and "1 of 2 rows changed" in str(versions.table.title)

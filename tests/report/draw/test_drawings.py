@@ -1,0 +1,87 @@
+"""What figures are made of: marks for the page, the same bytes, limits that nothing squeezes, looks."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from report.draw.axes import lines_of, without_outliers
+from report.draw.curves import LEARNING, curve_limits, curve_numbers
+from report.draw.layers import layer_titles
+from report.draw.styles import glyph, looks_of
+from report.draw.svg import draw, marks, standalone
+
+
+def paint(figure: Figure) -> None:
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    with marks(axes, 'a "b" <c>', "92.34 & more"):
+        axes.plot([0, 1, 2], [0.123, 0.456, 0.789], marker="o")
+        axes.fill_between([0, 1], [0, 0], [1, 1], alpha=0.14)
+    axes.set_yticks([0.25])
+
+
+def test_a_mark_names_its_method_and_no_number_in_a_text_is_cut() -> None:
+    picture = draw("x", 200, 100, paint)
+    found, _ = re.findall(r"<g data-m=.*?</title>", picture.svg, re.DOTALL)
+    assert found == '<g data-m="a &quot;b&quot; &lt;c&gt;">\n<title>92.34 &amp; more</title>'
+    # Places are cut to a tenth of a pixel, texts and styles are not.
+    assert ">0.25</text>" in picture.svg and "fill-opacity: 0.14" in picture.svg
+    assert not re.search(r' [dxy]="[^"]*\d\.\d\d', picture.svg)
+    assert standalone(picture.svg).count("<style>") == 1
+
+
+def test_two_drawings_share_no_id_and_the_same_drawing_has_the_same_bytes() -> None:
+    one, again, other = (draw(name, 200, 100, paint) for name in ("one", "one", "other"))
+    assert (one.svg, one.pdf()) == (again.svg, again.pdf())
+    assert one.pdf().startswith(b"%PDF") and b"CreationDate" not in one.pdf()
+    ids = [set(re.findall(r' id="([^"]*)"', each.svg)) for each in (one, other)]
+    assert ids[0] and not ids[0] & ids[1]
+    used = set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', one.svg))
+    assert {first or second for first, second in used} <= ids[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "near"),
+    [
+        ([96.0, 95.0, 94.0, 20.0], [True, True, True, False]),
+        ([-9.0, -1.0, -1.0, 0.0, 0.0, 1.0, 1.0, 12.0], [True] * 8),  # far, but the others have room enough
+        ([96.0, 20.0], [True, True]),  # of two, neither is the odd one
+        ([96.0, float("nan"), 95.0, 94.0], [True, False, True, True]),
+        ([5.0, 5.0, 5.0], [True, True, True]),
+    ],
+)
+def test_an_outlier_does_not_squeeze_the_others(values: list[float], near: list[bool]) -> None:
+    assert without_outliers(np.array(values)).tolist() == near
+
+
+def test_the_limits_of_a_panel_leave_out_the_outlier_and_its_numbers_do_not() -> None:
+    ends = {"a": 0.96, "b": 0.95, "c": 0.94, "d": 0.2}
+    rows = [
+        {"method": name, "epoch": epoch, "val_top1": end - 0.01 * (3 - epoch) + 0.002 * seed}
+        for name, end in ends.items()
+        for epoch in (1, 2, 3)
+        for seed in (0, 1)
+    ]
+    lines = lines_of(pd.DataFrame(rows), "val_top1", scale=100.0)
+    low, high = curve_limits(LEARNING[0], lines)
+    assert 91 < low < 92.001 and 96.2 < high < 97
+    last = curve_numbers(lines).to_dict("records")[-1]
+    assert last == pytest.approx(
+        {"method": "d", "epoch": 3, "mean": 20.1, "lowest": 20.0, "highest": 20.2}, nan_ok=False
+    )
+
+
+def test_few_methods_have_a_colour_each_and_many_that_of_their_family() -> None:
+    few = looks_of({"a": "x", "b": "x", "c": "y"})
+    assert len({look.color for look in few.values()}) == 3
+    many = looks_of({f"{n}": "xy"[n % 2] for n in range(20)})
+    assert {many["0"].color} == {many["2"].color} != {many["1"].color}
+    assert len({(look.color, look.marker, look.dashes) for look in many.values()}) == 20
+    assert len({glyph(look) for look in many.values()}) == 20
+
+
+def test_layers_are_named_by_kind_and_number() -> None:
+    assert layer_titles(["0", "12"], ["conv", "dense"]) == {"0": "conv 1", "12": "dense 2"}
+    assert layer_titles(["0", "12"], []) == {"0": "layer 1", "12": "layer 2"}

@@ -1,0 +1,61 @@
+"""`flipbench report --json` and `flipbench report A B`: one JSON document on stdout, all else on stderr."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+import typer
+from matplotlib.figure import Figure
+
+from suite.cli.report import report
+from suite.machine.errors import UserError
+from tests.support.fake_records import TASKS, damage, final_run, write_experiment
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An experiment; drawings are not rendered, which would take most of the time here."""
+
+    def blank(figure: Figure, file: BinaryIO, **_: object) -> None:
+        file.write(b"<svg>\n</svg>\n")
+
+    monkeypatch.setattr(Figure, "savefig", blank)
+    yield write_experiment(tmp_path / "x", tasks=TASKS[:1], methods=("bop", "latent_adam"))
+
+
+def test_json_has_the_numbers_of_the_tables(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(str(folder), as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    with (folder / "report" / "accuracy.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [each["method"] for each in found["accuracy"]] == ["bop", "latent_adam"]
+    for mine, row in zip(found["accuracy"], rows, strict=True):
+        assert mine["test_top1"] == float(row["test_top1"])
+    assert len(found["runs"]) == found["planned"] == 36
+    assert found["tasks"][0]["verdict"]
+    assert "curves" not in found and "tuning" in found
+
+
+def test_two_experiments_are_compared_and_nothing_is_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_experiment(tmp_path / "y", tasks=TASKS[:1], methods=("bop",))
+    report(str(folder), str(other), as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert [(row["method"], row["reading"]) for row in found["rows"]] == [
+        ("bop", "the same runs"),
+        ("latent_adam", "only in the first"),
+    ]
+    assert found["notes"] == []
+    report(str(folder), str(other))
+    assert "0 of 2 rows changed" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*/report"))
+    damage(final_run(other, "digits.mlp.bop", 0) / "result.json")
+    with pytest.raises(typer.Exit) as ended:
+        report(str(folder), str(other))
+    assert ended.value.exit_code == 2
+    with pytest.raises((UserError, FileNotFoundError)):
+        report(str(folder), str(tmp_path / "nothing"))
