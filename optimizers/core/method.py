@@ -66,8 +66,9 @@ class Method:
 
     @property
     def family(self) -> str | None:
-        """What the method's file calls its FAMILY: reports group and colour by it. None without."""
-        return self.rule.__globals__.get("FAMILY")
+        """What the method's file calls its FAMILY: reports group and colour by it. None without a text."""
+        found = self.rule.__globals__.get("FAMILY")
+        return found if isinstance(found, str) else None
 
     @property
     def defaults(self) -> dict[str, HyperValue]:

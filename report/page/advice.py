@@ -43,7 +43,9 @@ def candidates(records: Records, judgements: Mapping[Task, Judgement], draws: Dr
             continue
         known = [draws.get((task, method), math.nan) for task in records.tasks]
         most = math.nan if any(map(math.isnan, known)) else max(known)
-        found.append(Candidate(method, may_be_best.count(method), most, bytes_per_weight(records, method)))
+        whole = math.ceil(most - 1e-9) if math.isfinite(most) else most
+        size = bytes_per_weight(records, method)
+        found.append(Candidate(method, may_be_best.count(method), whole, size))
     return found
 
 

@@ -74,7 +74,7 @@ def others(study: TaskStudy, rows: list[MethodStudy]) -> list[str]:
         named = [f"{at_one_point(row)}; {fewer(behind[row.method])} good ones of 100)" for row in harder]
         sentences.append(f"Harder to tune than {first}: {listing(named)}.")
     if open_:
-        open_words = f"Neither harder nor as easy as {first}, as far as the draws show"
+        open_words = f"Not shown to be harder to tune than {first}, nor to be as easy"
         if len(open_) > NAMED:
             widest = [behind[row.method].interval for row in open_]
             ends = Interval(min(each.low for each in widest), max(each.high for each in widest))

@@ -53,7 +53,7 @@ def test_one_method_is_harder_to_tune_and_one_is_not_separated(found: TaskStudy)
         harder == "Harder to tune than latent_adam: bop (12 %, 24 draws; 31 fewer [16, 44] good ones of 100)."
     )
     assert open_ == (
-        "Neither harder nor as easy as latent_adam, as far as the draws show: latent_sgd (38 %, 7 draws; "
+        "Not shown to be harder to tune than latent_adam, nor to be as easy: latent_sgd (38 %, 7 draws; "
         "not excluded: from 21 fewer to 11 more of 100)."
     )
     assert "in points on test, each for itself: bop +4.20 [+1.00, +7.40], latent_adam" in gains

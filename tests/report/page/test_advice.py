@@ -36,6 +36,11 @@ def test_the_records_give_memory_and_the_settings_of_the_best_study(tmp_path: Pa
     draws = {(one, "bop"): 3.0, (two, "bop"): 30.0, (one, "latent_adam"): 9.0, (two, "latent_adam"): 10.0}
     hard = advice_of(records, everywhere, draws)  # the task on which a method needs most draws counts
     assert hard is not None and hard.method == "latent_adam"
+    close = {
+        (task, method): n for task in records.tasks for method, n in (("bop", 8.9), ("latent_adam", 8.1))
+    }
+    alike = advice_of(records, everywhere, close)  # nobody makes a tenth of a draw: memory decides
+    assert alike is not None and alike.method == "bop"
     half_known = advice_of(records, everywhere, {**draws, (two, "latent_adam"): float("nan")})
     assert half_known is not None and half_known.method == "bop"
 

@@ -85,6 +85,7 @@ def test_a_listing_shows_a_plugin_and_what_it_prints_is_no_part_of_it(flipbench:
 
 INTEGER = """
 import torch
+FAMILY = 5
 from optimizers.core import WeightRule, integer, method, sign
 
 @method(paper="https://example.org", k=integer(5, 1, 15))
@@ -104,6 +105,7 @@ def test_whole_numbers_from_the_study_to_the_page(flipbench: Flipbench):
     drawn = [entry["hypers"]["k"] for entry in ledger["studies"][0]["tuning"]]
     assert drawn[0] == 5 and len(set(drawn)) > 1 and all(type(k) is int and 1 <= k <= 15 for k in drawn)
     card = json.loads((folder / "plan.json").read_text())["methods"]["mine"]["hypers"]["k"]
+    assert "family" not in json.loads((folder / "plan.json").read_text())["methods"]["mine"]  # it is no text
     assert card == {"default": 5, "range": {"integer": [1, 15]}}
     assert "integer 1 … 15" in (folder / "report/index.html").read_text()
     assert flipbench("verify", str(folder)).code == 0
