@@ -28,7 +28,7 @@ def ratios(rows: Sequence[Row]) -> str:
         axes.grid(False, axis="y")
         axes.axvline(1.0, color=MUTED, linewidth=1)
 
-    return standalone(draw("bench", WIDTH, 80 + BAR * len(shown), paint))
+    return standalone(draw("bench", WIDTH, 80 + BAR * len(shown), paint).svg)
 
 
 def grouped(groups: Sequence[str], heights: Mapping[str, Sequence[float]], label: str) -> str:
@@ -49,4 +49,4 @@ def grouped(groups: Sequence[str], heights: Mapping[str, Sequence[float]], label
         axes.axhline(1.0, color=MUTED, linewidth=1)
         figure.legend(loc="outside upper center", ncols=len(heights))
 
-    return standalone(draw("peers", WIDTH, 340, paint))
+    return standalone(draw("peers", WIDTH, 340, paint).svg)
