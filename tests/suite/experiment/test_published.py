@@ -23,7 +23,7 @@ PUBLISHED = ROOT / "results" / "published"
 # Runs that were made under another protocol have other ids.
 EXPERIMENTS = sorted(
     path.parent
-    for path in PUBLISHED.glob("*/plan.json")
+    for path in PUBLISHED.rglob("plan.json")
     if json.loads(path.read_text())["protocol"] == PROTOCOL
 )
 # plan.json and runs.csv of a small sweep with every kind of run: tests/suite/experiment/golden.py makes them.
