@@ -86,8 +86,7 @@ OPENED = Opened()
 
 def without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task has so many drawings, however many runs; matplotlib would take most of the test's time."""
-    for module in ("accuracy", "curves", "layers", "tuning", "styles"):
-        monkeypatch.setattr(f"report.draw.{module}.draw", lambda *_: '<svg viewBox="0 0 4 3"></svg>')
+    monkeypatch.setattr("report.draw.svg.rendered", lambda *_: b'<svg viewBox="0 0 4 3"></svg>')
 
 
 @pytest.mark.parametrize("shape", ["more runs of a cell", "more tasks"])
@@ -151,7 +150,9 @@ def test_a_large_experiment_has_a_page_that_opens(tmp_path: Path) -> None:
     page = build_report(folder).read_text(encoding="utf-8")
     drawings = {path.name for path in (folder / "report").glob("*.svg")}
     assert {part.split('"')[0] for part in page.split('<img loading="lazy" src="')[1:]} == drawings
-    assert page.count("<svg") == len(METHODS)  # the marks of the methods alone
+    assert page.count("<svg") == 2 * len(
+        METHODS
+    )  # the marks of the methods alone, in their list and at their switches
     assert "120 more are in runs.csv." in page  # each is a run of the winner and of the published default
     assert len((folder / "report" / "runs.csv").read_text(encoding="utf-8").splitlines()) == 1 + 7 * 2 * (
         1 + 2 * 8
