@@ -97,7 +97,7 @@ def test_a_lost_run_shows_no_change_and_one_draw_is_said(tmp_path: Path) -> None
     fail(final_run(other, "digits.mlp.bop", 5))
     versions = [read_records(folder) for folder in (first, other)]
     rows = compare_versions(*versions)
-    assert [(row.reading, row.interval) for row in rows][0] == ("runs are missing", None)
+    assert (rows[0].reading, rows[0].interval) == ("runs are missing", None)
     table = Versions(*versions, rows).table
     assert "0 of 2 rows changed, given one draw of the tuning" in str(table.title)
     few = read_records(write_experiment(tmp_path / "few", tasks=TASKS[:1], methods=TWO, seeds=2))
