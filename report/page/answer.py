@@ -7,6 +7,7 @@ from report.analysis.ease import GoodShare, ShareDifference
 from report.analysis.gain import Gain
 from report.analysis.importance import ENOUGH_DRAWS
 from report.analysis.intervals import Interval
+from report.analysis.judgement import ENOUGH_UNITS
 from report.analysis.numbers import count
 from report.analysis.study import MethodStudy, TaskStudy, TrackComparison
 
@@ -161,7 +162,7 @@ def track_note(each: TrackComparison) -> str:
     if each.random_trials != each.tpe_trials:
         return f"{start}not compared, with {each.tpe_trials} and {each.random_trials} trials in a study."
     if each.difference is None:
-        return f"{start}too few finished studies to compare the winners."
+        return f"{start}not compared: it takes {ENOUGH_UNITS} studies of each, without a missing or diverged run."
     interval = each.difference.interval
     reading = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not separated"
     return (

@@ -126,7 +126,7 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     )
     better, too_few, uneven = notes(replace(found, leader=None, tracks=tracks))
     assert better.endswith("bop: +2.00 points on test [+1.08, +2.92] with 8 trials each: better.")
-    assert "too few finished studies" in too_few and "not compared, with 8 and 9 trials" in uneven
+    assert "it takes 3 studies of each" in too_few and "not compared, with 8 and 9 trials" in uneven
     fragile = replace(found.methods[0], order=Robustness(4, (), 200, 40))
     (order,) = notes(replace(found, leader="latent_adam", methods=(fragile,)))
     assert order.endswith("highest: bop (in 20 %).")

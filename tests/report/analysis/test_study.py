@@ -229,6 +229,18 @@ def test_tracks_are_compared_by_the_judgement_of_their_winners(records: Records)
     assert all(each.difference is None for each in task_study(other, other.tasks[0], judgement).tracks)
 
 
+@pytest.mark.parametrize("studies", [1, 3])
+def test_tracks_of_one_study_or_with_a_lost_run_are_not_compared(tmp_path: Path, studies: int) -> None:
+    tracks = [replace(track, studies=studies) for track in BOTH]
+    write_experiment(tmp_path, tasks=TASKS[:1], methods=METHODS[:2], seeds=3, tracks=tracks)
+    first, second = study_of(read_records(tmp_path)).tracks
+    assert [first.difference is None, second.difference is None] == [studies == 1] * 2
+    finals = ledger(tmp_path, "bop")["studies"][-1]["final"]
+    fail(tmp_path / "runs" / finals[0]["run"])
+    lost, other = study_of(read_records(tmp_path)).tracks
+    assert lost.difference is None and (other.difference is None) == (studies == 1)
+
+
 def test_every_number_of_the_file_is_one_of_the_study(study: TaskStudy) -> None:
     frame = tuning_frame([study])
     row = next(row for row in study.methods if row.method == "bop (random)")
