@@ -20,9 +20,10 @@ class Gain:
     value: float
     interval: Interval | None
     provisional: bool = False  # whether planned runs of it are not in
+    same_runs: bool = False  # whether both sides are the same setting
 
 
-SAME_RUNS = Gain(0.0, None)
+SAME_RUNS = Gain(0.0, None, same_runs=True)
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Gain:

@@ -256,10 +256,13 @@ def by_study(runs: Sequence[RunRecord]) -> list[tuple[int, list[RunRecord]]]:
 
 
 def gain_of_tuning(winner_runs: Sequence[RunRecord], default: Setting) -> Gain:
-    """Units: of the winners their studies if there are several, else their runs; of the default its runs."""
+    """Units: of the winners their studies if there are several, else their runs; of the default its runs.
+
+    The default has more runs than the winners where another track has more studies.
+    """
     groups = [runs for _, runs in by_study(winner_runs)]
     scored = {run.run_id for run in winner_runs if run.scored}
-    if scored and scored == {run.run_id for run in default.runs if run.scored}:
+    if scored and scored <= {run.run_id for run in default.runs if run.scored}:
         gain = SAME_RUNS
     else:
         gain = welch(units_of(groups), default.test)

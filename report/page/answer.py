@@ -162,7 +162,7 @@ def track_note(each: TrackComparison) -> str:
     if each.random_trials != each.tpe_trials:
         return f"{start}not compared, with {each.tpe_trials} and {each.random_trials} trials in a study."
     if each.difference is None:
-        return f"{start}not compared: it takes {ENOUGH_UNITS} studies of each, without a missing or diverged run."
+        return f"{start}not compared: it takes {ENOUGH_UNITS} studies of each, no run missing or diverged."
     interval = each.difference.interval
     reading = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not separated"
     return (
@@ -201,7 +201,7 @@ def excluded(difference: Interval) -> str:
 
 
 def gain(value: Gain) -> str:
-    if value.value == 0 and value.interval is None:
+    if value.same_runs:
         words = "0 (the default won)"
     elif value.interval is None:
         words = f"{signed(value.value)} (no interval)"

@@ -86,7 +86,7 @@ def ease_numbers(row: MethodStudy) -> list[str]:
 def regret(row: MethodStudy) -> str:
     if row.regret.value != row.regret.value:
         return NONE
-    if row.regret.value == 0 and row.regret.interval is None:
+    if row.regret.same_runs:
         return "is the best known"
     return gain(row.regret)
 

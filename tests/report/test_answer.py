@@ -12,8 +12,8 @@ from report.analysis.inclusion import INCLUSIONS, InclusionCheck
 from report.analysis.intervals import Interval
 from report.analysis.robustness import Robustness
 from report.analysis.study import TaskStudy, TrackComparison
-from report.page.answer import answer, needed, notes, share
-from report.page.tuning import ease_table, hypers_table, importance_table, winners
+from report.page.answer import answer, gain, needed, notes, share
+from report.page.tuning import ease_table, hypers_table, importance_table, regret, winners
 from report.read.experiment import read_records
 from report.read.records import Records
 from suite.records.schema import Track
@@ -91,6 +91,15 @@ def test_a_gain_is_shown_or_it_is_not(found: TaskStudy) -> None:
     assert answer(replace(study, methods=rows))[-1] == (
         "No gain of tuning over the published default is shown for bop 0 (the default won), latent_adam "
         "+1.00 [−0.20, +2.20] (provisional) and latent_sgd −1.00 [−2.00, 0.00]."  # noqa: RUF001
+    )
+
+
+def test_an_equal_score_of_another_setting_is_not_the_default(found: TaskStudy) -> None:
+    assert gain(Gain(0.0, None)) == "0.00 (no interval)"
+    row = replace(found.methods[0], regret=Gain(0.0, None))
+    assert (regret(row), regret(replace(row, regret=SAME_RUNS))) == (
+        "0.00 (no interval)",
+        "is the best known",
     )
 
 

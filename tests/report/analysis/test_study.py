@@ -8,7 +8,7 @@ import pytest
 
 from report.analysis.differences import Difference
 from report.analysis.ease import good_share
-from report.analysis.gain import welch
+from report.analysis.gain import SAME_RUNS, welch
 from report.analysis.judgement import Judgement
 from report.analysis.study import MethodStudy, TaskStudy, task_study
 from report.analysis.study_frame import tuning_frame
@@ -139,6 +139,12 @@ def test_where_the_default_won_the_gain_is_zero(tmp_path: Path) -> None:
     regrets = {row.method: row.regret.value for row in study.methods}
     assert regrets.pop(study.reference.setting.method) == 0.0
     assert min(regrets.values()) > 0.0
+
+
+def test_the_default_gains_nothing_where_another_track_has_more_studies(tmp_path: Path) -> None:
+    tracks = [Track(name="random", trials=1, studies=2), replace(BOTH[1], studies=3)]
+    first, *_ = one_study(tmp_path, seeds=2, tracks=tracks, methods=METHODS[:1]).methods
+    assert (first.won_by_default, first.gain) == (2, SAME_RUNS)
 
 
 def test_without_tuning_there_is_no_row(tmp_path: Path) -> None:
