@@ -106,7 +106,7 @@ def gains(study: TaskStudy) -> list[str]:
     """What tuning gained over the published default, on test."""
     rows = [row for row in study.methods if not row.control and not math.isnan(row.gain.value)]
     shown = sorted(
-        (row for row in rows if row.gain.interval and row.gain.interval.low > 0),
+        (row for row in rows if row.gain.shown and row.gain.shown.low > 0),
         key=lambda row: -row.gain.value,
     )
     rest = [row for row in rows if row not in shown]
@@ -119,7 +119,7 @@ def gains(study: TaskStudy) -> list[str]:
             f"{listing(named)}."
         )
     if rest:
-        named = [f"{row.method} {gain(row.gain)}" for row in rest]
+        named = [f"{row.method} {gain(row.gain)}{' (too few units)' * row.gain.few}" for row in rest]
         none = "no gain of tuning" if not shown else "no gain"
         sentences.append(f"{given}{none} over the published default is shown for {listing(named)}.")
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]

@@ -7,7 +7,7 @@ import pytest
 
 from report.analysis.differences import Difference
 from report.analysis.ease import good_share, share_differences
-from report.analysis.gain import SAME_RUNS, Gain
+from report.analysis.gain import SAME_RUNS, Gain, welch
 from report.analysis.inclusion import INCLUSIONS, InclusionCheck
 from report.analysis.intervals import Interval
 from report.analysis.robustness import Robustness
@@ -92,6 +92,20 @@ def test_a_gain_is_shown_or_it_is_not(found: TaskStudy) -> None:
         "No gain of tuning over the published default is shown for bop 0 (the default won), latent_adam "
         "+1.00 [−0.20, +2.20] (provisional) and latent_sgd −1.00 [−2.00, 0.00]."  # noqa: RUF001
     )
+
+
+def test_a_gain_is_not_shown_by_two_units_or_without_a_lost_run(found: TaskStudy) -> None:
+    wide = Interval(0.01, 0.03)
+    gains = [Gain(0.02, wide, few=True), Gain(0.02, wide, provisional=True), Gain(0.02, wide)]
+    rows = tuple(replace(row, gain=gain) for row, gain in zip(found.methods, gains, strict=True))
+    _, shown, rest = answer(replace(with_good(found, 0, 0, 0), methods=rows, reference=found.reference))[-3:]
+    assert shown.endswith("each for itself: latent_sgd +2.00 [+1.00, +3.00].")
+    assert rest == (
+        "No gain over the published default is shown for bop +2.00 [+1.00, +3.00] (too few units) and "
+        "latent_adam +2.00 [+1.00, +3.00] (provisional)."
+    )
+    few = [welch([0.9, 0.91, 0.92][:units], [0.8, 0.81, 0.82, 0.83]).few for units in (2, 3)]
+    assert few == [True, False]
 
 
 def test_an_equal_score_of_another_setting_is_not_the_default(found: TaskStudy) -> None:
