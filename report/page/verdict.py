@@ -186,6 +186,9 @@ def incomplete(judgement: Judgement) -> list[str]:
     found: dict[str, list[str]] = {}
     for each in competitors(judgement):
         reading = each.reading
+        if reading.kind == Kind.TOO_FEW and judgement.of_kind(Kind.HIGHEST):  # else the verdict names them
+            state = f"n\u00a0=\u00a0{each.units}; it takes {ENOUGH_UNITS}"
+            found.setdefault(f"{reading.words} for a verdict", []).append(f"{each.method} ({state})")
         if reading.kind == Kind.PROVISIONAL:
             diverged = f", {reading.diverged} diverged" if reading.diverged else ""
             state = f"{reading.runs} of {reading.planned} runs in{diverged}"
@@ -198,7 +201,7 @@ def incomplete(judgement: Judgement) -> list[str]:
             found.setdefault("Diverged, counted at chance and without a verdict", []).append(
                 f"{each.method} ({state})"
             )
-    return [f"{what}: {listing(who)}." for what, who in found.items()]
+    return [f"{capital(what)}: {listing(who)}." for what, who in found.items()]
 
 
 def constant(judgement: Judgement) -> list[str]:

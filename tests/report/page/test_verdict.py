@@ -135,6 +135,12 @@ def test_methods_without_a_verdict_are_named_with_the_reason() -> None:
     ]
 
 
+def test_a_row_with_fewer_studies_than_the_best_is_named() -> None:
+    rows = [method("few", [[0.9, 0.91], [0.92, 0.93]]), *TRACKS.methods]
+    assert notes(task(*rows, studies=3)) == ["Too few studies for a verdict: few (n = 2; it takes 3)."]
+    assert notes(task(*rows[:1], method("also", [[0.8, 0.81], [0.82, 0.83]]), studies=2)) == []
+
+
 def test_every_competitor_is_in_a_sentence() -> None:
     of = task(HIGH, NEAR, LOW, method("lost", [0.97, 0.97], missing=1))
     whole = " ".join([text(of), *notes(of)])
