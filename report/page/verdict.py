@@ -133,13 +133,16 @@ def basis(records: Records, comparison: Comparison) -> str:
 
 def runs(records: Records) -> str:
     """How many final runs a method has."""
-    seeds = count(records.plan.seeds, "seed")
+    seeds, tracks = count(records.plan.seeds, "seed"), records.plan.tuning.tracks
+    if all(track.studies == 1 for track in tracks):
+        return f"{seeds} per method"
     parts = [
-        f"{seeds} of each of {track.studies} studies' winners ({track.name})"
-        for track in records.plan.tuning.tracks
-        if track.studies > 1
+        f"{seeds} of each of {each.studies} studies' winners ({each.name})"
+        if each.studies > 1
+        else f"{seeds} of one study's winner ({each.name})"
+        for each in tracks
     ]
-    return f"{', '.join(parts) or seeds} per method"
+    return f"{', '.join(parts)} per method"
 
 
 def budget(records: Records) -> str:
