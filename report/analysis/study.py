@@ -103,7 +103,7 @@ class MethodStudy:
     gain: Gain  # of the winners over the default, on test
     regret: Gain  # of the default: how far the reference is above it on test
     effects: tuple[Effect, ...]
-    order: Robustness | None  # against the row with the best draw; None for that row itself
+    order: Robustness | None  # against the row with the best draw; None for that row itself, and a control
 
     @property
     def method(self) -> str:
@@ -161,7 +161,10 @@ def task_study(records: Records, task: Task, judgement: Judgement) -> TaskStudy:
     leader = leader_of(records, searches)
     rows = [method_study(records, cell, searches[cell.method], reference) for cell in tuned]
     if leader is not None:
-        rows = [replace(row, order=order_against(leader, row.method, searches)) for row in rows]
+        rows = [
+            row if row.control else replace(row, order=order_against(leader, row.method, searches))
+            for row in rows
+        ]
     return TaskStudy(
         task=task,
         reference=reference,

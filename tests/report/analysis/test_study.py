@@ -214,6 +214,8 @@ def test_a_control_is_shown_and_sets_no_reference(records: Records, study: TaskS
     assert found.reference is not None and not found.reference.setting.method.startswith(best)
     assert len(found.methods) == 6 and len(found.competing) == 2
     assert all(best not in (each.first, each.second) for each in found.differences)
+    assert all((row.order is None) for row in found.methods if row.control)
+    assert any(row.order for row in found.methods)
 
 
 def test_the_order_is_tried_again_against_the_best_draw(study: TaskStudy) -> None:
