@@ -13,7 +13,7 @@ from report.analysis.intervals import Interval
 from report.analysis.robustness import Robustness
 from report.analysis.study import TaskStudy, TrackComparison
 from report.page.answer import answer, gain, needed, notes, share
-from report.page.tuning import ease_table, hypers_table, importance_table, regret, winners
+from report.page.tuning import decided_by_loss, ease_table, hypers_table, importance_table, regret, winners
 from report.read.experiment import read_records
 from report.read.records import Records
 from suite.records.schema import Track
@@ -170,6 +170,22 @@ def test_numbers_are_rounded_to_what_they_mean() -> None:
         "10 %",
         "100 %",
     ]
+
+
+def test_equal_draws_are_one_setting_and_no_tie(records: Records) -> None:
+    cell = records.cells[0]
+    number = cell.winners[0].number
+    (won,) = (run for run in records.trials(cell) if run.place[2:] == (0, number))
+    other = next(run for run in records.trials(cell) if run.place.study == 0 and run != won)
+
+    def tied(run_id: str) -> int:
+        same = replace(other, run_id=run_id, result=won.result)
+        return decided_by_loss(
+            replace(records, runs=[same if run is other else run for run in records.runs]), cell
+        )
+
+    before = decided_by_loss(records, cell)
+    assert (tied(other.run_id), tied(won.run_id)) == (before + 1, before)
 
 
 def test_the_table_of_ease_has_an_interval_for_every_number(found: TaskStudy) -> None:
