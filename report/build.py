@@ -1,9 +1,11 @@
 """Builds the report of an experiment: reads its records, writes its report folder."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.table import Table
 
 from report.analysis.versions import compare_versions
@@ -87,11 +89,16 @@ def numbers_of(report: Report) -> dict[str, Any]:
             for each in report.tasks
         ],
         **{
-            name.removesuffix(".csv"): frame.astype(object).where(frame.notna(), None).to_dict("records")
+            name.removesuffix(".csv"): frame.astype(object).where(known(frame), None).to_dict("records")
             for name, frame in report.frames.items()
             if name not in LONG
         },
     }
+
+
+def known(frame: pd.DataFrame) -> pd.DataFrame:
+    """Where there is a number: JSON has neither NaN nor the infinitely many draws that a share of 0 takes."""
+    return frame.notna() & ~frame.isin([math.inf, -math.inf])
 
 
 def compare_reports(first: Path, second: Path, on_problem: Callable[[str], object]) -> Versions:

@@ -67,8 +67,9 @@ def _wilson(good: int, draws: int, missing: int, confidence: float) -> Interval:
     if not draws:
         return Interval(0.0, 1.0)
     planned, z = draws + missing, student(math.inf, (1 + confidence) / 2)
-    low, high = (_wilson_ends(count / planned, planned, z) for count in (good, good + missing))
-    return Interval(max(0.0, low[0]), min(1.0, high[1]))
+    (low, _), (_, high) = (_wilson_ends(count / planned, planned, z) for count in (good, good + missing))
+    # Exactly, not by rounding: the draws that a share of 1e-17 takes are no number to print.
+    return Interval(max(0.0, low) if good else 0.0, min(1.0, high) if good < draws else 1.0)
 
 
 def _wilson_ends(share: float, draws: int, z: float) -> tuple[float, float]:

@@ -60,6 +60,15 @@ def grouped_by_family(ordered: Sequence[str], families: Mapping[str, str]) -> li
     ]
 
 
+def by_label(families: Sequence[Family], labels: Mapping[str, str]) -> list[Family]:
+    """The same families for tables with one row for all tracks of a method; labels: by the rows' names."""
+
+    def once(rows: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(labels[row] for row in rows))
+
+    return [Family(each.name, *map(once, (each.methods, each.shown, each.ends))) for each in families]
+
+
 def family_ends(methods: Sequence[str]) -> list[str]:
     """The best and the worst of a family; all, if folding would hide a single row."""
     if len(methods) <= BEST_OF_FAMILY + WORST_OF_FAMILY + 1:

@@ -8,6 +8,7 @@ import numpy as np
 
 from report.analysis.critical import student
 from report.analysis.intervals import Interval, around, variance_of
+from report.analysis.judgement import ENOUGH_UNITS
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,16 @@ class Gain:
     value: float
     interval: Interval | None
     provisional: bool = False  # whether planned runs of it are not in
+    same_runs: bool = False  # whether both sides are the same setting
+    few: bool = False  # whether a side has too few units for a verdict
+
+    @property
+    def shown(self) -> Interval | None:
+        """The interval where it is of all planned runs and of enough units: what a verdict may rest on."""
+        return None if self.provisional or self.few else self.interval
 
 
-SAME_RUNS = Gain(0.0, None)
+SAME_RUNS = Gain(0.0, None, same_runs=True)
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
@@ -33,8 +41,8 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
     """
     if not first or not second:
         return Gain(math.nan, None)
-    value = float(np.mean(first) - np.mean(second))
-    if min(len(first), len(second)) < 2:
+    value, units = float(np.mean(first) - np.mean(second)), min(len(first), len(second))
+    if units < 2:
         return Gain(value, None)
     squares = [variance_of(side) / len(side) for side in (first, second)]
     if not any(squares):
@@ -42,4 +50,5 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
     df = sum(squares) ** 2 / sum(
         square**2 / (len(side) - 1) for square, side in zip(squares, (first, second), strict=True)
     )
-    return Gain(value, around(value, student(df, 0.975) * math.sqrt(sum(squares))))
+    interval = around(value, student(df, 0.975) * math.sqrt(sum(squares)))
+    return Gain(value, interval, few=units < ENOUGH_UNITS)

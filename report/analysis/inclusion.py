@@ -44,7 +44,7 @@ class InclusionCheck:
     @property
     def lost(self) -> bool:
         """Whether the general method is shown to be worse."""
-        return self.gain.interval is not None and self.gain.interval.high < 0
+        return self.gain.shown is not None and self.gain.shown.high < 0
 
 
 def inclusions(records: Records, cells: list[CellRecord]) -> list[tuple[Inclusion, CellRecord, CellRecord]]:

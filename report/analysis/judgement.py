@@ -19,6 +19,7 @@ class MethodJudgement:
     """One method. Accuracies are fractions; NaN where a number does not exist."""
 
     method: str
+    unit: Literal["study", "run"]
     mean: float  # over units, each diverged run at chance
     mean_without_diverged: float
     sd: float  # of a unit; 0 if the units do not differ, which is to be said
@@ -34,8 +35,8 @@ class MethodJudgement:
 
     @property
     def interval(self) -> Interval | None:
-        """The one of what is compared: of the procedure if there are studies, else of the setting."""
-        return self.procedure or self.setting
+        """The one of what is compared: of the procedure if units are studies, else of the setting."""
+        return self.procedure if self.unit == "study" else self.setting
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def judge_method(
     complete = read.kind in RANKED or read.kind == Kind.ALONE
     return MethodJudgement(
         method=method.method,
+        unit=task.unit,
         mean=mean_of(task, method),
         mean_without_diverged=float(np.mean(finished)) if finished else math.nan,
         sd=math.sqrt(variance_of(unit_means)) if len(unit_means) > 1 else math.nan,

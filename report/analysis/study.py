@@ -26,6 +26,7 @@ from report.analysis.gain import SAME_RUNS, Gain, welch
 from report.analysis.importance import Effect, effects
 from report.analysis.inclusion import InclusionCheck, inclusions, reaches
 from report.analysis.judgement import Judgement
+from report.analysis.readings import Kind
 from report.analysis.robustness import Robustness, robustness
 from report.analysis.search import Search, search_of
 from report.read.records import CellRecord, Records, RunRecord, Task
@@ -102,7 +103,7 @@ class MethodStudy:
     gain: Gain  # of the winners over the default, on test
     regret: Gain  # of the default: how far the reference is above it on test
     effects: tuple[Effect, ...]
-    order: Robustness | None  # against the row with the best draw; None for that row itself
+    order: Robustness | None  # against the row with the best draw; None for that row itself, and a control
 
     @property
     def method(self) -> str:
@@ -118,7 +119,7 @@ class MethodStudy:
 class TrackComparison:
     """Random search against TPE for one method: the difference tpe - random of the winners on test.
 
-    None with fewer than three studies of either, or other numbers of trials.
+    None with fewer than three studies of either, a missing or diverged run, or other numbers of trials.
     """
 
     method: str
@@ -160,7 +161,10 @@ def task_study(records: Records, task: Task, judgement: Judgement) -> TaskStudy:
     leader = leader_of(records, searches)
     rows = [method_study(records, cell, searches[cell.method], reference) for cell in tuned]
     if leader is not None:
-        rows = [replace(row, order=order_against(leader, row.method, searches)) for row in rows]
+        rows = [
+            row if row.control else replace(row, order=order_against(leader, row.method, searches))
+            for row in rows
+        ]
     return TaskStudy(
         task=task,
         reference=reference,
@@ -255,10 +259,13 @@ def by_study(runs: Sequence[RunRecord]) -> list[tuple[int, list[RunRecord]]]:
 
 
 def gain_of_tuning(winner_runs: Sequence[RunRecord], default: Setting) -> Gain:
-    """Units: of the winners their studies if there are several, else their runs; of the default its runs."""
+    """Units: of the winners their studies if there are several, else their runs; of the default its runs.
+
+    The default has more runs than the winners where another track has more studies.
+    """
     groups = [runs for _, runs in by_study(winner_runs)]
     scored = {run.run_id for run in winner_runs if run.scored}
-    if scored and scored == {run.run_id for run in default.runs if run.scored}:
+    if scored and scored <= {run.run_id for run in default.runs if run.scored}:
         gain = SAME_RUNS
     else:
         gain = welch(units_of(groups), default.test)
@@ -324,10 +331,14 @@ def inclusion_checks(records: Records, cells: list[CellRecord]) -> Iterator[Incl
 def track_comparisons(
     records: Records, cells: list[CellRecord], judgement: Judgement
 ) -> Iterator[TrackComparison]:
-    """One for each method that was tuned in both ways. Each was planned: none is corrected for others."""
+    """One for each method that was tuned in both ways. Each was planned: none is corrected for others.
+
+    Runs of one study each would compare two settings, and a row that lost its worst run is no better for it.
+    """
     tracks = {track.name: track for track in records.plan.tuning.tracks}
     if set(tracks) != {"random", "tpe"}:
         return
+    damaged = {each.method for each in judgement.of_kind(Kind.PROVISIONAL, Kind.DIVERGES)}
     rows = {(cell.name, cell.track): cell.method for cell in cells}
     same_budget = tracks["random"].trials == tracks["tpe"].trials
     for cell in cells:
@@ -335,7 +346,7 @@ def track_comparisons(
             continue
         pair = (rows[cell.name, "tpe"], cell.method)
         difference = None
-        for each in judgement.pairs if same_budget else ():
-            if {each.first, each.second} == set(pair):
+        for each in judgement.pairs if same_budget and judgement.unit == "study" else ():
+            if {each.first, each.second} == set(pair) and not damaged & set(pair):
                 difference = replace(each if each.first == pair[0] else each.reversed(), methods=2)
         yield TrackComparison(cell.planned.method, tracks["random"].trials, tracks["tpe"].trials, difference)

@@ -9,11 +9,13 @@ import numpy as np
 from report.analysis.critical import student
 from report.analysis.intervals import Interval, around, variance_of
 from report.analysis.judgement import ENOUGH_UNITS
+from report.analysis.units import by_study, studies_of
 from report.read.records import CellRecord, Records
 
 LEVEL = 0.05  # for all rows at once
 SAME_RUNS, HIGHER, LOWER, UNCHANGED = "the same runs", "higher", "lower", "no change shown"
-TOO_FEW, ONLY_FIRST, ONLY_SECOND = "too few runs", "only in the first", "only in the second"
+TOO_FEW, INCOMPLETE = "too few runs or studies", "runs are missing"
+ONLY_FIRST, ONLY_SECOND = "only in the first", "only in the second"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ def compare_versions(first: Records, second: Records) -> list[Row]:
     ]
     both = [key for key in keys if all(key in side for side in sides)]
     same = {key for key in both if finals(first, sides[0][key]) == finals(second, sides[1][key]) != {}}
-    compared = sum(min(len(a), len(b)) > 1 and key not in same for key, a, b in pairs)
+    lost = {key for key in both if incomplete(first, sides[0][key]) or incomplete(second, sides[1][key])}
+    left_out = {*same, *lost, *(key for key, *units in pairs if min(map(len, units)) < ENOUGH_UNITS)}
+    compared = len(pairs) - len(left_out)
     rows = []
     for key, before, after in pairs:
         interval = welch_interval(before, after, 1 - LEVEL / max(1, compared))
@@ -60,8 +64,10 @@ def compare_versions(first: Records, second: Records) -> list[Row]:
             reading = ONLY_FIRST if key in sides[0] else ONLY_SECOND
         elif key in same:
             reading = SAME_RUNS
+        elif key in lost:  # the lost run may be the worst one
+            reading = INCOMPLETE
         else:
-            reading = reading_of(interval)
+            reading = TOO_FEW if interval is None or key in left_out else reading_of(interval)
         if reading not in (HIGHER, LOWER, UNCHANGED):
             interval = None
         (data, model, method), (one, other) = key, means
@@ -69,9 +75,7 @@ def compare_versions(first: Records, second: Records) -> list[Row]:
     return rows
 
 
-def reading_of(interval: Interval | None) -> str:
-    if interval is None:
-        return TOO_FEW
+def reading_of(interval: Interval) -> str:
     return HIGHER if interval.low > 0 else LOWER if interval.high < 0 else UNCHANGED
 
 
@@ -80,17 +84,30 @@ def finals(records: Records, cell: CellRecord) -> dict[str, float]:
     return {run.run_id: run.score for run in records.finals(cell) if run.score is not None}
 
 
+def incomplete(records: Records, cell: CellRecord) -> bool:
+    return not all(run.scored for run in records.finals(cell))
+
+
 def unit_scores(records: Records, cell: CellRecord | None) -> list[float]:
-    """The mean of each study of three or more, else every run: what varies if all is done again."""
+    """The units of a comparison: the mean of each study if there are several, else every run.
+
+    The runs of two studies are never units: they would say that the tuning varies less than it does.
+    """
     if cell is None:
         return []
-    by_study: dict[int, list[float]] = {}
-    for run in records.finals(cell):
-        if run.score is not None:
-            by_study.setdefault(run.place.study, []).append(run.score)
-    if len(by_study) >= ENOUGH_UNITS:
-        return [float(np.mean(scores)) for scores in by_study.values()]
-    return [score for scores in by_study.values() for score in scores]
+    runs = [run for run in records.finals(cell) if run.score is not None]
+    groups = by_study(runs) if task_studies(records, cell) > 1 else [[run] for run in runs]
+    return [float(np.mean([run.score for run in group])) for group in groups]
+
+
+def task_studies(records: Records, cell: CellRecord) -> int:
+    rows = records.cells_of(cell.task)
+    return studies_of(records.plan, [records.plan.methods[row.planned.method] for row in rows])
+
+
+def conditional(records: Records) -> bool:
+    """Whether some statement is about the settings of one draw of the tuning."""
+    return any(task_studies(records, cell) == 1 for cell in records.cells)
 
 
 def welch_interval(first: Sequence[float], second: Sequence[float], level: float) -> Interval | None:

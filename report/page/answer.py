@@ -7,6 +7,7 @@ from report.analysis.ease import GoodShare, ShareDifference
 from report.analysis.gain import Gain
 from report.analysis.importance import ENOUGH_DRAWS
 from report.analysis.intervals import Interval
+from report.analysis.judgement import ENOUGH_UNITS
 from report.analysis.numbers import count
 from report.analysis.study import MethodStudy, TaskStudy, TrackComparison
 
@@ -105,7 +106,7 @@ def gains(study: TaskStudy) -> list[str]:
     """What tuning gained over the published default, on test."""
     rows = [row for row in study.methods if not row.control and not math.isnan(row.gain.value)]
     shown = sorted(
-        (row for row in rows if row.gain.interval and row.gain.interval.low > 0),
+        (row for row in rows if row.gain.shown and row.gain.shown.low > 0),
         key=lambda row: -row.gain.value,
     )
     rest = [row for row in rows if row not in shown]
@@ -118,7 +119,7 @@ def gains(study: TaskStudy) -> list[str]:
             f"{listing(named)}."
         )
     if rest:
-        named = [f"{row.method} {gain(row.gain)}" for row in rest]
+        named = [f"{row.method} {gain(row.gain)}{' (too few units)' * row.gain.few}" for row in rest]
         none = "no gain of tuning" if not shown else "no gain"
         sentences.append(f"{given}{none} over the published default is shown for {listing(named)}.")
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
@@ -161,7 +162,7 @@ def track_note(each: TrackComparison) -> str:
     if each.random_trials != each.tpe_trials:
         return f"{start}not compared, with {each.tpe_trials} and {each.random_trials} trials in a study."
     if each.difference is None:
-        return f"{start}too few finished studies to compare the winners."
+        return f"{start}not compared: it takes {ENOUGH_UNITS} studies of each, no run missing or diverged."
     interval = each.difference.interval
     reading = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not separated"
     return (
@@ -200,7 +201,7 @@ def excluded(difference: Interval) -> str:
 
 
 def gain(value: Gain) -> str:
-    if value.value == 0 and value.interval is None:
+    if value.same_runs:
         words = "0 (the default won)"
     elif value.interval is None:
         words = f"{signed(value.value)} (no interval)"

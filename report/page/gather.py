@@ -10,7 +10,7 @@ import pandas as pd
 
 from report.analysis.advice import Advice
 from report.analysis.comparison import MANY_METHODS, Comparison, compare
-from report.analysis.families import Family, ends, families_of, grouped_by_family
+from report.analysis.families import Family, by_label, ends, families_of, grouped_by_family
 from report.analysis.frames import accuracy_frame, curves_frame, layers_frame, runs_frame
 from report.analysis.study import TaskStudy, task_study
 from report.analysis.study_frame import tuning_frame
@@ -56,6 +56,7 @@ class TaskReport:
     tuning: TuningPage
     tables: TaskTables
     families: list[Family]
+    families_by_label: list[Family]  # where the tracks of a method share a row
 
     @property
     def drawings(self) -> list[Drawing]:
@@ -231,6 +232,7 @@ def gather_task(
             cost=tables.cost_table(records, task),
         ),
         families=of_family,
+        families_by_label=by_label(of_family, {cell.method: cell.planned.method for cell in records.cells}),
     )
 
 

@@ -86,7 +86,7 @@ def ease_numbers(row: MethodStudy) -> list[str]:
 def regret(row: MethodStudy) -> str:
     if row.regret.value != row.regret.value:
         return NONE
-    if row.regret.value == 0 and row.regret.interval is None:
+    if row.regret.same_runs:
         return "is the best known"
     return gain(row.regret)
 
@@ -136,15 +136,15 @@ def spent_table(records: Records, study: TaskStudy) -> Table:
 
 
 def decided_by_loss(records: Records, cell: CellRecord) -> int:
-    """In how many studies several trials had the winner's validation top-1."""
+    """In how many studies several settings had the winner's validation top-1; equal draws share a run."""
     won = {
         each.number: each.winner for each in cell.ledger.studies if each.track == cell.track and each.winner
     }
-    best = {study: 0 for study in won}
+    best = {study: set[str]() for study in won}
     for run in records.trials(cell):
         if run.place.study in won and run.score == won[run.place.study].value:
-            best[run.place.study] += 1
-    return sum(number > 1 for number in best.values())
+            best[run.place.study].add(run.run_id)
+    return sum(len(runs) > 1 for runs in best.values())
 
 
 def hypers_table(records: Records, task: Task) -> Table:

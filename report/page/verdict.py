@@ -133,13 +133,16 @@ def basis(records: Records, comparison: Comparison) -> str:
 
 def runs(records: Records) -> str:
     """How many final runs a method has."""
-    seeds = count(records.plan.seeds, "seed")
+    seeds, tracks = count(records.plan.seeds, "seed"), records.plan.tuning.tracks
+    if all(track.studies == 1 for track in tracks):
+        return f"{seeds} per method"
     parts = [
-        f"{seeds} of each of {track.studies} studies' winners ({track.name})"
-        for track in records.plan.tuning.tracks
-        if track.studies > 1
+        f"{seeds} of each of {each.studies} studies' winners ({each.name})"
+        if each.studies > 1
+        else f"{seeds} of one study's winner ({each.name})"
+        for each in tracks
     ]
-    return f"{', '.join(parts) or seeds} per method"
+    return f"{', '.join(parts)} per method"
 
 
 def budget(records: Records) -> str:
@@ -186,6 +189,9 @@ def incomplete(judgement: Judgement) -> list[str]:
     found: dict[str, list[str]] = {}
     for each in competitors(judgement):
         reading = each.reading
+        if reading.kind == Kind.TOO_FEW and judgement.of_kind(Kind.HIGHEST):  # else the verdict names them
+            state = f"n\u00a0=\u00a0{each.units}; it takes {ENOUGH_UNITS}"
+            found.setdefault(f"{reading.words} for a verdict", []).append(f"{each.method} ({state})")
         if reading.kind == Kind.PROVISIONAL:
             diverged = f", {reading.diverged} diverged" if reading.diverged else ""
             state = f"{reading.runs} of {reading.planned} runs in{diverged}"
@@ -198,7 +204,7 @@ def incomplete(judgement: Judgement) -> list[str]:
             found.setdefault("Diverged, counted at chance and without a verdict", []).append(
                 f"{each.method} ({state})"
             )
-    return [f"{what}: {listing(who)}." for what, who in found.items()]
+    return [f"{capital(what)}: {listing(who)}." for what, who in found.items()]
 
 
 def constant(judgement: Judgement) -> list[str]:

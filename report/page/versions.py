@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from report.analysis.numbers import NONE, percent, points
-from report.analysis.versions import Row
+from report.analysis.versions import Row, conditional
 from report.read.records import Records
 
 
@@ -36,8 +36,9 @@ class Versions:
 def versions_table(first: Records, second: Records, rows: list[Row]) -> Table:
     """A row for each method, the changed ones in bold."""
     changed = sum(row.changed for row in rows)
+    given = ", given one draw of the tuning" if conditional(first) or conditional(second) else ""
     table = Table(
-        title=f"{changed} of {len(rows)} rows changed: test top-1 accuracy, %",
+        title=f"{changed} of {len(rows)} rows changed{given}: test top-1 accuracy, %",
         title_justify="left",
         box=SIMPLE,
         pad_edge=False,
@@ -46,7 +47,7 @@ def versions_table(first: Records, second: Records, rows: list[Row]) -> Table:
         + "; second: "
         + title(second)
         + ". Intervals of second - first: 95 % for "
-        "all rows at once (Welch, Bonferroni), over studies where there are three or more, else over runs.",
+        "all rows at once (Welch, Bonferroni), over studies where there are several, else over runs.",
         caption_justify="left",
     )
     table.add_column("task", overflow="fold")
@@ -77,6 +78,7 @@ def versions_json(first: Records, second: Records, rows: list[Row]) -> dict[str,
     return {
         "first": first.plan.experiment,
         "second": second.plan.experiment,
+        "one_draw_of_tuning": conditional(first) or conditional(second),
         "notes": version_notes(first, second),
         "rows": [
             {

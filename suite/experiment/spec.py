@@ -188,6 +188,9 @@ class TuningSection(_Strict):
     @model_validator(mode="after")
     def _one_form(self) -> "TuningSection":
         named = [name for name in ("random", "tpe") if getattr(self, name) is not None]
+        if empty := self.model_fields_set & {"random", "tpe"} - {*named}:
+            message = "{key}: nothing is below it; write for example {key}: {trials: 8}"
+            raise PydanticCustomError("tuning", message, {"key": min(empty)})
         if named and (twice := self.model_fields_set & {"trials", "studies"}):
             message = "{key} belongs into the tracks where they are named, for example {track}: {trials: 8}"
             raise PydanticCustomError("tuning", message, {"key": min(twice), "track": named[0]})

@@ -7,13 +7,13 @@ import pytest
 
 from report.analysis.differences import Difference
 from report.analysis.ease import good_share, share_differences
-from report.analysis.gain import SAME_RUNS, Gain
+from report.analysis.gain import SAME_RUNS, Gain, welch
 from report.analysis.inclusion import INCLUSIONS, InclusionCheck
 from report.analysis.intervals import Interval
 from report.analysis.robustness import Robustness
 from report.analysis.study import TaskStudy, TrackComparison
-from report.page.answer import answer, needed, notes, share
-from report.page.tuning import ease_table, hypers_table, importance_table, winners
+from report.page.answer import answer, gain, needed, notes, share
+from report.page.tuning import decided_by_loss, ease_table, hypers_table, importance_table, regret, winners
 from report.read.experiment import read_records
 from report.read.records import Records
 from suite.records.schema import Track
@@ -94,6 +94,29 @@ def test_a_gain_is_shown_or_it_is_not(found: TaskStudy) -> None:
     )
 
 
+def test_a_gain_is_not_shown_by_two_units_or_without_a_lost_run(found: TaskStudy) -> None:
+    wide = Interval(0.01, 0.03)
+    gains = [Gain(0.02, wide, few=True), Gain(0.02, wide, provisional=True), Gain(0.02, wide)]
+    rows = tuple(replace(row, gain=gain) for row, gain in zip(found.methods, gains, strict=True))
+    _, shown, rest = answer(replace(with_good(found, 0, 0, 0), methods=rows, reference=found.reference))[-3:]
+    assert shown.endswith("each for itself: latent_sgd +2.00 [+1.00, +3.00].")
+    assert rest == (
+        "No gain over the published default is shown for bop +2.00 [+1.00, +3.00] (too few units) and "
+        "latent_adam +2.00 [+1.00, +3.00] (provisional)."
+    )
+    few = [welch([0.9, 0.91, 0.92][:units], [0.8, 0.81, 0.82, 0.83]).few for units in (2, 3)]
+    assert few == [True, False]
+
+
+def test_an_equal_score_of_another_setting_is_not_the_default(found: TaskStudy) -> None:
+    assert gain(Gain(0.0, None)) == "0.00 (no interval)"
+    row = replace(found.methods[0], regret=Gain(0.0, None))
+    assert (regret(row), regret(replace(row, regret=SAME_RUNS))) == (
+        "0.00 (no interval)",
+        "is the best known",
+    )
+
+
 def test_many_methods_fill_no_more_lines(found: TaskStudy) -> None:
     rows = tuple(
         replace(row, cell=replace(row.cell, method=f"{row.method}-{n}"))
@@ -126,7 +149,7 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     )
     better, too_few, uneven = notes(replace(found, leader=None, tracks=tracks))
     assert better.endswith("bop: +2.00 points on test [+1.08, +2.92] with 8 trials each: better.")
-    assert "too few finished studies" in too_few and "not compared, with 8 and 9 trials" in uneven
+    assert "it takes 3 studies of each" in too_few and "not compared, with 8 and 9 trials" in uneven
     fragile = replace(found.methods[0], order=Robustness(4, (), 200, 40))
     (order,) = notes(replace(found, leader="latent_adam", methods=(fragile,)))
     assert order.endswith("highest: bop (in 20 %).")
@@ -147,6 +170,22 @@ def test_numbers_are_rounded_to_what_they_mean() -> None:
         "10 %",
         "100 %",
     ]
+
+
+def test_equal_draws_are_one_setting_and_no_tie(records: Records) -> None:
+    cell = records.cells[0]
+    number = cell.winners[0].number
+    (won,) = (run for run in records.trials(cell) if run.place[2:] == (0, number))
+    other = next(run for run in records.trials(cell) if run.place.study == 0 and run != won)
+
+    def tied(run_id: str) -> int:
+        same = replace(other, run_id=run_id, result=won.result)
+        return decided_by_loss(
+            replace(records, runs=[same if run is other else run for run in records.runs]), cell
+        )
+
+    before = decided_by_loss(records, cell)
+    assert (tied(other.run_id), tied(won.run_id)) == (before + 1, before)
 
 
 def test_the_table_of_ease_has_an_interval_for_every_number(found: TaskStudy) -> None:

@@ -239,6 +239,17 @@ def test_a_table_is_sorted_and_filtered_with_the_keyboard(many) -> None:
     assert order() == [method for method in before if method.startswith("method-1")]
 
 
+def test_infinitely_many_draws_are_sorted_as_the_most(many) -> None:
+    table = many.locator('[id^="table-ease-digits"]')
+    table.evaluate("each => { for (let at = each; at; at = at.parentElement) at.open = true; }")
+    heading = table.locator("thead th").nth(3)
+    assert heading.text_content() == "draws for 95 % chance"
+    heading.locator("button").click()
+    cells = table.locator("tbody tr[data-m]").evaluate_all("all => all.map(row => row.cells[3].textContent)")
+    infinite = [cell.startswith("∞") for cell in cells if cell != "—"]
+    assert any(infinite) and infinite == sorted(infinite, reverse=True)
+
+
 def test_a_figure_tells_its_values_to_a_pointer_and_to_the_arrow_keys(many) -> None:
     picture = many.locator("#learning .picture").first
     method = picture.locator("svg [data-m]").first.get_attribute("data-m")

@@ -159,6 +159,16 @@ def test_studies_have_two_intervals(tmp_path: Path) -> None:
     assert "over studies (thin line with ends; the number at the right)" in page
 
 
+def test_with_two_tracks_no_row_of_the_settings_is_left_out(tmp_path: Path) -> None:
+    """A method's tracks share a row there, and the rows stand by family."""
+    tracks = [Track(name="random", trials=2), Track(name="tpe", trials=2)]
+    page = build_report(write_experiment(tmp_path, tasks=TASKS[:1], seeds=1, tracks=tracks)).read_text()
+    table = page.partition('id="table-hyperparameters-digits.mlp"')[2].partition("</table>")[0]
+    methods = re.findall(r'<tr data-m="([^"]*)"', table)
+    assert "all 11 rows" in table and sorted(set(methods)) == sorted(fake_records.METHODS)
+    assert len(methods) == 11
+
+
 def test_an_archive_gives_the_same_report(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path / "x", tasks=TASKS[:1], methods=("bop",), trials=1)
     runs = [final_run(folder, "digits.mlp.bop", seed) for seed in range(SEEDS)]

@@ -37,6 +37,7 @@
   // Tables: a button in each heading sorts, a field filters the rows by their text.
   const units = {s: 1, min: 60, h: 3600};
   const value = text => {
+    if (text.startsWith("\u221e")) return Number.MAX_VALUE;  // so many draws are needed where none was good
     const found = text.replace(/[\u202f\u00a0]/g, "").replace(/\u2212/g, "-").match(/^[^\d-]*(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(s|min|h)?\b/);
     return found ? found[1] * (units[found[2]] || 1) : NaN;
   };

@@ -32,6 +32,13 @@ def test_the_share_has_wilsons_interval(good: int, draws: int) -> None:
     assert (share.low, share.high) == pytest.approx(wilson(good, draws), abs=1e-9)
 
 
+def test_without_a_good_draw_no_number_of_draws_is_the_most() -> None:
+    """Rounding must not make the ends of the interval 1e-17 and 1 - 1e-16."""
+    for draws in range(1, 200):
+        none, every = good_share([0.5] * draws, 0.9, 0.01), good_share([0.9] * draws, 0.9, 0.01)
+        assert (none.low, none.draws_needed[2], every.high) == (0.0, math.inf, 1.0)
+
+
 def test_a_score_at_the_edge_counts() -> None:
     assert good_share([0.75, 0.5], reference=1.0, delta=0.25).good == 1
     assert 0.519 - 0.05 > 0.469 and good_share([0.469], 0.519, 0.05).good == 1  # equal but for rounding

@@ -51,6 +51,7 @@ def loss(first: list[float], second: list[float]) -> bool:
 def test_only_a_shown_loss_is_one() -> None:
     assert loss([0.90, 0.901, 0.902], [0.95, 0.951, 0.952])
     assert not loss([0.95, 0.951, 0.952], [0.90, 0.901, 0.902])
+    assert not loss([0.90, 0.901], [0.95, 0.951, 0.952])  # two units carry no verdict
     assert not loss([0.90, 0.99], [0.95, 0.96]) and not loss([0.90], [0.95, 0.951])
 
 

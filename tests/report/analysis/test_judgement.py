@@ -11,6 +11,7 @@ from report.analysis.critical import student
 from report.analysis.differences import Difference
 from report.analysis.evidence import MethodEvidence, TaskEvidence
 from report.analysis.judgement import judge
+from report.analysis.numbers import spread
 from report.analysis.readings import Kind, against_best
 from tests.support.final_runs import method, task
 
@@ -69,6 +70,12 @@ def test_studies_have_two_intervals() -> None:
     assert (a.setting.low, a.setting.high) == pytest.approx((0.91 - half, 0.91 + half))
     assert (b.sd, b.reading.kind) == (0.0, Kind.WORSE)
     assert not judge(of).conditional
+
+
+def test_one_of_several_studies_has_no_interval_of_tuning_again() -> None:
+    (alone,) = judge(task(method("a", [[0.89, 0.91]], missing=2), studies=3)).methods
+    assert alone.procedure is None and alone.setting is not None
+    assert alone.interval is None and spread(alone) == "90.00 (n\u00a0=\u00a01)"
 
 
 def test_ties() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from report.analysis.differences import Difference
 from report.analysis.ease import good_share
-from report.analysis.gain import welch
+from report.analysis.gain import SAME_RUNS, welch
 from report.analysis.judgement import Judgement
 from report.analysis.study import MethodStudy, TaskStudy, task_study
 from report.analysis.study_frame import tuning_frame
@@ -141,6 +141,12 @@ def test_where_the_default_won_the_gain_is_zero(tmp_path: Path) -> None:
     assert min(regrets.values()) > 0.0
 
 
+def test_the_default_gains_nothing_where_another_track_has_more_studies(tmp_path: Path) -> None:
+    tracks = [Track(name="random", trials=1, studies=2), replace(BOTH[1], studies=3)]
+    first, *_ = one_study(tmp_path, seeds=2, tracks=tracks, methods=METHODS[:1]).methods
+    assert (first.won_by_default, first.gain) == (2, SAME_RUNS)
+
+
 def test_without_tuning_there_is_no_row(tmp_path: Path) -> None:
     study = one_study(tmp_path, seeds=2, trials=0)
     assert (study.methods, study.leader, study.differences) == ((), None, ())
@@ -208,6 +214,8 @@ def test_a_control_is_shown_and_sets_no_reference(records: Records, study: TaskS
     assert found.reference is not None and not found.reference.setting.method.startswith(best)
     assert len(found.methods) == 6 and len(found.competing) == 2
     assert all(best not in (each.first, each.second) for each in found.differences)
+    assert all((row.order is None) for row in found.methods if row.control)
+    assert any(row.order for row in found.methods)
 
 
 def test_the_order_is_tried_again_against_the_best_draw(study: TaskStudy) -> None:
@@ -227,6 +235,18 @@ def test_tracks_are_compared_by_the_judgement_of_their_winners(records: Records)
     uneven = replace(records.plan.tuning, tracks=[replace(BOTH[0], trials=9), BOTH[1]])
     other = replace(records, plan=replace(records.plan, tuning=uneven))
     assert all(each.difference is None for each in task_study(other, other.tasks[0], judgement).tracks)
+
+
+@pytest.mark.parametrize("studies", [1, 3])
+def test_tracks_of_one_study_or_with_a_lost_run_are_not_compared(tmp_path: Path, studies: int) -> None:
+    tracks = [replace(track, studies=studies) for track in BOTH]
+    write_experiment(tmp_path, tasks=TASKS[:1], methods=METHODS[:2], seeds=3, tracks=tracks)
+    first, second = study_of(read_records(tmp_path)).tracks
+    assert [first.difference is None, second.difference is None] == [studies == 1] * 2
+    finals = ledger(tmp_path, "bop")["studies"][-1]["final"]
+    fail(tmp_path / "runs" / finals[0]["run"])
+    lost, other = study_of(read_records(tmp_path)).tracks
+    assert lost.difference is None and (other.difference is None) == (studies == 1)
 
 
 def test_every_number_of_the_file_is_one_of_the_study(study: TaskStudy) -> None:

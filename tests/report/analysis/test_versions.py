@@ -12,7 +12,8 @@ from report.analysis.versions import compare_versions, welch_interval
 from report.page.versions import Versions
 from report.read.experiment import read_records
 from suite.records.experiment import ExperimentFolder
-from tests.support.fake_records import TASKS, diverge, final_run, score, write_experiment, write_plan
+from suite.records.schema import Track
+from tests.support.fake_records import TASKS, diverge, fail, final_run, score, write_experiment, write_plan
 
 TWO = ("bop", "latent_adam")
 
@@ -64,3 +65,40 @@ def test_a_change_is_shown_with_an_interval_for_all_rows_at_once(tmp_path: Path)
     assert adam.reading == "no change shown"
     assert versions.json["rows"][0]["high"] == bop.interval.high
     assert versions.table.title is not None and "1 of 2 rows changed" in str(versions.table.title)
+
+
+@pytest.mark.parametrize(("studies", "units", "reading"), [(2, 2, "too few"), (3, 3, "no change shown")])
+def test_runs_of_several_studies_are_never_units(
+    tmp_path: Path, studies: int, units: int, reading: str
+) -> None:
+    """The scores of two experiments on other seeds; every row has 10 runs or more."""
+    made = [
+        write_experiment(
+            tmp_path / name,
+            tasks=TASKS[:1],
+            methods=("bop",),
+            seeds=seeds,
+            tracks=[Track(name="random", trials=8, studies=studies)],
+        )
+        for name, seeds in (("first", 5), ("second", 6))
+    ]
+    versions = [read_records(folder) for folder in made]
+    (row,) = compare_versions(*versions)
+    assert (row.first_units, row.second_units) == (units, units)
+    assert row.reading.startswith(reading)
+    assert "one draw" not in str(Versions(*versions, [row]).table.title)
+
+
+def test_a_lost_run_shows_no_change_and_one_draw_is_said(tmp_path: Path) -> None:
+    first = write_experiment(tmp_path / "first", tasks=TASKS[:1], methods=TWO)
+    other = write_experiment(tmp_path / "other", tasks=TASKS[:1], methods=TWO, seeds=6)
+    for number in range(5):
+        diverge(final_run(other, "digits.mlp.bop", number))
+    fail(final_run(other, "digits.mlp.bop", 5))
+    versions = [read_records(folder) for folder in (first, other)]
+    rows = compare_versions(*versions)
+    assert (rows[0].reading, rows[0].interval) == ("runs are missing", None)
+    table = Versions(*versions, rows).table
+    assert "0 of 2 rows changed, given one draw of the tuning" in str(table.title)
+    few = read_records(write_experiment(tmp_path / "few", tasks=TASKS[:1], methods=TWO, seeds=2))
+    assert {row.reading for row in compare_versions(versions[0], few)} == {"too few runs or studies"}

@@ -1,10 +1,15 @@
 """The sentences about whole tasks, as a reader sees them."""
 
+from pathlib import Path
+
 import pytest
 
 from report.analysis.evidence import MethodEvidence, TaskEvidence
 from report.analysis.judgement import judge
-from report.page.verdict import constant, incomplete, verdict
+from report.page.verdict import constant, incomplete, runs, verdict
+from report.read.experiment import read_records
+from suite.records.schema import Track
+from tests.support.fake_records import TASKS, write_experiment
 from tests.support.final_runs import method, task
 
 HIGH = method("high", [0.95, 0.951, 0.952])
@@ -133,6 +138,22 @@ def test_methods_without_a_verdict_are_named_with_the_reason() -> None:
         "of 3 runs).",
         "The runs of lost and same all score the same: ±0 is no proof that further ones would.",
     ]
+
+
+def test_a_row_with_fewer_studies_than_the_best_is_named() -> None:
+    rows = [method("few", [[0.9, 0.91], [0.92, 0.93]]), *TRACKS.methods]
+    assert notes(task(*rows, studies=3)) == ["Too few studies for a verdict: few (n = 2; it takes 3)."]
+    assert notes(task(*rows[:1], method("also", [[0.8, 0.81], [0.82, 0.83]]), studies=2)) == []
+
+
+def test_the_basis_names_the_runs_of_every_track(tmp_path: Path) -> None:
+    tracks = [Track(name="random", trials=2), Track(name="tpe", trials=2, studies=3)]
+    records = read_records(
+        write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=1, tracks=tracks)
+    )
+    assert runs(records) == (
+        "1 seed of one study's winner (random), 1 seed of each of 3 studies' winners (tpe) per method"
+    )
 
 
 def test_every_competitor_is_in_a_sentence() -> None:

@@ -88,6 +88,7 @@ MISTAKES = [
     ("more", "tuning: {tpe: {studies: 2}}", "8:10", "tuning.tpe.trials", "is missing"),
     ("more", "tuning: {trials: 8, tpe: {trials: 8}}", "8:1", "tuning", "trials belongs into the tracks"),
     ("more", "tuning: {studies: 2, random: {trials: 8}}", "8:1", "tuning", "studies belongs into the tracks"),
+    ("more", "tuning: {tpe: }", "8:1", "tuning", "tpe: nothing is below it; write for example tpe: {trials: 8}"),
     ("more", "tuning: {trials: 0, studies: 2}", "8:1", "tuning", "with trials: 0 there is no study"),
     ("more", "tuning: {random: {trials: 0}}", "8:19", "tuning.random.trials", "must be at least 1, not 0"),
     ("more", "tuning: {tpe: {trials: 8, at_once: 0}}", "8:27", "tuning.tpe.at_once", "must be at least 1, not 0"),
