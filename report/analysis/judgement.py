@@ -44,7 +44,7 @@ class Judgement:
     """All planned methods of a task, in the order of the plan."""
 
     methods: tuple[MethodJudgement, ...]
-    best: str | None  # the highest mean among complete methods that compete; of equal ones the first name
+    best: str | None  # the highest mean of complete methods with enough units; of equal ones the first name
     pairs: tuple[Difference, ...]  # of all competing methods with enough units, damaged ones too
     competing: int  # planned methods, for which the pairs are corrected
     unit: Literal["study", "run"]
@@ -60,8 +60,7 @@ def judge(task: TaskEvidence) -> Judgement:
     comparable = [each for each in competing if enough(each)]
     pairs = differences(task, comparable, len(competing))
     means = {each.method: mean_of(task, each) for each in competing if each.units and not each.damaged}
-    highest = [method for method in means if means[method] > max(means.values()) - SAME]
-    best = min(highest, default=None)
+    best = best_of(means, comparable)
     behind = {}
     for pair in pairs:
         if best in (pair.first, pair.second):
@@ -75,6 +74,14 @@ def judge(task: TaskEvidence) -> Judgement:
         unit=task.unit,
         conditional=task.conditional,
     )
+
+
+def best_of(means: dict[str, float], comparable: list[MethodEvidence]) -> str | None:
+    """Of the rows with enough units, if there are any: nothing can be compared with one that has too few."""
+    with_enough = {each.method: means[each.method] for each in comparable if each.method in means}
+    candidates = with_enough or means
+    highest = [method for method, mean in candidates.items() if mean > max(candidates.values()) - SAME]
+    return min(highest, default=None)
 
 
 def enough(method: MethodEvidence) -> bool:

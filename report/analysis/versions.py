@@ -95,9 +95,10 @@ def unit_scores(records: Records, cell: CellRecord | None) -> list[float]:
     """
     if cell is None:
         return []
-    runs = [run for run in records.finals(cell) if run.score is not None]
+    runs = [run for run in records.finals(cell) if run.scored]
     groups = by_study(runs) if task_studies(records, cell) > 1 else [[run] for run in runs]
-    return [float(np.mean([run.score for run in group])) for group in groups]
+    means = [[run.score for run in group if run.score is not None] for group in groups]
+    return [float(np.mean(scores)) for scores in means]
 
 
 def task_studies(records: Records, cell: CellRecord) -> int:

@@ -56,8 +56,7 @@ def opening(judgement: Judgement) -> str:
             means = listing([f"{each.method} {spread_percent(each)}" for each in rivals if each.units])
             return f"{best.reading.words} for a verdict ({few}): {means}"
     highest = [each for each in rivals if each.reading.kind == Kind.HIGHEST]
-    # A method that lost its worst run may lie higher.
-    whole = " of the complete methods" if any(each.mean > best.mean + SAME for each in rivals) else ""
+    whole = among([each for each in rivals if each.mean > best.mean + SAME], judgement)
     lead = f"{best.method} has the highest mean{whole}, {spread_percent(best)} {of(best, judgement)}"
     if len(highest) > 1:
         score = f"{percent(best.mean)}\u00a0% {of(best, judgement)}"
@@ -66,6 +65,14 @@ def opening(judgement: Judgement) -> str:
     if not maybe:
         return lead
     return f"{lead}; {behind(maybe, [each.behind.interval for each in maybe if each.behind])} may be best too"
+
+
+def among(higher: Sequence[MethodJudgement], judgement: Judgement) -> str:
+    """Of which methods the best is the highest: one that lost its worst run, or has few, may lie above."""
+    if not higher:
+        return ""
+    few = any(each.reading.kind == Kind.TOO_FEW for each in higher)
+    return f" of the complete methods{f' with {ENOUGH_UNITS} {plural(2, judgement.unit)}' if few else ''}"
 
 
 def of(judged: MethodJudgement, judgement: Judgement) -> str:

@@ -82,23 +82,23 @@ def test_runs_of_several_studies_are_never_units(
         )
         for name, seeds in (("first", 5), ("second", 6))
     ]
-    versions = [read_records(folder) for folder in made]
-    (row,) = compare_versions(*versions)
+    first, second = map(read_records, made)
+    (row,) = compare_versions(first, second)
     assert (row.first_units, row.second_units) == (units, units)
     assert row.reading.startswith(reading)
-    assert "one draw" not in str(Versions(*versions, [row]).table.title)
+    assert "one draw" not in str(Versions(first, second, [row]).table.title)
 
 
 def test_a_lost_run_shows_no_change_and_one_draw_is_said(tmp_path: Path) -> None:
-    first = write_experiment(tmp_path / "first", tasks=TASKS[:1], methods=TWO)
+    first = read_records(write_experiment(tmp_path / "first", tasks=TASKS[:1], methods=TWO))
     other = write_experiment(tmp_path / "other", tasks=TASKS[:1], methods=TWO, seeds=6)
     for number in range(5):
         diverge(final_run(other, "digits.mlp.bop", number))
     fail(final_run(other, "digits.mlp.bop", 5))
-    versions = [read_records(folder) for folder in (first, other)]
-    rows = compare_versions(*versions)
+    second = read_records(other)
+    rows = compare_versions(first, second)
     assert (rows[0].reading, rows[0].interval) == ("runs are missing", None)
-    table = Versions(*versions, rows).table
+    table = Versions(first, second, rows).table
     assert "0 of 2 rows changed, given one draw of the tuning" in str(table.title)
     few = read_records(write_experiment(tmp_path / "few", tasks=TASKS[:1], methods=TWO, seeds=2))
-    assert {row.reading for row in compare_versions(versions[0], few)} == {"too few runs or studies"}
+    assert {row.reading for row in compare_versions(first, few)} == {"too few runs or studies"}

@@ -143,6 +143,11 @@ def test_methods_without_a_verdict_are_named_with_the_reason() -> None:
 def test_a_row_with_fewer_studies_than_the_best_is_named() -> None:
     rows = [method("few", [[0.9, 0.91], [0.92, 0.93]]), *TRACKS.methods]
     assert notes(task(*rows, studies=3)) == ["Too few studies for a verdict: few (n = 2; it takes 3)."]
+    higher = task(method("few", [[0.98, 0.99]]), *TRACKS.methods, studies=3)
+    assert text(higher) == (
+        "bop (tpe) has the highest mean of the complete methods with 3 studies, 97.08 ± 0.19 % (n = 3 "
+        "studies). bop (random) is worse by 5.58 [3.19, 7.98] points."
+    )
     assert notes(task(*rows[:1], method("also", [[0.8, 0.81], [0.82, 0.83]]), studies=2)) == []
 
 
