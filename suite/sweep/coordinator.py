@@ -120,7 +120,7 @@ class Sweep:
         if self._later:
             self._queue.extend(job for due, job in self._later if due <= now)
             self._later = [(due, job) for due, job in self._later if due > now]
-        while self._queue and self.pool.free:
+        while self._queue and self.pool.free and not requested():
             job = self._queue.popleft()
             self.pool.submit(self.records.run(job.trial.run_id).path, job.trial)
             self._running.add(job.trial.run_id)

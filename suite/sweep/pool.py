@@ -158,7 +158,13 @@ class LocalPool:
             target=work,
             args=(there, device, self.machine.threads, self.machine.checkpoint_every),
         )
-        process.start()
+        try:
+            process.start()
+        except (
+            EOFError,
+            ConnectionError,
+        ):  # what workers are forked from was ended meanwhile: start it again
+            process.start()
         there.close()
         self.workers.append(Worker(process, here, device))
         return self.workers[-1]

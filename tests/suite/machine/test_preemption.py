@@ -1,5 +1,6 @@
 """SIGTERM: the sweep saves its runs and says so, and the same command ends with the same records."""
 
+import itertools
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,50 @@ class EndingPool(PretendPool):
         assert 10 <= seconds <= 25  # of the 30 that Kubernetes and Slurm give by default
         one, other = super().listen(seconds)
         return [lost(one.run_id), other]
+
+
+class LeavingPool(PretendPool):
+    """Its workers hear of the stop before the coordinator looks."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__(2)
+        self.event, self.submitted = stop, 0
+
+    def submit(self, folder: Path, trial: Trial) -> None:
+        super().submit(folder, trial)
+        self.submitted += 1
+
+    def listen(self, timeout: float) -> list[Message]:
+        self.event.set()
+        return [Preempted(message.run_id, "stopped") for message in super().listen(timeout)]
+
+    def stop(self, seconds: float) -> list[Message]:
+        return []
+
+
+def test_nothing_new_is_started_once_a_stop_is_asked_for(tmp_path: Path, stop: threading.Event) -> None:
+    """What workers are forked from may have ended, too."""
+    plan, folder, pool = tiny_plan(tmp_path, text=SPEC), tmp_path / "results", LeavingPool(stop)
+    prepare_folder(plan, folder, {})
+    with pytest.raises(StopRequested):
+        Sweep(plan, folder, pool).run()
+    assert pool.submitted == 2
+
+
+@pytest.mark.parametrize("error", [EOFError, BrokenPipeError])
+def test_a_worker_starts_although_what_it_is_forked_from_has_just_ended(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    starts, start = itertools.count(), ForkServerProcess.start
+
+    def fails_once(process: ForkServerProcess) -> None:
+        if next(starts) == 0:
+            raise error
+        start(process)
+
+    monkeypatch.setattr(ForkServerProcess, "start", fails_once)
+    with LocalPool(Machine(("cpu",))) as pool:
+        assert pool._start().process.is_alive()
 
 
 def lost(run_id: str) -> Message:
