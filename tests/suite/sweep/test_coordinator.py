@@ -30,6 +30,7 @@ from suite.sweep.coordinator import POLL, DiskFailed, Sweep, prepare_folder
 from suite.sweep.messages import Busy, Done, EpochDone, Failed, Kept, Lost, Message
 from suite.sweep.pool import LocalPool, Machine, default_devices
 from suite.training.provenance import method_file
+from tests.support.fake_records import damage
 from tests.support.paths import ROOT
 from tests.support.tiny import SPEC, Json, digests, tiny_plan
 
@@ -197,6 +198,17 @@ def test_tuning_stops_before_the_final_runs_and_the_sweep_goes_on(tmp_path: Path
     assert digests(folder / "runs") == digests(unbroken / "runs")
     assert sweep(plan, folder, tuning_only=True)  # once more: nothing that exists is forgotten
     assert ledgers(folder) == ledgers(unbroken)
+    damaged = folder / "runs" / ledgers(folder)["digits.mlp.bop"]["default"][0]["run"]
+    damage(damaged / "flips.npz")
+    trained: list[str] = []
+
+    def watch(message: Message, trial: Trial) -> None:
+        if not isinstance(message, Kept):
+            trained.append(trial.run_id)
+
+    assert sweep(plan, folder, tuning_only=True, on_message=watch)
+    assert trained == []  # to make the final run again would take the test set
+    assert ledgers(folder)["digits.mlp.bop"]["default"] != ledgers(unbroken)["digits.mlp.bop"]["default"]
 
 
 def test_without_tuning_the_published_setting_is_run(tmp_path: Path) -> None:
