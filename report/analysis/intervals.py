@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from report.analysis.critical import student
 from report.analysis.evidence import SAME
@@ -63,28 +62,3 @@ def pooled_interval(groups: Sequence[Sequence[float]], level: float = 0.95) -> I
     error = math.sqrt(squares / df * sum(1 / len(group) for group in groups)) / len(groups)
     center = float(np.mean([np.mean(group) for group in groups]))
     return around(center, student(df, (1 + level) / 2) * error)
-
-
-@dataclass(frozen=True)
-class Change:
-    """A measure before and after, or with and without something, on the same trained networks."""
-
-    mean: float
-    interval: Interval | None  # 95 %; None for fewer than two units
-    p: float  # two-sided; NaN without variation between units, which only the images can judge
-    units: int
-
-
-def change_of(differences: Sequence[float]) -> Change:
-    """The one-sample t-test of one difference for each unit.
-
-    Only for differences within a unit. Runs of two methods on the same seed are no pairs: their results do
-    not correlate.
-    """
-    n = len(differences)
-    variance = variance_of(differences)
-    mean = float(np.mean(differences)) if n else math.nan
-    p = math.nan
-    if variance > 0:
-        p = float(2 * stats.t.sf(abs(mean) / math.sqrt(variance / n), n - 1))
-    return Change(mean, t_interval(differences), p, n)

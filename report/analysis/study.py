@@ -4,7 +4,6 @@ A row is a method with one way of tuning. Only random search gives shares and cu
 on each other. What its studies reached on test is compared with random search's.
 """
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from report.analysis.judgement import Judgement
 from report.analysis.readings import Kind
 from report.analysis.robustness import Robustness, robustness
 from report.analysis.search import Search, search_of
+from report.analysis.units import by_study
 from report.read.records import CellRecord, Records, RunRecord, Task
 from suite.records.schema import Scores
 
@@ -241,18 +241,13 @@ def settings_of(records: Records, cell: CellRecord) -> Iterator[Setting]:
     won = {
         each.number: each.winner for each in cell.ledger.studies if each.track == cell.track and each.winner
     }
-    for study, runs in by_study(records.finals(cell) if cell.track else []):
+    for study, runs in by_study(records.finals(cell) if cell.track else []).items():
         if study in won and won[study].number != 0:
             yield Setting(cell.method, f"winner of study {study}", tuple(runs))
 
 
 def default_of(records: Records, cell: CellRecord) -> Setting:
     return Setting(cell.planned.method, "published default", tuple(records.defaults(cell)))
-
-
-def by_study(runs: Sequence[RunRecord]) -> list[tuple[int, list[RunRecord]]]:
-    """The runs of each study; they are in the order of the plan."""
-    return [(study, list(group)) for study, group in itertools.groupby(runs, lambda run: run.place.study)]
 
 
 # ---- gains on test
@@ -263,7 +258,7 @@ def gain_of_tuning(winner_runs: Sequence[RunRecord], default: Setting) -> Gain:
 
     The default has more runs than the winners where another track has more studies.
     """
-    groups = [runs for _, runs in by_study(winner_runs)]
+    groups = [*by_study(winner_runs).values()]
     scored = {run.run_id for run in winner_runs if run.scored}
     if scored and scored <= {run.run_id for run in default.runs if run.scored}:
         gain = SAME_RUNS
@@ -323,7 +318,7 @@ def order_against(leader: str, method: str, searches: dict[str, Search]) -> Robu
 def inclusion_checks(records: Records, cells: list[CellRecord]) -> Iterator[InclusionCheck]:
     for rule, general, special in inclusions(records, cells):
         runs = [records.finals(cell) for cell in (general, special)]
-        units = [units_of([group for _, group in by_study(each)]) for each in runs]
+        units = [units_of([*by_study(each).values()]) for each in runs]
         gain = replace(welch(*units), provisional=not all(run.scored for each in runs for run in each))
         yield InclusionCheck(rule, general.method, special.method, reaches(records, rule, general), gain)
 

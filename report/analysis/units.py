@@ -34,7 +34,7 @@ def studies_of(plan: PlanRecord, cards: Iterable[MethodCard]) -> int:
 
 def method_evidence(records: Records, cell: CellRecord, studies: int, images: int) -> MethodEvidence:
     planned = records.finals(cell)
-    groups = by_study(planned) if studies > 1 else [[run] for run in planned]
+    groups = [*by_study(planned).values()] if studies > 1 else [[run] for run in planned]
     units = [unit_of(runs, images) for group in groups if (runs := [run for run in group if run.scored])]
     return MethodEvidence(
         method=cell.method,
@@ -45,11 +45,12 @@ def method_evidence(records: Records, cell: CellRecord, studies: int, images: in
     )
 
 
-def by_study(runs: Iterable[RunRecord]) -> list[list[RunRecord]]:
+def by_study(runs: Iterable[RunRecord]) -> dict[int, list[RunRecord]]:
+    """The runs of each study."""
     groups: dict[int, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(run.place.study, []).append(run)
-    return list(groups.values())
+    return groups
 
 
 def unit_of(runs: list[RunRecord], images: int) -> Unit:

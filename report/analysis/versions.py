@@ -96,7 +96,7 @@ def unit_scores(records: Records, cell: CellRecord | None) -> list[float]:
     if cell is None:
         return []
     runs = [run for run in records.finals(cell) if run.scored]
-    groups = by_study(runs) if task_studies(records, cell) > 1 else [[run] for run in runs]
+    groups = [*by_study(runs).values()] if task_studies(records, cell) > 1 else [[run] for run in runs]
     means = [[run.score for run in group if run.score is not None] for group in groups]
     return [float(np.mean(scores)) for scores in means]
 

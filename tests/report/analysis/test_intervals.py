@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from report.analysis.intervals import Interval, change_of, pooled_interval, t_interval, variance_of
+from report.analysis.intervals import Interval, pooled_interval, t_interval, variance_of
 
 
 def test_t_interval_is_scipys() -> None:
@@ -38,20 +38,3 @@ def test_the_pooled_interval_takes_groups_of_unequal_size() -> None:
     half = float(stats.t.ppf(0.975, 1)) * math.sqrt(2 * 1.5) / 2
     assert (found.low, found.high) == pytest.approx((3.5 - half, 3.5 + half))
     assert pooled_interval([[1.0], [2.0]]) is None
-
-
-def test_a_change_on_the_same_networks_is_a_one_sample_t_test() -> None:
-    differences = [0.01, 0.03, 0.02, 0.05]
-    found, expected = change_of(differences), stats.ttest_1samp(differences, 0.0)
-    limits = expected.confidence_interval(0.95)
-    assert found.interval is not None
-    assert found.p == pytest.approx(expected[1])
-    assert (found.interval.low, found.interval.high) == pytest.approx((limits.low, limits.high))
-    assert (found.mean, found.units) == (pytest.approx(0.0275), 4)
-
-
-def test_a_change_without_variation_has_no_p() -> None:
-    assert math.isnan(change_of([0.01, 0.01]).p)
-    assert change_of([0.01, 0.01]).interval == Interval(0.01, 0.01)
-    assert change_of([0.01]).interval is None
-    assert math.isnan(change_of([]).mean)
