@@ -17,7 +17,8 @@ BYTES_PER_PARAMETER = 3 * (4 * 4 + 6)
 
 def disk_bytes(plan: Plan) -> int:
     """An upper estimate of the bytes that the finished experiment's records take."""
-    return sum(plan.runs_per_cell * _run_bytes(cell) for cell in plan.cells)
+    final = plan.runs_per_cell - plan.tuning.count("tuning", plan.seeds)
+    return sum(plan.runs_per_cell * _run_bytes(cell) + final * _final_bytes(cell) for cell in plan.cells)
 
 
 def training_images(plan: Plan) -> int:
@@ -49,6 +50,10 @@ def require_space(plan: Plan, folder: Path, workers: int) -> None:
 
 def _run_bytes(cell: Cell) -> int:
     layers = network_size(cell.first, cell.sizes).layers
+    return BYTES_PER_RUN + cell.train.epochs * BYTES_PER_LINE * (1 + layers // 4)
+
+
+def _final_bytes(cell: Cell) -> int:
+    """What a final run has in addition: the flips of each step, and a bit for each test image."""
     steps = max(1, cell.sizes.train // cell.train.batch_size) * cell.train.epochs
-    lines = cell.train.epochs * BYTES_PER_LINE * (1 + layers // 4)
-    return BYTES_PER_RUN + lines + 4 * steps * layers + cell.sizes.test // 8
+    return 4 * steps * network_size(cell.first, cell.sizes).layers + cell.sizes.test // 8
