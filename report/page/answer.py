@@ -141,10 +141,10 @@ def notes(study: TaskStudy) -> list[str]:
         found.append(f"No general method is shown to lose to its special case: {pairs}.")
     fragile = [row for row in study.methods if row.order and row.order.share >= FRAGILE]
     if fragile and study.leader:
-        named = [f"{row.method} (in {share(row.order.share)})" for row in fragile if row.order]
+        named = [f"{row.method} ({share(row.order.share)} of the choices)" for row in fragile if row.order]
         found.append(
-            f"Half of the draws would often put another method before {study.leader}, whose best draw is the "
-            f"highest: {listing(named)}."
+            f"{study.leader} has the best draw; in half of the draws, chosen at random, the best may be "
+            f"another method's: {listing(named)}."
         )
     if missing := sum(row.search.missing for row in study.methods):
         found.append(

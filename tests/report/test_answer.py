@@ -152,7 +152,7 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     assert "it takes 3 studies of each" in too_few and "not compared, with 8 and 9 trials" in uneven
     fragile = replace(found.methods[0], order=Robustness(4, (), 200, 40))
     (order,) = notes(replace(found, leader="latent_adam", methods=(fragile,)))
-    assert order.endswith("highest: bop (in 20 %).")
+    assert order.endswith("the best may be another method's: bop (20 % of the choices).")
 
 
 def test_numbers_are_rounded_to_what_they_mean() -> None:
