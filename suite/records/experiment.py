@@ -4,7 +4,7 @@ The layout is described in docs/records.md. Nothing here imports torch.
 """
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.machine.errors import UserError, shown
@@ -98,12 +98,22 @@ class ExperimentFolder:
     def ledger(self, planned: PlannedCell, plan: PlanRecord) -> Ledger:
         """The ledger of a planned cell; FileNotFoundError before its first trial, DamagedRecord.
 
-        A Contradiction for one that is intact, but cannot be of this cell in this plan.
+        A Contradiction for one that is intact, but cannot be of this cell in this plan. A study of which the
+        plan has more trials by now has no winner yet.
         """
         path = self.ledger_path(planned.cell)
         ledger = decode(Ledger, read_json(path), path)
         check_ledger(ledger, planned, plan, path)
-        return ledger
+        trials = {track.name: track.trials for track in plan.tuning.tracks}
+        return replace(
+            ledger,
+            studies=[
+                study
+                if len(study.tuning) == trials.get(study.track)
+                else replace(study, winner=None, final=[])
+                for study in ledger.studies
+            ],
+        )
 
     def unplanned(self, plan: PlanRecord, named: Set[str]) -> "Unplanned":
         """What is recorded here and is not part of the plan; `named` are the runs that its ledgers name."""

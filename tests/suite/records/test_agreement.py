@@ -284,3 +284,18 @@ def test_a_lock_that_is_no_file_stops_nobody_from_reading(tmp_path: Path, intact
     assert not look(folder)[0].working
     with pytest.raises(OSError, match=r"cannot write .*\.lock: It is not a file"), owned(folder):
         pass
+
+
+def test_a_winner_of_fewer_trials_than_are_planned_is_none_for_every_reader(tmp_path: Path) -> None:
+    folder = written(tmp_path / "results")
+    plan = ExperimentFolder(folder).plan()
+    (track,) = plan.tuning.tracks
+    fake_records.write_plan(
+        folder, replace(plan, tuning=replace(plan.tuning, tracks=[replace(track, trials=3)]))
+    )
+    records = read_records(folder)
+    status, reasons, found = look(folder)
+    assert not reasons and not found.counts["final", "done"]
+    assert [cell.winners for cell in records.cells] == [[], []]
+    assert [run.status for run in records.finals(records.cells[0])] == ["missing"] * 2
+    assert [(cell.tuning, cell.final) for cell in status.cells] == [(2, 0)] * 2
