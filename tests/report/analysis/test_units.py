@@ -138,3 +138,15 @@ def test_the_margin_of_the_plan_is_in_points(tmp_path: Path) -> None:
     records = read_records(folder)
     kinds = [each.reading.kind for each in compare(records, records.tasks[0]).judgement.methods]
     assert kinds == [Kind.HIGHEST, Kind.WORSE]  # to be worse comes before to be equal
+
+
+def test_the_runs_of_all_rows_are_the_planned_ones_once(tmp_path: Path) -> None:
+    records = read_records(write(tmp_path, ("random", 8, 2), ("tpe", 8, 3), seeds=2))
+    rows = [{run.run_id for run in records.runs_of(cell)} for cell in records.cells]
+    default = [{run.run_id for run in records.defaults(cell)} for cell in records.cells]
+    won = [{run.run_id for run in records.finals(cell)} for cell in records.cells]
+    assert set().union(*rows) == {run.run_id for run in records.runs}
+    for row, of_row, of_winner in zip(rows, default, won, strict=True):
+        first = row is rows[0] or row is rows[2]
+        assert row & of_row == (of_row if first else of_row & of_winner)
+    assert any(row - of_winner for row, of_winner in zip(default, won, strict=True))
