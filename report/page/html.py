@@ -80,13 +80,12 @@ def linked(text: str) -> Markup:
 
 
 def stressed(text: str, word: str | None) -> Markup:
-    """The text with the first occurrence of a word in bold."""
-    before, found, after = text.partition(word) if word else (text, "", "")
-    return (
-        escape(before)
-        + (Markup("<strong>{}</strong>").format(found) if found else Markup(""))
-        + escape(after)
-    )
+    """The text with the first occurrence of a name in bold, where it is no part of a longer word."""
+    found = re.search(rf"(?<![\w+-]){re.escape(word)}(?![\w+-])", text) if word else None
+    if found is None:
+        return escape(text)
+    strong = Markup("<strong>{}</strong>").format(found.group())
+    return escape(text[: found.start()]) + strong + escape(text[found.end() :])
 
 
 def breakable(name: str) -> Markup:
