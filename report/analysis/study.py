@@ -62,10 +62,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Reference:
-    """The best fixed setting of any method of a task, by its mean validation score over fresh seeds."""
+    """The best fixed setting of any method of a task, by its mean validation score over fresh seeds.
+
+    incomplete: how many settings could not become it, because final runs of theirs have no result.
+    """
 
     setting: Setting
     validation: float
+    incomplete: int = 0
 
 
 @dataclass(frozen=True)
@@ -221,18 +225,17 @@ def method_study(
 
 def reference_of(records: Records, cells: Sequence[CellRecord]) -> Reference | None:
     """Among the complete settings of rows that compete. An incomplete one is no better for its lost run."""
-    found = [
-        setting
+    by_title = {  # several tracks share the default
+        setting.title: setting
         for cell in cells
         if cell.method not in records.controls
         for setting in settings_of(records, cell)
-        if setting.complete
-    ]
-    if not found:
+    }
+    complete = {title: setting.validation for title, setting in by_title.items() if setting.complete}
+    if not complete:
         return None
-    by_title = {setting.title: setting for setting in found}  # several tracks share the default
-    title, validation = common_reference({name: each.validation for name, each in by_title.items()})
-    return Reference(by_title[title], validation)
+    title, validation = common_reference(complete)
+    return Reference(by_title[title], validation, incomplete=len(by_title) - len(complete))
 
 
 def settings_of(records: Records, cell: CellRecord) -> Iterator[Setting]:

@@ -146,6 +146,12 @@ def notes(study: TaskStudy) -> list[str]:
             f"{study.leader} has the best draw; in half of the draws, chosen at random, the best may be "
             f"another method's: {listing(named)}."
         )
+    if study.reference is not None and (incomplete := study.reference.incomplete):
+        their = "its" if incomplete == 1 else "their"
+        found.append(
+            f"{count(incomplete, 'setting')} without all {their} final runs may be better than the best "
+            "known one; then fewer draws would be good."
+        )
     if missing := sum(row.search.missing for row in study.methods):
         found.append(
             f"{count(missing, 'planned draw')} {'has' if missing == 1 else 'have'} no score; the intervals "

@@ -183,13 +183,12 @@ def gather(records: Records) -> Report:
 
 
 def draws_needed(studies: Mapping[Task, TaskStudy]) -> dict[tuple[Task, str], float]:
-    """n_95 of each method on each task with random draws."""
-    return {
-        (task, row.method): row.near.draws_needed[0]
-        for task, study in studies.items()
-        for row in study.methods
-        if row.near is not None
-    }
+    """n_95 of each row on each task: the random draws of a method say it for all its tracks."""
+    found = {}
+    for task, study in studies.items():
+        known = {row.cell.name: row.near.draws_needed[0] for row in study.methods if row.near is not None}
+        found |= {(task, row.method): known[row.cell.name] for row in study.methods if row.cell.name in known}
+    return found
 
 
 def finished(frame: pd.DataFrame) -> dict[Any, pd.DataFrame]:

@@ -12,6 +12,8 @@ from report.analysis.gain import SAME_RUNS, welch
 from report.analysis.judgement import Judgement
 from report.analysis.study import MethodStudy, TaskStudy, task_study
 from report.analysis.study_frame import tuning_frame
+from report.page.answer import notes
+from report.page.gather import draws_needed
 from report.read.experiment import read_records
 from report.read.records import Records
 from suite.records.experiment import ExperimentFolder
@@ -39,6 +41,16 @@ def records(folder: Path) -> Records:
 @pytest.fixture(scope="module")
 def study(records: Records) -> TaskStudy:
     return study_of(records)
+
+
+def test_the_random_draws_of_a_method_count_for_its_other_track(study: TaskStudy) -> None:
+    near = {row.cell.name: row.near.draws_needed[0] for row in study.methods if row.near}
+    needed = {method: near[f"digits.mlp.{method}"] for method in METHODS}
+    assert draws_needed({study.task: study}) == {
+        (study.task, f"{method} ({track})"): needed[method]
+        for method in METHODS
+        for track in ("random", "tpe")
+    }
 
 
 def ledger(folder: Path, method: str) -> dict:  # pyright: ignore[reportMissingTypeArgument]
@@ -197,6 +209,8 @@ def test_a_setting_that_lost_a_run_is_no_reference(small: Path) -> None:
     remove(small / "runs" / setting.runs[0].run_id)
     lost, _ = rows_of(small)
     assert lost.reference is not None and lost.reference.setting.title != setting.title
+    assert (study.reference.incomplete, lost.reference.incomplete) == (0, 1)
+    assert any(note.startswith("1 setting without all its final runs may be better") for note in notes(lost))
     (row,) = (row for row in lost.methods if row.method == setting.method)
     assert row.gain.provisional
 
