@@ -10,6 +10,7 @@ from rich.table import Table
 
 from report.analysis.versions import compare_versions
 from report.draw.svg import standalone
+from report.page.downloads import numbers
 from report.page.gather import Report, gather
 from report.page.html import markdown_page, page
 from report.page.latex import latex_tables
@@ -50,6 +51,40 @@ def build_report(
     show(console([each.comparison for each in report.tasks]))
     take(numbers_of(report))
     return target / "index.html"
+
+
+FIGURE_FILES = (".svg", ".pdf", ".csv")
+
+
+class NoFigure(Exception):
+    """A report has no figure of this name; `known` are those that it has."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"no figure {name}")
+        self.name, self.known = name, known
+
+
+def write_figure(
+    experiment_folder: Path, name: str, target: Path, on_problem: Callable[[str], object] = lambda text: None
+) -> None:
+    """One figure of the report as a file of its own: as drawing or, for a name in .csv, its numbers.
+
+    target: a path with one of FIGURE_FILES. Raises NoFigure, or as `build_report` does.
+    """
+    records = read_records(experiment_folder)
+    for problem in records.damaged:
+        on_problem(problem)
+    report = gather(records)
+    found = {each.name: (task.task, each) for task in report.tasks for each in task.drawings}
+    found |= {each.name: (None, each) for each in (report.across.drawings if report.across else ())}
+    if name not in found:
+        raise NoFigure(name, list(found))
+    task, drawing = found[name]
+    if target.suffix == ".csv":
+        content = numbers(report, task, drawing).encode()
+    else:
+        content = drawing.picture.pdf() if target.suffix == ".pdf" else standalone(drawing.svg).encode()
+    write_atomically(target, content)
 
 
 def study_tuning(

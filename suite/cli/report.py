@@ -8,6 +8,7 @@ import typer
 from suite.cli.complete import complete_records
 from suite.cli.console import err, out, print_json, say
 from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, is_archive, records_folder
+from suite.machine.errors import UserError
 
 SHOWN = 10  # problems, of however many
 
@@ -21,7 +22,23 @@ Other = Annotated[
 ]
 
 
-def report(exp: Records, other: Other = None, results: Results = RESULTS, as_json: AsJson = False) -> None:
+FigureName = Annotated[
+    str | None, typer.Option("--figure", metavar="NAME", help="Write one figure of the report and no page.")
+]
+To = Annotated[
+    Path | None,
+    typer.Option("--to", metavar="FILE", help="Of --figure: a .svg, .pdf or .csv file. Default: NAME.svg."),
+]
+
+
+def report(
+    exp: Records,
+    other: Other = None,
+    figure: FigureName = None,
+    to: To = None,
+    results: Results = RESULTS,
+    as_json: AsJson = False,
+) -> None:
     """Write the report of the records that there are, finished or not. Exit code 2 if one is damaged.
 
     The report is a folder `report` in that of the records, or next to an archive. With OTHER the two are
@@ -29,7 +46,13 @@ def report(exp: Records, other: Other = None, results: Results = RESULTS, as_jso
     """
     problems: list[str] = []
     records = find_records(exp, results)
-    if other is not None:
+    if to is not None and figure is None:
+        raise UserError("--to is the file of one figure: name the figure with --figure")
+    if figure is not None:
+        if other is not None or as_json:
+            raise UserError("--figure writes one figure of one experiment: leave out OTHER and --json")
+        _write_figure(records, figure, to or Path(f"{figure}.svg"), problems)
+    elif other is not None:
         _compare(records, find_records(other, results), as_json, problems)
     else:
         _write(records, as_json, problems)
@@ -50,6 +73,20 @@ def _write(records: Path, as_json: bool, problems: list[str]) -> None:
         else:
             page = build_report(folder, out.print, problems.append, place)
     say(err if as_json else out, f"report: {page}")
+
+
+def _write_figure(records: Path, name: str, target: Path, problems: list[str]) -> None:
+    from report.build import FIGURE_FILES, NoFigure, write_figure
+
+    if target.suffix not in FIGURE_FILES:
+        raise UserError(f"--to {target}: a figure is written as {', '.join(FIGURE_FILES)}")
+    with records_folder(records) as folder:
+        try:
+            write_figure(folder, name, target, problems.append)
+        except NoFigure as error:
+            known = ", ".join(error.known) or "none yet"
+            raise UserError(f"the report has no figure {name!r}; it has: {known}") from None
+    say(out, f"figure: {target}")
 
 
 def _compare(first: Path, second: Path, as_json: bool, problems: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""`flipbench report --json` and `flipbench report A B`: one JSON document on stdout, all else on stderr."""
+"""`flipbench report`: its JSON on stdout, two experiments side by side, and single figures."""
 
 import csv
 import json
@@ -61,3 +61,29 @@ def test_two_experiments_are_compared_and_nothing_is_written(
     assert ended.value.exit_code == 2
     with pytest.raises((UserError, FileNotFoundError)):
         report(str(folder), str(tmp_path / "nothing"))
+
+
+def test_one_figure_is_written_as_drawing_and_as_numbers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "accuracy-digits.mlp"
+    report(str(folder))
+    whole = folder / "report"
+    report(str(folder), figure=name)
+    assert Path(f"{name}.svg").read_bytes() == (whole / f"{name}.svg").read_bytes()
+    report(str(folder), figure=name, to=Path("numbers.csv"))
+    with Path("numbers.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["bop", "latent_adam"]
+    page = (whole / "index.html").read_text(encoding="utf-8")
+    assert f"flipbench report demo --figure {name}</code>" in page
+    left = sorted(tmp_path.iterdir())
+    for words, given in {
+        "it has: accuracy-digits.mlp, ": {"figure": "accuracy"},
+        ".svg, .pdf, .csv": {"figure": name, "to": Path("figure.png")},
+        "name the figure": {"to": Path("figure.svg")},
+        "leave out OTHER": {"figure": name, "as_json": True},
+    }.items():
+        with pytest.raises(UserError, match=words):
+            report(str(folder), **given)  # pyright: ignore[reportArgumentType]
+    assert sorted(tmp_path.iterdir()) == left
