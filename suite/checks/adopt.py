@@ -8,17 +8,18 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.checks.verify import require_intact
 from suite.machine.errors import UserError, shown
-from suite.records.agreement import same_images
+from suite.records.agreement import named_runs, same_images
 from suite.records.archive import read_contents, unpack
+from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder, OtherFormat
-from suite.records.files import DamagedRecord, flush_folder, make_part, read_json, writing
+from suite.records.files import DamagedRecord, flush_folder, make_part, read_json, write_json, writing
 from suite.records.replan import changes
-from suite.records.schema import DataRecord, PlanRecord
+from suite.records.schema import DataRecord, Ledger, PlanRecord, Tuning
 from suite.records.trial import PROTOCOL
 
 ASIDE = ".adopting"  # in the experiment's folder, as a rename needs the same disk
@@ -60,20 +61,27 @@ class Adoption:
 
 @contextlib.contextmanager
 def adoption(
-    archive: Path | None, folder: Path, plan: PlanRecord, data: Mapping[str, DataRecord]
+    archive: Path | None,
+    folder: Path,
+    plan: PlanRecord,
+    data: Mapping[str, DataRecord],
+    part: bool = False,
 ) -> Iterator[Adoption]:
     """Unpack and check an archive, if there is one, for a folder whose owner this process is.
 
-    data: the records of the data sets as they are on this machine. UserError for a damaged archive.
+    data: the records of the data sets as they are on this machine. part: the archive may hold more cells,
+    studies and seeds than the plan; they are left out. UserError for a damaged archive.
     """
     _clear(folder)  # an adoption that was killed has left this
     try:
-        yield Adoption(folder) if archive is None else _prepared(archive, folder, plan, data)
+        yield Adoption(folder) if archive is None else _prepared(archive, folder, plan, data, part)
     finally:
         _clear(folder)
 
 
-def _prepared(archive: Path, folder: Path, plan: PlanRecord, data: Mapping[str, DataRecord]) -> Adoption:
+def _prepared(
+    archive: Path, folder: Path, plan: PlanRecord, data: Mapping[str, DataRecord], part: bool
+) -> Adoption:
     here = set(os.listdir(folder / "runs")) if (folder / "runs").is_dir() else set[str]()
     try:
         if here.issuperset(read_contents(archive).finished_runs):
@@ -81,27 +89,73 @@ def _prepared(archive: Path, folder: Path, plan: PlanRecord, data: Mapping[str, 
         make_part(aside := folder / ASIDE)
         unpack(archive, aside)
         records = ExperimentFolder(aside)
-        if problem := _other_plan(records, plan):
+        if problem := _other_plan(records, plan, part):
             return Adoption(folder, archive, refused=problem)
-        found = require_intact(aside, archive)
+        finished = require_intact(aside, archive).finished
         if problem := _other_images(records, data):
             return Adoption(folder, archive, refused=problem)
+        if part:
+            finished = _keep_part(records, plan).intersection(finished)
     except (DamagedRecord, UserError) as error:
         raise UserError(f"{error}\nTo train its runs here, move {archive} away, or add --no-adopt") from None
     before = {planned.cell: planned.trial for planned in records.plan().cells}
     cells = [planned.cell for planned in plan.cells if before.get(planned.cell) == planned.trial]
-    return Adoption(folder, archive, [run for run in found.finished if run not in here], cells)
+    return Adoption(folder, archive, sorted(set(finished) - here), cells)
 
 
-def _other_plan(records: ExperimentFolder, plan: PlanRecord) -> str:
+def _other_plan(records: ExperimentFolder, plan: PlanRecord, part: bool) -> str:
     """Why the runs of an archive are not part of a plan, or nothing."""
     if (protocol := read_json(records.plan_path).get("protocol")) != PROTOCOL:
         return f"they were made under protocol {shown(protocol)}, this flipbench has {PROTOCOL}"
     try:
-        changed = changes(records.plan(), plan)
+        before = records.plan()
     except OtherFormat as error:
         return error.problem
+    changed = changes(part_of(before, plan) if part else before, plan)
     return f"they are of another plan: {changed}" if changed else ""
+
+
+def part_of(before: PlanRecord, plan: PlanRecord) -> PlanRecord:
+    """What a plan holds of another one: their common cells, and no more studies and seeds than it has."""
+    wanted = {planned.cell for planned in plan.cells}
+    studies = {track.name: track.studies for track in plan.tuning.tracks}
+    tracks = [
+        replace(track, studies=min(track.studies, studies.get(track.name, track.studies)))
+        for track in before.tuning.tracks
+    ]
+    return replace(
+        before,
+        cells=[planned for planned in before.cells if planned.cell in wanted],
+        tuning=replace(before.tuning, tracks=tracks),
+        seeds=min(before.seeds, plan.seeds),
+    )
+
+
+def _keep_part(records: ExperimentFolder, plan: PlanRecord) -> set[str]:
+    """Write the ledgers of the common cells again with what the plan holds of them; the runs they name."""
+    before, runs = records.plan(), set[str]()
+    after = part_of(before, plan)
+    for planned in after.cells:
+        try:
+            ledger = _part_of_ledger(records.ledger(planned, before), after.tuning, after.seeds)
+        except FileNotFoundError:
+            continue
+        write_json(records.ledger_path(planned.cell), encode(ledger))
+        runs |= {named.run for named in named_runs(ledger, planned, after)}
+    return runs
+
+
+def _part_of_ledger(ledger: Ledger, tuning: Tuning, seeds: int) -> Ledger:
+    studies = {track.name: track.studies for track in tuning.tracks}
+    return replace(
+        ledger,
+        studies=[
+            replace(study, final=[each for each in study.final if each.number < seeds])
+            for study in ledger.studies
+            if study.number < studies[study.track]
+        ],
+        default=[each for each in ledger.default if each.study < tuning.studies and each.number < seeds],
+    )
 
 
 def _other_images(records: ExperimentFolder, data: Mapping[str, DataRecord]) -> str:

@@ -19,7 +19,7 @@ from suite.records.run import RunFolder
 from suite.records.schema import DataRecord, PlanRecord
 from suite.records.trial import PROTOCOL
 from tests.support.attempts import records_of, swept
-from tests.support.fake_records import damage, final_run
+from tests.support.fake_records import damage, final_run, write_plan
 
 BOP = "digits.mlp.bop"
 CHANGES = ("methods=[bop]", "train.epochs=1", "tuning={trials: 2}", "seeds=2")
@@ -42,17 +42,21 @@ def copy(tmp_path: Path, records: ExperimentFolder, monkeypatch: pytest.MonkeyPa
 
 
 def adopted(
-    archived: Path, folder: Path, plan: PlanRecord | None = None, data: DataRecord | None = None
+    archived: Path,
+    folder: Path,
+    plan: PlanRecord | None = None,
+    data: DataRecord | None = None,
+    part: bool = False,
 ) -> list[str]:
     """The notes of an adoption by a folder with this plan and these images; nothing is left of it."""
     records = ExperimentFolder(archived)
     archive = archived.parent / ARCHIVE
     if not archive.exists():
         write_archive(archived, archive)
-    for part in ("runs", "cells"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    for name in ("runs", "cells"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     images = {"digits": data or records.data("digits")}
-    with adoption(archive, folder, plan or records.plan(), images) as found:
+    with adoption(archive, folder, plan or records.plan(), images, part) as found:
         notes = found.carry_out()
     assert not (folder / ASIDE).exists()
     return notes
@@ -203,3 +207,27 @@ def test_adopted_records_are_those_of_the_archive(tmp_path: Path, records: Exper
     assert Verification(tmp_path / "results").run().exit_code == 0
     for path in records.path.glob("runs/*/result.json"):  # which holds the seconds of its own training
         assert (tmp_path / "results" / path.relative_to(records.path)).read_bytes() == path.read_bytes()
+
+
+def test_a_smaller_plan_adopts_its_part_and_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Fewer methods, studies and seeds: what is adopted are records of that plan, with nothing beyond it."""
+    monkeypatch.setattr(os, "sync", lambda: None)
+    swept(tmp_path, "methods=[bop, frozen]", "train.epochs=1", "tuning={trials: 2, studies: 2}", "seeds=2")
+    whole = tmp_path / "results"
+    before = ExperimentFolder(whole).plan()
+    (track,) = before.tuning.tracks
+    tuning = replace(before.tuning, tracks=[replace(track, studies=1)])
+    bop = [cell for cell in before.cells if cell.cell == BOP]
+    smaller = replace(before, cells=bop, tuning=tuning, seeds=1)
+    new = tmp_path / "new"
+    assert "is not in the new plan" in adopted(whole, new, smaller)[0]
+    (note,) = adopted(whole, new, smaller, part=True)
+    write_plan(new, smaller)
+    shutil.copytree(whole / "data", new / "data")
+    found = Verification(new).run()
+    assert (found.exit_code, list(found.findings)) == (0, [])
+    assert sorted(found.finished) == names(new)["runs"] and note.startswith(f"{len(found.finished)} finished")
+    assert names(new)["cells"] == [f"{BOP}.json"]
+    fewer = replace(tuning, tracks=[replace(track, trials=1)])
+    (refused,) = adopted(whole, tmp_path / "other", replace(smaller, tuning=fewer), part=True)
+    assert "tuning.random.trials is 2, in the new plan it is 1" in refused
