@@ -88,7 +88,7 @@ check: $(DEV_READY) ## the part of the check that runs no test
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/pyright
 
-calibrate: $(RUN_READY) ## how often verdicts are right: simulated tasks, results/published/calibration/ (10 min)
+calibrate: $(RUN_READY) ## how often verdicts are right: simulated tasks, results/published/calibration/
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m report.calibration $(ARGS)
 
 lock: $(DEV_READY) ## resolve the pinned versions again, for every Python and platform

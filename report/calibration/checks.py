@@ -192,7 +192,7 @@ def detectable(tasks: int, methods: int, units: int) -> Iterator[Check]:
         pairs = judge(simulate(random, truth, units).task).pairs
         pair = next(each for each in pairs if {each.first, each.second} == names)
         shown += pair.interval.excludes_zero
-    yield Check(DETECTABLE, "sd 0.3", methods, units, shown, tasks, gap=100 * gap)
+    yield Check(DETECTABLE, "sd 0.3", methods, units, shown, tasks, 0.8, "at least", 100 * gap)
 
 
 def failing(found: Iterable[Check]) -> list[Check]:

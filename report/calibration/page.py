@@ -29,7 +29,7 @@ standard errors.
   others, or one lies ahead of all others; a unit has a standard deviation of 0.3 points.
 * **Equality** within 0.3 points must not be read where methods are 0.3 points apart, and needs many units
   where they are equal.
-* **The detectable difference** that `plan` promises is shown in about 80 % of the cases.
+* **The detectable difference** that `plan` promises is shown in 80 % of the cases.
 
 Skewed: a gamma distribution with skewness 1, its tail towards low accuracies. Rows without a bound are only
 shown.
@@ -51,9 +51,9 @@ def markdown(found: Sequence[Check]) -> str:
     for what in dict.fromkeys(each.what for each in found):
         rows = [row(each) for each in found if each.what == what]
         lines = [COLUMNS, ("---", *["---:"] * 5, "---", "---"), *rows]
-        parts.append(f"## {what[0].upper()}{what[1:]}\n")
+        parts.append(f"## {what[0].upper()}{what[1:]}")
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    return "\n".join(parts) + "\n"
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def row(check: Check) -> tuple[str, ...]:
