@@ -213,8 +213,11 @@ class Sweep:
         self._book(job, first)
         for cell in others:
             self._hand_over(job, cell)
+        waiting = len(self._queue)
         for cell in dict.fromkeys(job.askers):
             self._collect(cell)
+        # What this makes ready comes before cells that have not begun: a sweep that stops leaves whole cells.
+        self._queue.extendleft([self._queue.pop() for _ in range(len(self._queue) - waiting)])
 
     def _hand_over(self, job: Job, cell: CellProgress) -> None:
         """Give a cell a run that it did not have to wait for."""

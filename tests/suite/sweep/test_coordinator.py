@@ -487,6 +487,30 @@ def test_the_next_trials_are_given_out_before_the_bookkeeping(tmp_path: Path) ->
     assert busy == [2] * 9 + [0] * 4
 
 
+def test_a_cell_ends_before_the_next_one_begins(tmp_path: Path) -> None:
+    """So a sweep that is stopped leaves whole cells. The later draws win here, as they seldom do in PretendPool."""
+    plan = tiny_plan(tmp_path, "methods=[bop, frozen, latent-sgd]", "tuning={trials: 4}", "seeds=2")
+    done: list[tuple[str, str]] = []
+
+    class RisingPool(PretendPool):
+        def listen(self, timeout: float) -> list[Message]:
+            messages: list[Message] = []
+            for message in super().listen(timeout):
+                assert isinstance(message, Done)
+                scores = replace(RESULT.scores, val_top1=0.5 + 0.001 * len(done))
+                messages.append(Done(message.run_id, replace(RESULT, scores=scores)))
+            return messages
+
+    prepare_folder(plan, tmp_path / "results", {})
+    watch = lambda message, trial: done.append((trial.method.name, trial.stage))  # noqa: E731
+    assert Sweep(plan, tmp_path / "results", RisingPool(1), on_message=watch).run()
+    made = [name for name, _ in dict.fromkeys(done)]
+    assert len(done) > len(plan.cells) * 6
+    assert made == ["bop", "bop", "frozen", "frozen", "latent-sgd", "latent-sgd"]
+    names = [name for name, _ in done]
+    assert all(names[: names.count("bop")].count(name) == 0 for name in ("frozen", "latent-sgd"))
+
+
 @pytest.mark.parametrize(
     ("track", "writes"),
     [("random: {trials: 10, studies: 3}", 4), ("tpe: {trials: 30, at_once: 10}", 4)],
