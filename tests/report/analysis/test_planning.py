@@ -14,7 +14,7 @@ SD = 0.003
 
 @pytest.mark.parametrize(("units", "sds"), [(3, 3.07), (5, 2.02), (10, 1.32), (20, 0.91)])
 def test_two_methods_need_more_than_the_plain_t_test(units: int, sds: float) -> None:
-    """Its variance is that of the other method or larger; with many units there is nothing to gain or lose."""
+    """The larger variance of two counts; with many units there is nothing to gain or lose."""
     found = detectable_difference(2, units)
     assert sds < found < sds * (1 + 0.85 / units)
     assert found == detectable_difference(2, units)

@@ -488,7 +488,7 @@ def test_the_next_trials_are_given_out_before_the_bookkeeping(tmp_path: Path) ->
 
 
 def test_a_cell_ends_before_the_next_one_begins(tmp_path: Path) -> None:
-    """So a sweep that is stopped leaves whole cells. The later draws win here, as they seldom do in PretendPool."""
+    """So a sweep that is stopped leaves whole cells. The last draws win here."""
     plan = tiny_plan(tmp_path, "methods=[bop, frozen, latent-sgd]", "tuning={trials: 4}", "seeds=2")
     done: list[tuple[str, str]] = []
 
