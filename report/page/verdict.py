@@ -132,9 +132,9 @@ def basis(records: Records, comparison: Comparison) -> str:
             f"differences: 95\u00a0% for all pairs of {judgement.competing} methods at once, over "
             f"{plural(2, judgement.unit)} and the {grouped(images)} test images"
         )
-    if controls := judgement.of_kind(Kind.CONTROL):
-        scores = listing([f"{each.method} {spread_percent(each)}" for each in controls if each.units])
-        parts += [f"controls: {scores}"] if scores else []
+    controls = [each for each in judgement.of_kind(Kind.CONTROL) if each.units]
+    if controls:
+        parts.append(f"controls: {listing([f'{each.method} {spread_percent(each)}' for each in controls])}")
     return "; ".join(parts).replace(" %", "\u00a0%") + "."
 
 

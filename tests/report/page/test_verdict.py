@@ -1,15 +1,17 @@
 """The sentences about whole tasks, as a reader sees them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from report.analysis.comparison import compare
 from report.analysis.evidence import MethodEvidence, TaskEvidence
 from report.analysis.judgement import judge
-from report.page.verdict import constant, incomplete, runs, verdict
+from report.page.verdict import basis, constant, incomplete, runs, verdict
 from report.read.experiment import read_records
 from suite.records.schema import Track
-from tests.support.fake_records import TASKS, write_experiment
+from tests.support.fake_records import TASKS, final_run, remove, write_experiment, write_plan
 from tests.support.final_runs import method, task
 
 HIGH = method("high", [0.95, 0.951, 0.952])
@@ -107,6 +109,10 @@ TRACKS = task(
             "high reaches 95.10 ± 0.25 % on test (n = 3 runs); there is no other method to compare.",
         ),
         (
+            task(HIGH, method("frozen", [], missing=3, control=True)),
+            "high reaches 95.10 ± 0.25 % on test (n = 3 runs); there is no other method to compare.",
+        ),
+        (
             task(method("a", [0.9, 0.8], missing=1), studies=1),
             "Given one draw of the tuning, a reaches 85.00 ± 63.53 % on test (n = 2 runs), provisional: 2 of "
             "3 runs in; there is no other method to compare.",
@@ -159,6 +165,18 @@ def test_the_basis_names_the_runs_of_every_track(tmp_path: Path) -> None:
     assert runs(records) == (
         "1 seed of one study's winner (random), 1 seed of each of 3 studies' winners (tpe) per method"
     )
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_the_basis_names_the_controls_that_have_a_score(tmp_path: Path, finished: bool) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=2, trials=0)
+    plan = read_records(folder).plan
+    control = replace(plan.methods["latent_sgd"], control=True)
+    write_plan(folder, replace(plan, methods={**plan.methods, "latent_sgd": control}))
+    for number in range(0 if finished else 2):
+        remove(final_run(folder, "digits.mlp.latent_sgd", number))
+    records = read_records(folder)
+    assert ("controls: latent_sgd" in basis(records, compare(records, records.tasks[0]))) is finished
 
 
 def test_every_competitor_is_in_a_sentence() -> None:
