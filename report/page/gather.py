@@ -60,7 +60,13 @@ class TaskReport:
 
     @property
     def drawings(self) -> list[Drawing]:
-        drawings = (self.accuracy, *self.learning, *self.flips, *self.tuning.drawings)
+        drawings = (
+            self.accuracy,
+            *self.learning,
+            *self.flips,
+            *self.tuning.drawings,
+            *self.tuning.slices,
+        )
         return [each for drawing in drawings if drawing is not None for each in drawing.all]
 
 

@@ -12,6 +12,7 @@ from report.analysis.numbers import NONE, duration, hyper, p_value, percent
 from report.analysis.search import EDGE, near_edge, searched, tried
 from report.analysis.study import BUDGET, MethodStudy, TaskStudy
 from report.draw.drawing import Drawing
+from report.draw.slices import slice_drawings
 from report.draw.styles import Looks
 from report.draw.tuning import shown, tuning_drawings
 from report.page.answer import answer, gain, needed, notes, shares
@@ -31,6 +32,7 @@ class TuningPage:
     answer: list[str]
     notes: list[str]
     drawings: list[Drawing]
+    slices: list[Drawing]  # a figure for each of a few methods
     ease: Table
     shown: Table | None  # of many rows those that are drawn
     spent: Table
@@ -44,6 +46,7 @@ def tuning_page(records: Records, study: TaskStudy, looks: Looks) -> TuningPage:
         answer=answer(study),
         notes=notes(study),
         drawings=tuning_drawings(study, looks),
+        slices=slice_drawings(study, looks),
         ease=ease_table(study.methods),
         shown=ease_table(drawn) if len(drawn) < len(study.competing) else None,
         spent=spent_table(records, study),
