@@ -42,6 +42,7 @@ class Setting:
     method: str
     which: str  # "published default", or "winner of study 2"
     runs: tuple[RunRecord, ...]
+    own: bool = False  # of a method that is not in the catalogue
 
     @property
     def complete(self) -> bool:
@@ -64,12 +65,15 @@ class Setting:
 class Reference:
     """The best fixed setting of any method of a task, by its mean validation score over fresh seeds.
 
-    incomplete: how many settings could not become it, because final runs of theirs have no result.
+    A method of one's own is measured against the catalogue's best where there is one, so that the measure is
+    the same for everybody. incomplete: how many settings could not become it, because final runs of theirs
+    have no result. above: the best setting of one's own that is better.
     """
 
     setting: Setting
     validation: float
     incomplete: int = 0
+    above: Setting | None = None
 
 
 @dataclass(frozen=True)
@@ -231,11 +235,19 @@ def reference_of(records: Records, cells: Sequence[CellRecord]) -> Reference | N
         if cell.method not in records.controls
         for setting in settings_of(records, cell)
     }
-    complete = {title: setting.validation for title, setting in by_title.items() if setting.complete}
+    complete = {title: setting for title, setting in by_title.items() if setting.complete}
     if not complete:
         return None
-    title, validation = common_reference(complete)
-    return Reference(by_title[title], validation, incomplete=len(by_title) - len(complete))
+    catalogue = {title: each.validation for title, each in complete.items() if not each.own}
+    every = {title: each.validation for title, each in complete.items()}
+    title, validation = common_reference(catalogue or every)
+    highest, value = common_reference(every)
+    return Reference(
+        complete[title],
+        validation,
+        incomplete=len(by_title) - len(complete),
+        above=complete[highest] if value > validation else None,
+    )
 
 
 def settings_of(records: Records, cell: CellRecord) -> Iterator[Setting]:
@@ -246,11 +258,16 @@ def settings_of(records: Records, cell: CellRecord) -> Iterator[Setting]:
     }
     for study, runs in by_study(records.finals(cell) if cell.track else []).items():
         if study in won and won[study].number != 0:
-            yield Setting(cell.method, f"winner of study {study}", tuple(runs))
+            yield Setting(cell.method, f"winner of study {study}", tuple(runs), is_own(cell))
 
 
 def default_of(records: Records, cell: CellRecord) -> Setting:
-    return Setting(cell.planned.method, "published default", tuple(records.defaults(cell)))
+    runs = tuple(records.defaults(cell))
+    return Setting(cell.planned.method, "published default", runs, is_own(cell))
+
+
+def is_own(cell: CellRecord) -> bool:
+    return cell.planned.trial.plugin is not None
 
 
 # ---- gains on test

@@ -9,7 +9,7 @@ from report.analysis.importance import ENOUGH_DRAWS
 from report.analysis.intervals import Interval
 from report.analysis.judgement import ENOUGH_UNITS
 from report.analysis.numbers import count
-from report.analysis.study import MethodStudy, TaskStudy, TrackComparison
+from report.analysis.study import MethodStudy, TaskStudy, TrackComparison, mean
 
 NAMED = 4  # rows of one sentence, of however many
 MINUS = "\u2212"
@@ -145,6 +145,11 @@ def notes(study: TaskStudy) -> list[str]:
         found.append(
             f"{study.leader} has the best draw; in half of the draws, chosen at random, the best may be "
             f"another method's: {listing(named)}."
+        )
+    if study.reference is not None and (above := study.reference.above):
+        found.append(
+            f"The {above.title} is better ({100 * mean(above.validation):.2f} % on validation) than the best "
+            "known setting, which is the catalogue's."
         )
     if study.reference is not None and (incomplete := study.reference.incomplete):
         their = "its" if incomplete == 1 else "their"

@@ -220,6 +220,31 @@ def with_control(records: Records, method: str) -> Records:
     return replace(records, plan=replace(records.plan, methods=cards))
 
 
+def with_own(records: Records, *methods: str) -> Records:
+    """The same records, as if the file of these methods were no part of the catalogue."""
+    cells = []
+    for cell in records.cells:
+        plugin = "0" * 16 if cell.planned.method in methods else None
+        trial = replace(cell.planned.trial, plugin=plugin)
+        cells.append(replace(cell, planned=replace(cell.planned, trial=trial)))
+    return replace(records, cells=cells)
+
+
+def test_a_method_of_ones_own_is_measured_against_the_catalogue(records: Records, study: TaskStudy) -> None:
+    assert study.reference is not None and study.reference.above is None
+    best = study.reference.setting.method.split(" ")[0]
+    own = study_of(with_own(records, best))
+    assert own.reference is not None and own.reference.setting.method.split(" ")[0] != best
+    assert own.reference.validation < study.reference.validation
+    assert own.reference.above is not None and own.reference.above.title == study.reference.setting.title
+    assert any(note.startswith(f"The {study.reference.setting.title} is better") for note in notes(own))
+    (worst, *_) = (method for method in METHODS if method != best)
+    same = study_of(with_own(records, worst)).reference
+    assert same is not None and same.setting.title == study.reference.setting.title and same.above is None
+    alone = study_of(with_own(records, *METHODS)).reference
+    assert alone is not None and alone.setting.title == study.reference.setting.title
+
+
 def test_a_control_is_shown_and_sets_no_reference(records: Records, study: TaskStudy) -> None:
     assert study.reference is not None
     best = study.reference.setting.method.split(" ")[0]
