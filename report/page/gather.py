@@ -28,7 +28,7 @@ from report.page.tables import Table
 from report.page.tuning import TuningPage, tuning_page
 from report.read.records import DataFile, Records, Task
 from suite.records.codec import encode
-from suite.records.schema import Environment, MethodCard, PlanRecord
+from suite.records.schema import Environment, MethodCard, PlanRecord, PublishedScore
 
 MANY_TASKS = 6
 PRIVATE = ("host", "method_file", "earlier")  # of an environment: no report shows them
@@ -55,6 +55,7 @@ class TaskReport:
     flips: list[Drawing]
     tuning: TuningPage
     tables: TaskTables
+    published: list[str]  # scores of papers, each with its source
     families: list[Family]
     families_by_label: list[Family]  # where the tracks of a method share a row
 
@@ -215,6 +216,7 @@ def gather_task(
     ordered = [each.method for each in comparison.standings]
     shown = ends([method for method in ordered if method not in records.controls])
     of_family = grouped_by_family(ordered, families)
+    published = published_on(records, task)
     learning, flips = [], []
     if len(curves):
         learning = [curve_drawing(curve, task, curves, looks, shown, of_family) for curve in LEARNING]
@@ -231,14 +233,25 @@ def gather_task(
         learning=learning,
         flips=flips,
         tuning=tuning,
+        published=[f"{each.method} {tables.score_words(each)} ({each.source})" for each in published],
         tables=TaskTables(
-            accuracy=tables.accuracy_table(comparison),
+            accuracy=tables.accuracy_table(comparison, published),
             flips=tables.flips_table(records, task),
             cost=tables.cost_table(records, task),
         ),
         families=of_family,
         families_by_label=by_label(of_family, {cell.method: cell.planned.method for cell in records.cells}),
     )
+
+
+def published_on(records: Records, task: Task) -> list[PublishedScore]:
+    """What papers report on this task, of the labels of its rows."""
+    rows = {cell.method for cell in records.cells_of(task)}
+    return [
+        each
+        for each in records.plan.published
+        if each.data in (None, task.data) and each.model in (None, task.model) and each.method in rows
+    ]
 
 
 def environments(records: Records) -> list[tuple[int, Environment]]:

@@ -1,5 +1,6 @@
 """The tables of the report as cells of text; html.py and texts.py write them as HTML and Markdown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from report.analysis.numbers import (
 )
 from report.read.curves import Curves
 from report.read.records import Records, Task
-from suite.records.schema import WITHIN, Result
+from suite.records.schema import WITHIN, PublishedScore, Result
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Table:
     left_out: int = 0  # rows beyond these; runs.csv has them all
 
 
-def accuracy_table(comparison: Comparison) -> Table:
-    """One row per method. Bold: the set that may contain the best."""
+def accuracy_table(comparison: Comparison, published: Sequence[PublishedScore] = ()) -> Table:
+    """One row per method. Bold: the set that may contain the best. published: of this task."""
     standings = comparison.standings
     studies = comparison.judgement.unit == "study"
     top5 = any(each.top5 is not None for each in standings)
@@ -49,6 +50,7 @@ def accuracy_table(comparison: Comparison) -> Table:
         "p",
         "sd of studies" if studies else "sd of runs",
         *(["test top\u20115,\u00a0%"] if top5 else []),
+        *(["published,\u00a0%"] if published else []),
         *(["studies"] if studies else []),
         "runs in",
         "diverged",
@@ -66,6 +68,7 @@ def accuracy_table(comparison: Comparison) -> Table:
             p_value(each.judged.behind.p) if each.judged.behind else NONE,
             percent(each.judged.sd),
             *([percent(each.top5)] if top5 else []),
+            *([scores_of(published, each.method)] if published else []),
             *([str(each.judged.units)] if studies else []),
             f"{each.judged.runs} / {each.judged.planned_runs}",
             str(each.judged.diverged),
@@ -80,6 +83,16 @@ def accuracy_table(comparison: Comparison) -> Table:
     strong = tuple(row for row, each in numbered if each.may_be_best)
     text = (0, columns.index("reading"))
     return Table(columns, rows, text=text, strong=strong, warn=frozenset(warn))
+
+
+def scores_of(published: Sequence[PublishedScore], method: str) -> str:
+    """Top-1, and top-5 where it is reported, of every paper."""
+    found = [each for each in published if each.method == method]
+    return ", ".join(map(score_words, found)) or NONE
+
+
+def score_words(each: PublishedScore) -> str:
+    return f"{each.top1:g}" if each.top5 is None else f"{each.top1:g} / {each.top5:g}"
 
 
 def flips_table(records: Records, task: Task) -> Table:

@@ -24,9 +24,9 @@ from suite.experiment.ranges import range_of
 from suite.experiment.resolve import searched_hypers, settings
 from suite.experiment.spec import Experiment, ExperimentFile, MethodEntry, Problem, RealEntry
 from suite.experiment.strict_yaml import Location
-from suite.machine.errors import described
+from suite.machine.errors import described, one_of, shown
 from suite.records.files import canonical
-from suite.records.schema import FORMAT, PHASES, HyperCard, MethodCard, PlanRecord, Tuning
+from suite.records.schema import FORMAT, PHASES, HyperCard, MethodCard, PlanRecord, PublishedScore, Tuning
 from suite.records.trial import PROTOCOL
 
 
@@ -86,6 +86,7 @@ class Plan:
             layers={cell.model_label: layer_kinds(cell.first, cell.sizes) for cell in models.values()},
             cells=[cell.planned for cell in self.cells],
             margin=self.experiment.margin,
+            published=[PublishedScore(**entry.model_dump()) for entry in self.experiment.published],
         )
 
 
@@ -99,7 +100,7 @@ def make_plan(source: ExperimentFile) -> Plan:
     if wrong := list(_wrong_parts(experiment)):
         raise source.error(*wrong)
     cells, problems = _cells(experiment)
-    problems += _ambiguous(cells)
+    problems += [*_ambiguous(cells), *_published_of_nothing(experiment)]
     if problems := problems or edge_problems(cells):
         raise source.error(*problems)
     return Plan(
@@ -132,6 +133,21 @@ def _wrong_parts(experiment: Experiment) -> Iterator[Problem]:
             check(part, location)
         except Problem as problem:
             yield problem
+
+
+def _published_of_nothing(experiment: Experiment) -> Iterator[Problem]:
+    """Published scores of a method, data set or model that this experiment does not have."""
+    labels = {
+        "method": [entry.called for entry in experiment.methods],
+        "data": [data.called for task in experiment.tasks for data in task.data],
+        "model": [model.called for task in experiment.tasks for model in task.model],
+    }
+    for number, entry in enumerate(experiment.published):
+        for key, known in labels.items():
+            name = getattr(entry, key)
+            if name is not None and name not in known:
+                message = f"this experiment has no {key} {shown(name)}{one_of(name, known)}"
+                yield Problem(("published", number, key), message)
 
 
 def _cells(experiment: Experiment) -> tuple[list[Cell], list[Problem]]:

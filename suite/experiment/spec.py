@@ -214,6 +214,20 @@ class TuningSection(_Strict):
         return Tuning(tracks=tracks, seed=self.seed)
 
 
+Percent = Annotated[float, Field(gt=0, le=100)]
+
+
+class PublishedEntry(_Strict):
+    """What a paper reports for a method of this experiment, by label: percent on test, of one task or all."""
+
+    method: str
+    data: str | None = None
+    model: str | None = None
+    top1: Percent
+    top5: Percent | None = None
+    source: Annotated[str, Field(min_length=1)]
+
+
 class Experiment(_Strict):
     """A whole experiment file."""
 
@@ -226,6 +240,7 @@ class Experiment(_Strict):
     tuning: TuningSection = TuningSection()
     seeds: Annotated[int, Field(ge=1, le=1000)] = 5
     margin: Annotated[float, Field(gt=0, lt=100)] | None = None  # points that count as equal
+    published: list[PublishedEntry] = []  # next to which the report shows its own scores
     plugins: list[str] = []
 
 

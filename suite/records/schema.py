@@ -405,12 +405,24 @@ class PlannedCell:
 
 
 @record
+class PublishedScore:
+    """What a paper reports for a method: percent on test. data, model: labels; without them every task's."""
+
+    method: StrictStr
+    data: PartName | None = absent()
+    model: StrictStr | None = absent()
+    top1: Number
+    top5: Number | None = absent()
+    source: StrictStr
+
+
+@record
 class PlanRecord:
     """The plan, written before anything runs: the denominators of the report.
 
     seeds: the final runs of each study's winner, and as many of the published default. layers: of each model
     the kinds of its binary layers in order, conv or dense. margin: percentage points by which two accuracies
-    may differ and still count as equal.
+    may differ and still count as equal. published: scores of papers, which the report shows next to its own.
     """
 
     format: StrictInt
@@ -425,6 +437,7 @@ class PlanRecord:
     layers: dict[StrictStr, list[Literal["conv", "dense"]]] = absent(dict)
     cells: list[PlannedCell]
     margin: Annotated[StrictFloat, Field(gt=0, lt=100)] | None = absent()
+    published: list[PublishedScore] = absent(list)
 
 
 @record
