@@ -18,6 +18,7 @@ from suite.cli.check import check
 from suite.cli.console import complain
 from suite.cli.dashboard import dashboard
 from suite.cli.list import list_
+from suite.cli.new_method import new_method
 from suite.cli.plan import plan
 from suite.cli.prepare import prepare
 from suite.cli.publish import publish
@@ -46,6 +47,7 @@ def flipbench(
 
 
 app.command("list")(list_)
+app.command("new-method")(new_method)
 for command in (
     show,
     check,
