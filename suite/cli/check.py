@@ -15,6 +15,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check a file of your own: one sentence for each finding, exit code 1 if one is a fault."""
+    from suite.checks.contract.source import parsed
+    from suite.machine.forkserver import fork_context
+
+    parsed(file)  # finds most mistakes before torch is imported, which takes seconds
+    fork_context()  # its server imports torch while this process does
     from suite.checks.contract.check import check as check_file
 
     found = check_file(file)

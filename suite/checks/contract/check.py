@@ -1,6 +1,7 @@
 """Does the file of a user keep the contract? It is executed in a process of its own, for a limited time."""
 
 import contextlib
+import inspect
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -63,7 +64,7 @@ def check_here(path: Path) -> Checked:
 
 def _load(path: Path) -> list[Method]:
     """The methods of a file, also if that belongs to the catalogue."""
-    of_catalogue = [m for m in METHODS.values() if Path(m.rule.__code__.co_filename).resolve() == path]
+    of_catalogue = [m for m in METHODS.values() if Path(inspect.getfile(m.rule)) == path]
     if of_catalogue:
         return of_catalogue
     try:

@@ -87,7 +87,7 @@ class SharedState:
         for place, before in self.names.items():
             after = now.names[place]
             for name in sorted(before.keys() & after.keys()):
-                if before[name] is not after[name]:
+                if before[name] is not after[name] and not _of_torch(after[name]):
                     yield f"{place}.{name}"
 
     def restore(self) -> None:
@@ -100,6 +100,11 @@ class SharedState:
             for name, value in before.items():
                 if vars(SHARED[place]).get(name, value) is not value:
                     setattr(SHARED[place], name, value)
+
+
+def _of_torch(value: Any) -> bool:
+    """Whether torch itself has made it: its compiler, for example, wraps `torch.manual_seed`."""
+    return str(getattr(value, "__module__", "")).partition(".")[0] == "torch"
 
 
 def _hashable(state: Any) -> tuple[Any, ...]:

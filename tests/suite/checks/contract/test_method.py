@@ -86,6 +86,11 @@ def line_with(folder: Path, words: str) -> int:
     return next(number for number, line in enumerate(lines, 1) if words in line)
 
 
+@pytest.fixture(autouse=True)
+def few_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "DRAWS", 0)
+
+
 @pytest.mark.parametrize("rule", [rule for stage in STAGES for rule in stage], ids=lambda rule: rule.__name__)
 def test_a_good_method_keeps_every_rule(tmp_path: Path, rule: Any) -> None:
     assert list(rule(load(tmp_path))) == []
@@ -124,8 +129,8 @@ NO_CHECK = {"checks": ""}
         ),
         (
             "leaves_torch_alone",
-            {"step": "torch.use_deterministic_algorithms(True)"},
-            "step changes whether algorithms are deterministic",
+            {"step": "torch.backends.cudnn.benchmark = True"},
+            "step changes cuDNN's choice of algorithms",
             IN_STEP,
         ),
         ("leaves_torch_alone", {"step": "random.random()"}, "step changes Python's random state", IN_STEP),
