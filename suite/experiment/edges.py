@@ -14,15 +14,14 @@ from optuna.distributions import (
 )
 
 from optimizers import METHODS
-from optimizers.core import BadHyper, run_step
+from optimizers.core import BadHyper, HyperValue, run_step
 from suite.experiment.build import apply_schedules, binary_shapes, rule_at, schedules_of
 from suite.experiment.cell import Cell
 from suite.experiment.spec import Problem
 from suite.machine.errors import described, shown
-from suite.records.trial import HyperSetting
 
 INSIDE = 0.382  # of the way from one end to the other: no whole number between whole ends
-Draw = dict[str, HyperSetting]
+Draw = dict[str, HyperValue]
 
 
 def edge_problems(cells: Sequence[Cell]) -> list[Problem]:

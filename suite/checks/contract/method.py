@@ -516,7 +516,7 @@ def uses_its_hyperparameters(method: Method) -> Iterator[Remark]:
             )
 
 
-def _trained(method: Method, setting: Setting, name: str = "", value: float = 0.0) -> list[Tensor]:
+def _trained(method: Method, setting: Setting, name: str = "", value: Any = 0.0) -> list[Tensor]:
     """All tensors after steps in all phases of a training, with this value in the groups."""
     training = Training(method(**setting))
     for training.steps in IN_TRAINING:

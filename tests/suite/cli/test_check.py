@@ -3,7 +3,9 @@
 import shlex
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +115,7 @@ def test_no_file_is_overwritten(flipbench: Flipbench):
 def test_a_rule_that_does_not_return_ends_in_the_line_that_waits(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(contract, "RULE_LIMIT", 1)
 
-    def rule(method: object):
+    def rule(method: object) -> Iterator[Any]:
         while True:
             time.sleep(0.01)
         yield
