@@ -4,6 +4,7 @@ Each command is a file of this folder. Torch, pandas and their like are imported
 
 Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 the command cannot be carried
 out, and nothing was written; 130 interrupted, 75 stopped by SIGTERM: then the same command resumes.
+Of `check`: 0 it passes; 1 there is a fault; 2 the file cannot be read, or holds nothing to check.
 Of `verify`: 0 all records are there and intact; 1 a planned one is missing, failed, or could not be repeated;
 2 one is damaged or contradicts another. Of `status`, `study` and `report`: 0, or 2 for such a record.
 """
@@ -13,9 +14,11 @@ from typing import Annotated
 
 import typer
 
+from suite.cli.check import check
 from suite.cli.console import complain
 from suite.cli.dashboard import dashboard
 from suite.cli.list import list_
+from suite.cli.new_method import new_method
 from suite.cli.plan import plan
 from suite.cli.prepare import prepare
 from suite.cli.publish import publish
@@ -44,7 +47,22 @@ def flipbench(
 
 
 app.command("list")(list_)
-for command in (show, plan, sweep, tune, train, prepare, report, study, status, verify, publish, dashboard):
+app.command("new-method")(new_method)
+for command in (
+    show,
+    check,
+    plan,
+    sweep,
+    tune,
+    train,
+    prepare,
+    report,
+    study,
+    status,
+    verify,
+    publish,
+    dashboard,
+):
     app.command(command.__name__)(command)
 
 

@@ -14,15 +14,14 @@ from optuna.distributions import (
 )
 
 from optimizers import METHODS
-from optimizers.core import BadHyper, run_step
+from optimizers.core import BadHyper, HyperValue, run_step
 from suite.experiment.build import apply_schedules, binary_shapes, rule_at, schedules_of
 from suite.experiment.cell import Cell
 from suite.experiment.spec import Problem
 from suite.machine.errors import described, shown
-from suite.records.trial import HyperSetting
 
 INSIDE = 0.382  # of the way from one end to the other: no whole number between whole ends
-Draw = dict[str, HyperSetting]
+Draw = dict[str, HyperValue]
 
 
 def edge_problems(cells: Sequence[Cell]) -> list[Problem]:
@@ -43,7 +42,7 @@ def _problem(cell: Cell, layers: dict[tuple[str, str], Sequence[int]]) -> str:
     if network not in layers:
         trial = cell.first
         layers[network] = min(binary_shapes(trial, cell.sizes), key=math.prod)
-    for draw in _edges(cell.space):
+    for draw in edges(cell.space):
         if error := _failure(cell, draw, layers[network]):
             return _explained(cell, draw, error, layers[network])
     return ""
@@ -60,19 +59,19 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _edges(space: Mapping[str, BaseDistribution]) -> Iterator[Draw]:
+def edges(space: Mapping[str, BaseDistribution]) -> Iterator[Draw]:
     """The method's own numbers: at one end, at the other, inside; then each word of each choice."""
     own = {name: range_ for name, range_ in space.items() if name != "real.lr"}
     words = {name: each.choices for name, each in own.items() if isinstance(each, CategoricalDistribution)}
     numbers = {name: range_ for name, range_ in own.items() if name not in words}
     if numbers:
         for part in (0.0, 1.0, INSIDE):
-            yield {name: _at(range_, part) for name, range_ in numbers.items()}
+            yield {name: number_at(range_, part) for name, range_ in numbers.items()}
     for name, choices in words.items():
         yield from ({name: value} for value in choices)
 
 
-def _at(range_: BaseDistribution, part: float) -> float | int:
+def number_at(range_: BaseDistribution, part: float) -> float | int:
     """The number at this part of a range."""
     if isinstance(range_, IntDistribution):
         return round(range_.low + part * (range_.high - range_.low))

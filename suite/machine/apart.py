@@ -5,6 +5,7 @@ processes that are made for it: where it is planned with, and where its own cell
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -20,11 +21,24 @@ NO_ANSWER = "a plugin's values cannot leave its process"
 LOOK_EVERY = 0.2  # seconds between looks at a request to stop
 
 
-def apart(plugins: Iterable[Path | str], function: Callable[..., Value], *arguments: Any) -> Value:
+class ProcessEnded(UserError):
+    """The process of a plugin has ended before its function, or was ended because it took too long."""
+
+    def __init__(self, names: str, reason: str) -> None:
+        super().__init__(f"{names}: {reason}")
+        self.reason = reason
+
+
+def apart(
+    plugins: Iterable[Path | str],
+    function: Callable[..., Value],
+    *arguments: Any,
+    limit: float = float("inf"),
+) -> Value:
     """The value of `function(*arguments)`, which imports these plugins, in a process that ends with it.
 
     What it prints goes to stderr. A request to stop this process is passed on. Raises UserError if the
-    function raises anything, or if its process ends in another way.
+    function raises anything, ProcessEnded if its process ends in another way, or after `limit` seconds.
     """
     names = ", ".join(map(str, plugins))
     context = fork_context()
@@ -33,9 +47,11 @@ def apart(plugins: Iterable[Path | str], function: Callable[..., Value], *argume
     process = context.Process(target=_answer, args=(there, place, function, arguments))
     process.start()
     there.close()
-    asked = False
+    asked, end = False, time.monotonic() + limit
     try:
         while not wait([here, process.sentinel], LOOK_EVERY):
+            if time.monotonic() > end:
+                raise ProcessEnded(names, f"has not ended within {limit:g} s")
             if preemption.requested() and not asked:
                 process.terminate()
                 asked = True
@@ -44,7 +60,7 @@ def apart(plugins: Iterable[Path | str], function: Callable[..., Value], *argume
         good, value = here.recv()
     except (EOFError, ConnectionError):
         process.join()
-        raise UserError(f"{names}: has ended its process (exit code {process.exitcode})") from None
+        raise ProcessEnded(names, f"has ended its process (exit code {process.exitcode})") from None
     except (ImportError, AttributeError) as error:  # it holds something of the plugin's own
         raise UserError(f"{names}: {NO_ANSWER}: {described(error)}") from None
     finally:

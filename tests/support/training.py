@@ -1,21 +1,19 @@
-"""A small network in training on a task that can be learned."""
+"""A small network in training on a task that can be learned, in a small form of each architecture."""
 
-import functools
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from optimizers.core import WeightRule
-from suite.machine.random_keys import generator, random_key, seed_draws
+from suite.checks.contract import practice
+from suite.checks.contract.practice import CPU, EPOCH, PLANNED, Small, noisy_prototypes
+from suite.machine.random_keys import random_key, seed_draws
 from suite.models import MODELS
-from suite.models.blocks.layers import binary_layers
 from suite.models.model import Shape
-from suite.training.step import make_learner, set_progress, training_step
+from suite.training.step import set_progress
 
-CLASSES = 4
-EPOCH, PLANNED = 20, 100  # steps: methods that ask for the time are told that it passes so
+__all__ = ["EPOCH", "PLANNED", "SMALL", "Training", "noisy_prototypes", "small_form"]
 
 # The smallest useful form of each architecture: image shape and options.
 SMALL: dict[str, tuple[Shape, dict[str, Any]]] = {
@@ -33,61 +31,26 @@ SMALL: dict[str, tuple[Shape, dict[str, Any]]] = {
 }
 
 
-@functools.cache
-def noisy_prototypes(shape: Shape, number: int) -> tuple[Tensor, Tensor]:
-    """Batch `number` of a task that can be learned: one fixed image per class, half hidden in noise.
-
-    All trainings share it: nothing may write into it.
-    """
-    prototypes = torch.randn(CLASSES, *shape, generator=generator("prototypes"))
-    random = generator("batch", number)
-    labels = torch.randint(CLASSES, (32,), generator=random)
-    return prototypes[labels] + 0.5 * torch.randn(32, *shape, generator=random), labels
+def small_form(model: str) -> Small:
+    return Small(MODELS[model], *SMALL[model])
 
 
-class Training:
-    """A small network and its two optimizers; every step takes the next batch."""
+class Training(practice.Training):
+    """A small form of an architecture in training; every step takes the next batch."""
 
     def __init__(self, rule: WeightRule, model: str = "mlp", seed: int = 1) -> None:
-        self.shape, options = SMALL[model]
-        network = MODELS[model](self.shape, CLASSES, rule, seed, **options)
-        self.learner = make_learner(network, rule, 0.01, torch.device("cpu"))
-        self.model, self.weights, self.real = self.learner.model, self.learner.weights, self.learner.real
-        self.steps = 0
-
-    def step(self, halves: int = 1, precision: str = "float32") -> float:
-        """One step of both optimizers; the loss before it. `halves`: the parts that the gradient comes in."""
-        batch = noisy_prototypes(self.shape, self.steps)
-        loss, _ = training_step(
-            self.learner,
-            [batch] * halves,
-            seed=0,
-            step=self.steps,
-            epoch=1 + self.steps // EPOCH,
-            progress=min(1.0, self.steps / PLANNED),
-            precision=precision,
-        )
-        self.steps += 1
-        return loss.item()
+        super().__init__(rule, small_form(model), seed)
 
     def scaled_step(self, loss_scale: float) -> None:
         """A step on the loss times a number, which no training takes: all else as in `step`."""
         progress = min(1.0, self.steps / PLANNED)
         set_progress(self.weights, self.learner.timed, epoch=1 + self.steps // EPOCH, progress=progress)
         self.model.zero_grad()
-        seed_draws(torch.device("cpu"), random_key(0, "step", self.steps))
+        seed_draws(CPU, random_key(0, "step", self.steps))
         (loss_scale * self.loss(self.steps)).backward()
         self.weights.step()
         self.real.step()
         self.steps += 1
-
-    def loss(self, number: int) -> Tensor:
-        x, labels = noisy_prototypes(self.shape, number)
-        return F.cross_entropy(self.model(x), labels)
-
-    def signs(self) -> Tensor:
-        """All effective binary weights, flat."""
-        return torch.cat([layer.binary_weight().flatten() for _, layer in binary_layers(self.model)])
 
     def trajectory(self, steps: int, loss_scale: float = 1.0) -> Tensor:
         """The binary weights at the start and after each of so many steps, (steps + 1, weights)."""

@@ -43,6 +43,8 @@ SURFACE = {
     "report": {"EXP", "[OTHER]", "--results", "--json"},
     "publish": {"EXP", "--results"},
     "dashboard": {"EXP", "--port", "--results"},
+    "check": {"FILE", "--json"},
+    "new-method": {"NAME", "--to"},
     "show": {"NAME", "--kind", "--plugin", "--json"},
     "status": {"EXP", "--watch", "--results", "--json"},
     "verify": {"EXP", "--replay", "--plugin", "--results", "--json"},

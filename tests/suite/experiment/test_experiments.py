@@ -1,12 +1,14 @@
 """Every experiment that comes with the suite can be planned, and its head tells what it costs."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from suite.experiment.plan import make_plan
 from suite.experiment.spec import ExperimentFile
 from tests.support.paths import ROOT
+from tests.support.tiny import tiny_plan
 
 FOLDER = ROOT / "experiments"
 CLASSES, EACH = 1000, 2  # of a folder that stands for ImageNet: what it holds is only listed
@@ -23,7 +25,7 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory):
             folder.mkdir(parents=True)
             for number in range(EACH):
                 (folder / f"{number}.JPEG").touch()
-    for name in ("imagenette", "imagenette-pixels"):
+    for name in ("imagenette", "imagenette-pixels", "birds"):
         (root / name).symlink_to(root / "imagenet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLIPBENCH_DATA", str(root))
@@ -65,3 +67,13 @@ def test_the_number_of_runs_in_its_head_is_that_of_its_plan(name: str):
         assert plan.epochs == plan.runs * int(told[1])
     others = ("demo", "adam-bnn", "paper/section53")
     assert told or name in others, "say it as the others do"
+
+
+def test_the_examples_with_images_of_ones_own_are_planned(tmp_path: Path):
+    examples = re.findall(r"^data: (\{.*birds.*\})", (ROOT / "docs/protocol.md").read_text(), re.MULTILINE)
+    assert len(examples) == 2
+    for data in examples:
+        (cell, _) = tiny_plan(tmp_path, f"tasks.0.data={data}").cells
+        size = cell.data.options["size"]
+        assert cell.sizes.classes == CLASSES and cell.sizes.shape == [3, size, size]
+        assert cell.sizes.train + cell.sizes.val == cell.sizes.test == CLASSES * EACH

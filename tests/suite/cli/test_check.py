@@ -1,0 +1,135 @@
+"""`check` and `new-method`: from a template to a method that keeps the contract, and what is refused."""
+
+import shlex
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.checks.contract import check as contract
+from suite.machine.apart import ProcessEnded, apart
+from suite.machine.errors import UserError
+from tests.suite.cli.conftest import Flipbench
+
+FLIPS = "weight.copy_(torch.where(flips, -weight, weight))"
+
+
+def edited(old: str, new: str) -> str:
+    """my_method.py with a part of its text replaced by another one."""
+    path = Path("my_method.py")
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    return str(path)
+
+
+def test_a_new_method_passes_its_check_and_is_planned_by_the_commands_that_are_named(flipbench: Flipbench):
+    ended = flipbench("new-method", "my-method")
+    check, demo = ended.out.splitlines()
+    assert ended.code == 0 and flipbench.files() == ["my_method.py"]
+    passed = flipbench(*shlex.split(check)[1:])
+    assert (passed.code, passed.out) == (0, "my_method.py: passed (method my-method)\n")
+    (arguments,) = [word.removeprefix("ARGS=") for word in shlex.split(demo) if word.startswith("ARGS=")]
+    planned = flipbench("plan", "demo", *shlex.split(arguments))
+    assert planned.code == 0 and "my-method" in planned.out
+
+    edited(FLIPS, "weight = torch.where(flips, -weight, weight)")
+    refused = flipbench("check", "my_method.py", "--json")
+    assert refused.code == 1 and not refused.json["passed"]
+    (fault,) = refused.json["findings"]
+    assert "does it write into a copy?" in fault["text"] and fault["fault"]
+    assert "def step" in Path("my_method.py").read_text().splitlines()[fault["line"]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (FLIPS, "import os; os._exit(0)", "my_method.py: has ended its process (exit code 0)"),
+        (
+            "import torch\n",
+            "import torch\nfrom suite.data import load_test\n",
+            "9: it uses suite.data.load_te",
+        ),
+        ("import torch\n", "import torch\ntorch.manual_seed(0)\n", "its import changes torch's random state"),
+        (FLIPS, "open('no-data/test.bin', 'wb')", "no-data/test.bin: a method computes from the tensors"),
+    ],
+)
+def test_a_file_is_refused_for_what_it_does(flipbench: Flipbench, old: str, new: str, words: str):
+    flipbench("new-method", "my-method")
+    Path("no-data").mkdir()  # where the data sets lie
+    ended = flipbench("check", edited(old, new))
+    assert ended.code == 1 and words in ended.out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("mine.py", None, "mine.py: no such Python file"),
+        ("mine.txt", "x = 1", "mine.txt: no such Python file"),
+        ("mine.py", "x = 1\nx = = 2\n", "mine.py:2: invalid syntax"),
+        ("mine.py", "x = 1\n1 / 0\n", "mine.py:2: ZeroDivisionError"),
+        ("mine.py", "x = 1\n", "mine.py: no method in it"),
+        ("mine.py", "import sys\nsys.exit(0)\n", "mine.py:2: SystemExit: 0"),
+    ],
+)
+def test_a_file_without_a_method_cannot_be_checked(
+    flipbench: Flipbench, name: str, text: str | None, words: str
+):
+    if text is not None:
+        Path(name).write_text(text)
+    ended = flipbench("check", name)
+    assert ended.code == 2 and ended.out == "" and words in ended.err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bop", "there is a method of this name"),
+        ("Mine", "it has small letters"),
+        ("../mine", "it has small letters"),
+        ("x" * 61, "60 at most"),
+        ("lambda", "it means something else in Python"),
+        ("print", "it means something else in Python"),
+        ("sign", "a function that its file needs is called so"),
+        ("weight-rule", "a function that its file needs is called so"),
+        ("random", "a function that its file needs is called so"),
+    ],
+)
+def test_a_name_that_no_method_can_have_is_refused(flipbench: Flipbench, name: str, words: str):
+    ended = flipbench("new-method", name)
+    assert ended.code == 2 and words in ended.err and flipbench.files() == []
+
+
+def test_no_file_is_overwritten(flipbench: Flipbench):
+    Path("mine.py").symlink_to("nowhere")
+    ended = flipbench("new-method", "mine")
+    assert ended.code == 2 and "mine.py exists already" in ended.err
+    ended = flipbench("new-method", "mine", "--to", "absent")
+    assert ended.code == 2 and "--to absent: there is no such folder" in ended.err
+    assert flipbench.files() == ["mine.py"]
+
+
+def test_a_rule_that_does_not_return_ends_in_the_line_that_waits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(contract, "RULE_LIMIT", 1)
+
+    def rule(method: object) -> Iterator[Any]:
+        while True:
+            time.sleep(0.01)
+        yield
+
+    class Subject:
+        rule = staticmethod(rule)
+
+    (remark,) = contract.carried_out(rule, Subject())
+    assert remark.text == "TookTooLong: it has not returned within 1 s"
+    assert remark.line == rule.__code__.co_firstlineno + 2
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_a_process_that_does_not_end_is_ended():
+    with pytest.raises(ProcessEnded, match=r"mine\.py: has not ended within 0\.5 s") as error:
+        apart(["mine.py"], time.sleep, 60, limit=0.5)
+    assert isinstance(error.value, UserError)
