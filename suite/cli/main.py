@@ -5,7 +5,8 @@ Each command is a file of this folder. Torch, pandas and their like are imported
 Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 the command cannot be carried
 out, and nothing was written; 130 interrupted, 75 stopped by SIGTERM: then the same command resumes.
 Of `verify`: 0 all records are there and intact; 1 a planned one is missing, failed, or could not be repeated;
-2 one is damaged or contradicts another. Of `status`, `study` and `report`: 0, or 2 for such a record.
+2 one is damaged or contradicts another. Of `status`, `study`,
+`report` and `export`: 0, or 2 for a damaged or contradictory record.
 """
 
 import sys
@@ -15,6 +16,7 @@ import typer
 
 from suite.cli.console import complain
 from suite.cli.dashboard import dashboard
+from suite.cli.export import export
 from suite.cli.list import list_
 from suite.cli.plan import plan
 from suite.cli.prepare import prepare
@@ -44,7 +46,21 @@ def flipbench(
 
 
 app.command("list")(list_)
-for command in (show, plan, sweep, tune, train, prepare, report, study, status, verify, publish, dashboard):
+for command in (
+    show,
+    plan,
+    sweep,
+    tune,
+    train,
+    prepare,
+    report,
+    study,
+    status,
+    verify,
+    publish,
+    export,
+    dashboard,
+):
     app.command(command.__name__)(command)
 
 

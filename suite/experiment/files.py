@@ -14,7 +14,7 @@ SHIPPED_RESULTS = ROOT / "results"
 SUFFIXES = (".yaml", ".yml")
 MAX_NAME = 200  # bytes, so that a hash and a suffix still fit into the name of a file
 PUBLISHED = "published"  # a folder of results/ that is no experiment
-PARTS = ("runs", "cells", "data", "report")  # the folders in that of an experiment
+PARTS = ("runs", "cells", "data", "report", "export")  # the folders in that of an experiment
 
 
 def experiments() -> dict[str, Path]:
