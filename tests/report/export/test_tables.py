@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.support.fake_records import (
     remove,
     spoil,
     write_experiment,
+    write_plan,
 )
 from tests.support.paths import ROOT
 
@@ -171,8 +173,12 @@ def test_nothing_was_drawn_and_everything_is_planned(tmp_path: Path) -> None:
     for path in (folder / "runs").iterdir():
         remove(path)
     ExperimentFolder(folder).ledger_path(BOP).unlink()
+    plan = ExperimentFolder(folder).plan()
+    named = [replace(planned, method="fast") for planned in plan.cells]  # as the experiment calls it
+    write_plan(folder, replace(plan, methods={"fast": plan.methods["bop"]}, cells=named))
     export_records(folder, tmp_path, ["csv"])
     rows = list(csv.DictReader((tmp_path / "runs.csv").read_text().splitlines()))
+    assert {(row["method"], row["label"]) for row in rows} == {("bop", "fast")}
     assert [(row["status"], row["run"], row["hypers.gamma"]) for row in rows] == [("missing", "", "")] * 4
     assert len((tmp_path / "layers.csv").read_text().splitlines()) == 1
 
