@@ -5,7 +5,7 @@ Each command is a file of this folder. Torch, pandas and their like are imported
 Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 the command cannot be carried
 out, and nothing was written; 130 interrupted, 75 stopped by SIGTERM: then the same command resumes.
 Of `verify`: 0 all records are there and intact; 1 a planned one is missing, failed, or could not be repeated;
-2 one is damaged or contradicts another. Of `status`, `study`,
+2 one is damaged or contradicts another. Of `merge`: 1 if records contradict each other. Of `status`, `study`,
 `report` and `export`: 0, or 2 for a damaged or contradictory record.
 """
 
@@ -18,6 +18,7 @@ from suite.cli.console import complain
 from suite.cli.dashboard import dashboard
 from suite.cli.export import export
 from suite.cli.list import list_
+from suite.cli.merge import merge
 from suite.cli.plan import plan
 from suite.cli.prepare import prepare
 from suite.cli.publish import publish
@@ -59,6 +60,7 @@ for command in (
     verify,
     publish,
     export,
+    merge,
     dashboard,
 ):
     app.command(command.__name__)(command)
