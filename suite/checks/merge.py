@@ -41,6 +41,7 @@ from suite.records.trial import PROTOCOL
 from suite.records.union import union, without_wrong_winners
 
 PARTS = ("runs", "cells", "data")
+OF_A_RUN = ("result.json", "failure.json", *FILES)  # the files that are kept of a damaged run
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,7 @@ class _Merge:
         if source is self.here:
             return
         for run in source.damaged_runs:
-            names = ("result.json", "failure.json", *FILES)
-            self._keep(source.folder, [f"runs/{run}/{name}" for name in names])
+            self._keep(source.folder, [f"runs/{run}/{name}" for name in OF_A_RUN])
 
     def _keep(self, other: ExperimentFolder, names: Sequence[str]) -> Path:
         """Keep files of other records in the first numbered folder where nothing else has their names."""
@@ -257,7 +257,7 @@ class _Merge:
         if self.here and run in self.here.damaged_runs and run not in self.origin:
             if theirs is None:
                 return False
-            place = self._keep(self.folder, [f"runs/{run}/{name}" for name in ("result.json", *FILES)])
+            place = self._keep(self.folder, [f"runs/{run}/{name}" for name in OF_A_RUN])
             self.done.contradictions.append(
                 f"{mine.path} is now in {place}: the run of {source.place} is taken instead"
             )
@@ -303,15 +303,17 @@ class _Merge:
             name = f"cells/{planned.cell}.json"
             try:
                 ledger = source.folder.ledger(planned, theirs)
-                self._ledger(plan, cells.get(planned.cell), planned, ledger, source)
             except FileNotFoundError:
                 continue
+            except DamagedRecord:  # it is named
+                self._keep(source.folder, [name])
+                continue
+            try:
+                self._ledger(plan, cells.get(planned.cell), planned, ledger, source)
             except Contradiction as error:
                 place = self._keep(source.folder, [name])
                 both = f"{self.folder.path / name} and {source.place / name}, which is now in {place}, differ"
                 self.done.contradictions.append(f"{both}: {error.problem}")
-            except DamagedRecord:  # it is named
-                self._keep(source.folder, [name])
 
     def _ledger(
         self,
