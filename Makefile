@@ -25,7 +25,7 @@ DEV_READY := $(VENV)/.ready-dev
 DASHBOARD_READY := $(VENV)/.ready-dashboard
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sweep tune train prepare report study status verify plan list publish dashboard setup test torture \
+.PHONY: help demo sweep tune train prepare report study status verify plan list publish export dashboard setup test torture \
         check calibrate lock clean bench bench-peers
 
 help: ## show this list
@@ -69,6 +69,9 @@ list: $(RUN_READY) ## methods, models, data sets and experiments
 
 publish: $(RUN_READY) ## write the records of EXP=name as one file, with its report, to results/published/
 	@$(FLIPBENCH) publish $(call needs_exp) $(ARGS)
+
+export: $(RUN_READY) ## tables of all runs and curves of EXP=name; ARGS="--csv --to FOLDER", see docs/records.md
+	@$(FLIPBENCH) export $(call needs_exp) $(or $(ARGS),--csv)
 
 dashboard: $(DASHBOARD_READY) ## open optuna-dashboard on EXP=name, also while its sweep runs
 	@$(FLIPBENCH) dashboard $(call needs_exp) $(ARGS)

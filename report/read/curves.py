@@ -1,4 +1,4 @@
-"""The epochs of a final run as arrays, which take a hundredth of the memory of the lines in its record."""
+"""The epochs of a run as arrays, which take a hundredth of the memory of the lines in its record."""
 
 from dataclasses import dataclass, fields
 
@@ -18,11 +18,11 @@ class LayerFlips:
 
 @dataclass(frozen=True)
 class Curves:
-    """A final run epoch by epoch, each array of shape (epochs,); a run that diverged at once has no epochs.
+    """A run epoch by epoch, each array of shape (epochs,); a run that diverged at once has no epochs.
 
     Losses in nats, accuracies as fractions. flips, undone_k: counts of the whole network. flip_rate: flips
-    per weight and step. pi: the paper's Eq. 7 of the last binary layer. never, distance: shares of the
-    weights (see `FlipCounts`).
+    per weight and step. pi: the paper's Eq. 7 of the last binary layer, NaN in tuning. never, distance:
+    shares of the weights (see `FlipCounts`).
     """
 
     epoch: np.ndarray
@@ -56,13 +56,19 @@ class Curves:
 COLUMNS = tuple(each.name for each in fields(Curves) if each.name != "layers")  # of curves.csv
 
 
-def curves_of(lines: list[EpochLine], result: Result, last_layer: np.ndarray) -> Curves:
-    """The curves of a run; `last_layer` is the flips of its last binary layer, int32 (steps,)."""
+def curves_of(lines: list[EpochLine], result: Result, last_layer: np.ndarray | None) -> Curves:
+    """The curves of a run; `last_layer` is the flips of its last binary layer, int32 (steps,).
+
+    A tuning run has no record of the flips of each step: None.
+    """
     weights = result.binary_weights
     step = np.array([line.step for line in lines], np.int64)
     layer_flips = counts([line.flips.flips for line in lines], result)
     flips = layer_flips.sum(1)
     undone_10 = counts([line.flips.undone_10 for line in lines], result).sum(1)
+    pi = np.full(len(lines), np.nan)
+    if last_layer is not None:
+        pi = mean_pi(last_layer / result.layers[-1].weights, step)
     return Curves(
         epoch=np.array([line.epoch for line in lines], np.int64),
         step=step,
@@ -72,7 +78,7 @@ def curves_of(lines: list[EpochLine], result: Result, last_layer: np.ndarray) ->
         val_top1=np.array([line.val_top1 for line in lines], float),
         flips=flips,
         flip_rate=flips / (weights * np.diff(step, prepend=0)),
-        pi=mean_pi(last_layer / result.layers[-1].weights, step),
+        pi=pi,
         undone_1=counts([line.flips.undone_1 for line in lines], result).sum(1),
         undone_2=counts([line.flips.undone_2 for line in lines], result).sum(1),
         undone_5=counts([line.flips.undone_5 for line in lines], result).sum(1),

@@ -45,18 +45,27 @@ class Adoption:
         if not self.runs:
             return []
         os.sync()  # what gets its name is on disk
-        self._move("runs", self.runs)
-        self._move("cells", [f"{cell}.json" for cell in self.cells])
+        put_in_place(self.folder, "runs", self.runs)
+        put_in_place(self.folder, "cells", [f"{cell}.json" for cell in self.cells])
         return [f"{len(self.runs):,} finished runs are adopted from {self.archive}"]
 
-    def _move(self, part: str, names: Iterable[str]) -> None:
-        for name in names:
-            ready, place = self.folder / ASIDE / part / name, self.folder / part / name
-            if ready.exists() and not os.path.lexists(place):
-                with writing(place):
-                    os.rename(ready, place)
-        with writing(self.folder / part):
-            flush_folder(self.folder / part)
+
+def put_in_place(folder: Path, part: str, names: Iterable[str]) -> None:
+    """Give what lies ready in ASIDE its name, each by one rename; what has that name already stays."""
+    for name in names:
+        ready, place = folder / ASIDE / part / name, folder / part / name
+        if ready.exists() and not os.path.lexists(place):
+            with writing(place):
+                os.rename(ready, place)
+    with writing(folder / part):
+        flush_folder(folder / part)
+
+
+def clear_aside(folder: Path) -> None:
+    """Remove what an adoption or a merge has left, also one that was killed."""
+    with writing(aside := folder / ASIDE):
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside)
 
 
 @contextlib.contextmanager
@@ -72,11 +81,11 @@ def adoption(
     data: the records of the data sets as they are on this machine. part: the archive may hold more cells,
     studies and seeds than the plan; they are left out. UserError for a damaged archive.
     """
-    _clear(folder)  # an adoption that was killed has left this
+    clear_aside(folder)
     try:
         yield Adoption(folder) if archive is None else _prepared(archive, folder, plan, data, part)
     finally:
-        _clear(folder)
+        clear_aside(folder)
 
 
 def _prepared(
@@ -168,9 +177,3 @@ def _other_images(records: ExperimentFolder, data: Mapping[str, DataRecord]) -> 
         if label in data and not same_images(before, data[label]):
             return f"the images of {label} have changed since they were made"
     return ""
-
-
-def _clear(folder: Path) -> None:
-    with writing(aside := folder / ASIDE):
-        if aside.is_dir() and not aside.is_symlink():
-            shutil.rmtree(aside)

@@ -13,7 +13,7 @@ from pathlib import Path
 from suite.checks.run import OTHER_PROTOCOL, SEVERITY, Checked, Finding, check_run, protocol_problem
 from suite.machine.errors import UserError
 from suite.records.agreement import Contradiction, NamedRun, named_runs, wrong_winner
-from suite.records.experiment import ExperimentFolder
+from suite.records.experiment import SET_ASIDE, ExperimentFolder
 from suite.records.files import DamagedRecord
 from suite.records.schema import PHASES, Ledger, Phase, Place, PlannedCell, Scores
 
@@ -87,6 +87,10 @@ class Verification:
         for part in (".", "cells", "data"):
             for path in sorted((self.folder.path / part).glob("*.damaged")):
                 self.found.add("note", self._file(path), "was damaged and set aside")
+        for pattern in ("*/*.json", "*/*/*"):
+            for path in sorted(self.folder.path.glob(f"{SET_ASIDE}/{pattern}")):
+                problem = "is damaged, or contradicts the record in its place: `merge` has set it aside"
+                self.found.add("note", self._file(path), problem)
 
     def _data(self, label: str) -> None:
         file = self._file(self.folder.data_path(label))

@@ -7,12 +7,15 @@ message has to be escaped. Where something is to stand out, it is a rich Text wi
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, TextIO
 
+import typer
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+SHOWN = 10  # problems, of however many
 WIDE = 10_000  # columns where no terminal sets a limit: a line of a table stays a line
 
 
@@ -32,6 +35,15 @@ def say(console: Console, text: str) -> None:
 def complain(word: str, text: str) -> None:
     """Print a problem on stderr, its first word in red."""
     err.print(Text.assemble((word, "bold red"), f" {text}"), soft_wrap=True)
+
+
+def end_if_damaged(problems: Sequence[str]) -> None:
+    """End with exit code 2 if a reader of the records has found problems; the first of them are named."""
+    for problem in problems[:SHOWN]:
+        say(err, f"damaged: {problem}")
+    if problems:
+        say(err, f"{len(problems)} damaged or contradictory records; `flipbench verify` names all of them")
+        raise typer.Exit(2)
 
 
 def table(*columns: Column | str, **settings: Any) -> Table:

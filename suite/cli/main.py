@@ -6,7 +6,8 @@ Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 th
 out, and nothing was written; 130 interrupted, 75 stopped by SIGTERM: then the same command resumes.
 Of `check`: 0 it passes; 1 there is a fault; 2 the file cannot be read, or holds nothing to check.
 Of `verify`: 0 all records are there and intact; 1 a planned one is missing, failed, or could not be repeated;
-2 one is damaged or contradicts another. Of `status`, `study` and `report`: 0, or 2 for such a record.
+2 one is damaged or contradicts another. Of `merge`: 1 if records contradict each other. Of `status`, `study`,
+`report` and `export`: 0, or 2 for a damaged or contradictory record.
 """
 
 import sys
@@ -17,7 +18,9 @@ import typer
 from suite.cli.check import check
 from suite.cli.console import complain
 from suite.cli.dashboard import dashboard
+from suite.cli.export import export
 from suite.cli.list import list_
+from suite.cli.merge import merge
 from suite.cli.new_method import new_method
 from suite.cli.plan import plan
 from suite.cli.prepare import prepare
@@ -61,6 +64,8 @@ for command in (
     status,
     verify,
     publish,
+    export,
+    merge,
     dashboard,
 ):
     app.command(command.__name__)(command)

@@ -6,11 +6,9 @@ from typing import Annotated
 import typer
 
 from suite.cli.complete import complete_records
-from suite.cli.console import err, out, print_json, say
+from suite.cli.console import end_if_damaged, err, out, print_json, say
 from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, is_archive, records_folder
 from suite.machine.errors import UserError
-
-SHOWN = 10  # problems, of however many
 
 Other = Annotated[
     str | None,
@@ -56,11 +54,7 @@ def report(
         _compare(records, find_records(other, results), as_json, problems)
     else:
         _write(records, as_json, problems)
-    for problem in problems[:SHOWN]:
-        say(err, f"damaged: {problem}")
-    if problems:
-        say(err, f"{len(problems)} damaged or contradictory records; `flipbench verify` names all of them")
-        raise typer.Exit(2)
+    end_if_damaged(problems)
 
 
 def _write(records: Path, as_json: bool, problems: list[str]) -> None:

@@ -4,10 +4,8 @@ from typing import Annotated
 
 import typer
 
-from suite.cli.console import err, out, print_json, say
+from suite.cli.console import end_if_damaged, out, print_json
 from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, records_folder
-
-SHOWN = 10  # problems, of however many
 
 
 def study(
@@ -34,8 +32,4 @@ def study(
     else:
         for page in pages:
             out.print(page.rich())
-    for problem in problems[:SHOWN]:
-        say(err, f"damaged: {problem}")
-    if problems:
-        say(err, f"{len(problems)} damaged or contradictory records; `flipbench verify` names all of them")
-        raise typer.Exit(2)
+    end_if_damaged(problems)

@@ -6,6 +6,7 @@ from pathlib import Path
 from suite.machine.errors import UserError
 from suite.machine.repository import ROOT
 from suite.records.archive import ARCHIVE
+from suite.records.experiment import SET_ASIDE
 
 FOLDER = Path("experiments")
 # Next to the packages, in a checkout and in an installation alike (see `packages` in pyproject.toml).
@@ -14,7 +15,7 @@ SHIPPED_RESULTS = ROOT / "results"
 SUFFIXES = (".yaml", ".yml")
 MAX_NAME = 200  # bytes, so that a hash and a suffix still fit into the name of a file
 PUBLISHED = "published"  # a folder of results/ that is no experiment
-PARTS = ("runs", "cells", "data", "report")  # the folders in that of an experiment
+PARTS = ("runs", "cells", "data", "report", "export", SET_ASIDE)  # the folders in that of an experiment
 
 
 def experiments() -> dict[str, Path]:

@@ -32,7 +32,7 @@ from suite.records.files import (
     writing,
     written_whole,
 )
-from suite.records.run import FILES
+from suite.records.run import FILES, RunFolder
 from suite.records.schema import Count
 
 ARCHIVE = "records.tar.xz"
@@ -112,15 +112,29 @@ def _names(folder: Path) -> Iterator[str]:
     for part in ("data", "cells"):
         yield from sorted(f"{part}/{path.name}" for path in (folder / part).glob("[!.]*.json"))
     for name in filter(re.compile("[0-9a-f]{16}").fullmatch, records.run_names()):
-        run = records.run(name)
-        result = run.result()
-        known = ["failure.json", *FILES] if result is None else ["result.json", *result.files]
-        yield from sorted(f"runs/{name}/{file}" for file in known if result or (run.path / file).exists())
+        yield from sorted(f"runs/{name}/{file}" for file in files_of(records.run(name)))
+
+
+def files_of(run: RunFolder) -> list[str]:
+    """The files of a run that are its record: of a finished one those that its result seals.
+
+    DamagedRecord for a name that no such file has: it could lead elsewhere.
+    """
+    result = run.result()
+    if result is None:
+        return [name for name in ("failure.json", *FILES) if (run.path / name).exists()]
+    for name in result.files:
+        _require_place(run.path / name, f"runs/{run.path.name}/{name}")
+    return ["result.json", *result.files]
+
+
+def _require_place(path: Path, name: str) -> None:
+    if not PLACES.fullmatch(name):
+        raise DamagedRecord(path, "no record of flipbench has such a name")
 
 
 def _listed(folder: Path, name: str) -> Listed:
-    if not PLACES.fullmatch(name):
-        raise DamagedRecord(folder / name, "no record of flipbench has such a name")
+    _require_place(folder / name, name)
     content = read_bytes(folder / name)
     return Listed(name=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 

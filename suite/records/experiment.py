@@ -14,6 +14,8 @@ from suite.records.files import DamagedRecord, read_json
 from suite.records.run import RunFolder
 from suite.records.schema import FORMAT, DataRecord, Ledger, PlannedCell, PlanRecord
 
+SET_ASIDE = "set-aside"  # the folder of records that contradict the others: set-aside/1/runs/<run id>
+
 
 class OtherFormat(DamagedRecord):
     """The folder was written by an older flipbench."""

@@ -35,7 +35,8 @@ def test_the_name_is_the_path_below_experiments(
     ["...yaml", "..yaml", ".yaml", "a\0b.yaml", "a\nb.yaml", "a\x1b[31m.yaml", "\udcff.yaml",
      f"{'a' * 201}.yaml",
      "experiments/.hidden/x.yaml", "experiments/published/x.yaml", "experiments/published.yaml",
-     "experiments/paper/runs.yaml", "experiments/paper/report/x.yaml", f"experiments/{'ü' * 101}/x.yaml"],
+     "experiments/paper/runs.yaml", "experiments/paper/report/x.yaml", "experiments/paper/export.yaml",
+      f"experiments/{'ü' * 101}/x.yaml"],
 )  # fmt: skip
 def test_no_name_leads_out_of_its_folder_or_into_another(path: str) -> None:
     with pytest.raises(UserError, match="each part of an experiment's name"):

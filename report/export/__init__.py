@@ -1,0 +1,1 @@
+"""The records of an experiment as tables and curves for other tools: CSV, Parquet, TensorBoard."""

@@ -1,0 +1,57 @@
+"""Two ledgers of one cell, as two machines have written them, become one. Pure, no torch.
+
+The draws of a study and their order are fixed, so of two ledgers of one plan one has come further than the
+other, or they contradict each other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from suite.records.agreement import Contradiction, wrong_winner
+from suite.records.schema import Ledger, Place, PlanRecord, Scores, StudyEntry
+
+
+def union(mine: Ledger, theirs: Ledger, plan: PlanRecord, path: Path) -> Ledger:
+    """What both ledgers name, in the order of the plan; Contradiction of `path` if they do not agree."""
+    studies = {(study.track, study.number): study for study in mine.studies}
+    for study in theirs.studies:
+        place = study.track, study.number
+        studies[place] = _further(studies[place], study, path) if place in studies else study
+    default = {(entry.study, entry.number): entry for entry in mine.default}
+    for entry in theirs.default:
+        if default.setdefault((entry.study, entry.number), entry) != entry:
+            problem = f"default study {entry.study} seed {entry.number} is another run in the other ledger"
+            raise Contradiction(path, problem)
+    tracks = {track.name: number for number, track in enumerate(plan.tuning.tracks)}
+    return Ledger(
+        cell=mine.cell,
+        studies=sorted(studies.values(), key=lambda each: (tracks.get(each.track, len(tracks)), each.number)),
+        default=[default[place] for place in sorted(default)],
+    )
+
+
+def _further(mine: StudyEntry, theirs: StudyEntry, path: Path) -> StudyEntry:
+    """The one of two entries of a study that has come further; both have drawn the same trials so far."""
+    long, short = sorted((mine, theirs), key=lambda each: (-len(each.tuning), each.winner is None))
+    if long.key != short.key or long.tuning[: len(short.tuning)] != short.tuning:
+        raise Contradiction(path, f"{theirs}: its draws are not those of the other ledger")
+    if len(long.tuning) > len(short.tuning) or short.winner is None:
+        return long
+    if long.winner != short.winner:
+        raise Contradiction(path, f"{theirs}: its winner is not that of the other ledger")
+    final = {entry.number: entry for entry in (*short.final, *long.final)}
+    return replace(long, final=[final[number] for number in sorted(final)])
+
+
+def without_wrong_winners(ledger: Ledger, scores: Mapping[Place, Scores]) -> tuple[Ledger, list[str]]:
+    """The ledger without the winners that these scores of its tuning trials contradict, and what was wrong.
+
+    The sweep chooses such a winner again.
+    """
+    problems, studies = list[str](), list[StudyEntry]()
+    for study in ledger.studies:
+        problem = wrong_winner(replace(ledger, studies=[study]), scores)
+        problems += [problem] if problem else []
+        studies.append(replace(study, winner=None, final=[]) if problem else study)
+    return replace(ledger, studies=studies), problems
