@@ -6,6 +6,7 @@ Exit codes: 0 all planned runs have a result; 1 some failed or are missing; 2 th
 out, and nothing was written; 130 interrupted, 75 stopped by SIGTERM: then the same command resumes.
 Of `verify`: 0 all records are there and intact; 1 a planned one is missing, failed, or could not be repeated;
 2 one is damaged or contradicts another. Of `status`, `study` and `report`: 0, or 2 for such a record.
+Of `load`: 1 if the network does not have the scores of its run.
 """
 
 import sys
@@ -16,6 +17,7 @@ import typer
 from suite.cli.console import complain
 from suite.cli.dashboard import dashboard
 from suite.cli.list import list_
+from suite.cli.load import load
 from suite.cli.plan import plan
 from suite.cli.prepare import prepare
 from suite.cli.publish import publish
@@ -44,7 +46,8 @@ def flipbench(
 
 
 app.command("list")(list_)
-for command in (show, plan, sweep, tune, train, prepare, report, study, status, verify, publish, dashboard):
+COMMANDS = (show, plan, sweep, tune, train, load, prepare, report, study, status, verify, publish, dashboard)
+for command in COMMANDS:
     app.command(command.__name__)(command)
 
 

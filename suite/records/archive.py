@@ -3,7 +3,8 @@
 The file is a tar in xz, so any system can unpack it. Its first member lists all others with their sizes and
 sha256, and that list allows one tar only. A reader compares the file with that tar, byte for byte: nothing
 else can be in it, no link and no other name, and its size is known before anything is unpacked. The same
-records give the same tar everywhere. Checkpoints, locks, logs and reports are not in it. No torch here.
+records give the same tar everywhere. Checkpoints, kept networks, locks, logs and reports are not in it.
+No torch here.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ from suite.records.files import (
     writing,
     written_whole,
 )
-from suite.records.run import FILES
+from suite.records.run import FILES, WEIGHTS
 from suite.records.schema import Count
 
 ARCHIVE = "records.tar.xz"
@@ -106,7 +107,10 @@ def write_archive(folder: Path, path: Path) -> Contents:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """The files of an archive: of a finished run those that its result seals, of others no checkpoint."""
+    """The files of an archive: of a finished run those that its result seals, of others no checkpoint.
+
+    Kept networks are not among them.
+    """
     records = ExperimentFolder(folder)
     yield "plan.json"
     for part in ("data", "cells"):
@@ -114,7 +118,8 @@ def _names(folder: Path) -> Iterator[str]:
     for name in filter(re.compile("[0-9a-f]{16}").fullmatch, records.run_names()):
         run = records.run(name)
         result = run.result()
-        known = ["failure.json", *FILES] if result is None else ["result.json", *result.files]
+        known = {"failure.json", *FILES} if result is None else {"result.json", *result.files}
+        known -= {WEIGHTS}  # a network is larger than all else, and no comparison needs it
         yield from sorted(f"runs/{name}/{file}" for file in known if result or (run.path / file).exists())
 
 

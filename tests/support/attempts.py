@@ -59,15 +59,17 @@ class Outcome(NamedTuple):
 class InlinePool:
     """One slot, in the coordinator's own process, that writes a checkpoint after every epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_weights: bool = False) -> None:
         self.messages: list[Message] = []
+        self.keep_weights = keep_weights
 
     @property
     def free(self) -> int:
         return not self.messages
 
     def submit(self, folder: Path, trial: Trial) -> None:
-        self.messages.append(run_once(folder, trial, CPU, 0.0, self.messages.append))
+        message = run_once(folder, trial, CPU, 0.0, self.messages.append, keep_weights=self.keep_weights)
+        self.messages.append(message)
 
     def listen(self, timeout: float | None) -> list[Message]:
         messages, self.messages = self.messages, []
@@ -87,7 +89,7 @@ def swept(place: Path, *changes: str, text: str = SPEC) -> Plan:
     """The plan of the tiny experiment, after its sweep in place/results, in this process."""
     plan = tiny_plan(place, *changes, text=text)
     prepare_folder(plan, place / "results", {"digits": splits_on(CPU, plan.cells[0].data, False).record})
-    Sweep(plan, place / "results", InlinePool()).run()
+    Sweep(plan, place / "results", InlinePool(plan.keep_weights)).run()
     return plan
 
 
