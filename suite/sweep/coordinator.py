@@ -32,8 +32,8 @@ from suite.training.provenance import method_file
 ATTEMPTS = 3  # of a run that the machine fails, before it counts as failed
 POLL = 0.5  # seconds between looks at a run that another process has, and at a request to stop
 WITHOUT_NETWORK = (
-    "{count} final runs were finished before and hold no network; none is made again. To get their networks, "
-    "move the folders of these runs out of {runs}, and sweep again with --no-adopt"
+    "of the final runs {count} were finished before and hold no network; none is made again. To get their "
+    "networks, move the folders of these runs out of {runs}, and sweep again with --no-adopt"
 )
 GRACE = 20.0  # seconds for the workers to save: schedulers kill after 30 or more, and the end takes a few
 

@@ -1,6 +1,7 @@
 """A kept network predicts as the one that was trained did: every method, every model, to the last bit."""
 
 import dataclasses
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ from suite.records.trial import Choice, Trial
 from suite.records.weights import kept_content
 from suite.training import loop
 from suite.training.loop import train
+from tests.support.paths import ROOT
 from tests.support.tiny import CPU, in_memory, tiny_trial
 from tests.support.training import CLASSES, SMALL, Training
 
@@ -147,6 +149,14 @@ def test_it_takes_images_and_nothing_else(network: Deployed) -> None:
     for wrong in (scale(images), images[:, :, :4], images[0]):
         with pytest.raises(ValueError, match=r"takes uint8 images of shape \(N, 1, 8, 8\), not"):
             network(wrong)
+
+
+def test_the_three_lines_of_the_readme(tmp_path: Path, network: Deployed) -> None:
+    (lines,) = re.findall(r"```python\n(from suite.deploy .*?)```", (ROOT / "README.md").read_text(), re.S)
+    run, images = tmp_path / network.kept.header.run, in_memory(load_test(DIGITS)).pixels
+    names: dict[str, Any] = {"images": images}
+    exec(re.sub(r'load\(".*"\)', f"load({str(run)!r})", lines), names)
+    assert torch.equal(names["logits"], network(images))
 
 
 def test_images_are_normalised_as_their_set_does_it() -> None:

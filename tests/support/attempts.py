@@ -20,8 +20,9 @@ from suite.data.held import splits_on
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
 from suite.records.files import make_folder, read_json
-from suite.records.run import FILES, RunFolder
+from suite.records.run import FILES, WEIGHTS, RunFolder
 from suite.records.trial import Choice, Trial
+from suite.records.weights import read_kept
 from suite.sweep.coordinator import Sweep, prepare_folder
 from suite.sweep.messages import Done, EpochDone, Failed, Kept, Lost, Message, Preempted
 from suite.sweep.pool import LocalPool, Machine, Pool
@@ -30,7 +31,8 @@ from tests.support.instants import Instants, fail, kill
 from tests.support.tiny import CPU, SPEC, tiny_plan
 from tests.support.warm import Warm
 
-BOP = ("methods=[bop]", "train.epochs=2", "train.batch_size=100", "seeds=1")
+KEEP = "train.keep_weights=true"
+BOP = ("methods=[bop]", "train.epochs=2", "train.batch_size=100", "seeds=1", KEEP)
 RANDOM = (*BOP, "tuning={trials: 2, studies: 2}")
 TPE = (*BOP, "tuning={tpe: {trials: 4, at_once: 2}}")
 
@@ -105,7 +107,7 @@ def attempt(
         strike = functools.partial(fail, trouble.error) if trouble.error else kill
     lasting = trouble is not None and trouble.error not in (0, errno.EIO)
     instants = Instants(place / "results", trouble.at if trouble else 0, strike, lasting).watch()
-    return _sweep(place, changes, InlinePool(), instants.calls, archive=archive)
+    return _sweep(place, changes, InlinePool(KEEP in changes), instants.calls, archive=archive)
 
 
 def attempt_with_workers(
@@ -124,7 +126,8 @@ def attempt_with_workers(
     multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
     forkserver.ensure_running = lambda: None
     plugins = {None: plugin} if plugin else {}  # None: where a trial of the catalogue has no hash
-    with LocalPool(Machine(("cpu", "cpu"), checkpoint_every=0.0), plugins) as pool:
+    machine = Machine(("cpu", "cpu"), checkpoint_every=0.0, keep_weights=KEEP in changes)
+    with LocalPool(machine, plugins) as pool:
         return _sweep(place, changes, pool, [], die_at, archive)
 
 
@@ -221,11 +224,11 @@ def _badly_told(folder: Path, outcome: Outcome | str) -> list[str]:
 
 
 def records_of(folder: Path) -> dict[str, Any]:
-    """What must not depend on what happened on the way: the digest of every run, plan and ledgers."""
+    """What must not depend on what happened on the way: all digests, kept networks, plan and ledgers."""
     runs = {path.name: RunFolder(path).whole() for path in sorted((folder / "runs").iterdir())}
     others = [folder / "plan.json", *folder.glob("data/*.json"), *folder.glob("cells/*.json")]
     return {
-        **{name: result and result.digest for name, result in runs.items()},
+        **{name: result and (result.digest, result.files.get(WEIGHTS)) for name, result in runs.items()},
         **{str(path.relative_to(folder)): read_json(path) for path in sorted(others)},
     }
 
@@ -243,6 +246,7 @@ def half_files(folder: Path) -> list[str]:
         "checkpoint*.pt": _read_checkpoint,
         "*.npz": lambda path: np.load(path)["flips"],
         "*.npy": np.load,
+        "*.safetensors": lambda path: read_kept(path.read_bytes(), path),
     }
     half = []
     for pattern, read in readers.items():
