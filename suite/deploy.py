@@ -25,7 +25,7 @@ from suite.models.blocks.layers import binary_layers
 from suite.records.files import DamagedRecord
 from suite.records.schema import Environment, Scores
 from suite.records.trial import Trial
-from suite.records.weights import Kept, KeptHeader, find_kept, kept_content, pack_layer, read_kept
+from suite.records.weights import KeptHeader, KeptNetwork, find_kept, kept_content, pack_layer, read_kept
 
 
 @torch.no_grad()
@@ -62,7 +62,7 @@ class Deployed(nn.Module):
     network: what was trained, in evaluation mode, with a float32 for each weight. kept: its file's content.
     """
 
-    def __init__(self, network: nn.Module, kept: Kept) -> None:
+    def __init__(self, network: nn.Module, kept: KeptNetwork) -> None:
         super().__init__()
         self.network, self.kept = network, kept
 
@@ -100,16 +100,18 @@ def load(path: str | Path) -> Deployed:
     state = {name: torch.from_numpy(tensor.copy()) for name, tensor in kept.rest.items()}
     state |= {f"{each.name}.weight": torch.from_numpy(kept.weight(each).copy()) for each in header.layers}
     try:
-        with torch.device("meta"):  # nothing is drawn for a start that is not used
+        with torch.device("meta"):  # no start is drawn, and no file can ask for more memory than its own size
             network = build_network(header.trial, header.shape, header.classes, _rule(kept))
         network.load_state_dict(state, assign=True)
+        if any(buffer.is_meta for buffer in network.buffers()):
+            raise ValueError("its model has a buffer that is not persistent, which no file keeps")
     except (ValueError, TypeError, RuntimeError) as error:
         raise DamagedRecord(file, f"its network cannot be built here: {described(error)}") from None
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in training
     return Deployed(network.requires_grad_(False).eval(), kept)
 
 
-def _rule(kept: Kept) -> WeightRule:
+def _rule(kept: KeptNetwork) -> WeightRule:
     """Layers that compute with the weight that they store. Only signs may be convolved as integers."""
     layers = kept.header.layers
     signs = all(layer.bits == 1 and not layer.scaled for layer in layers)

@@ -16,7 +16,7 @@ from suite.records.files import DamagedRecord, digest, is_owned, read_bytes, rea
 from suite.records.run import CHECKPOINTS, FILES, NOT_AS_DESCRIBED, WEIGHTS, RunFolder, parse_epochs
 from suite.records.schema import EpochLine, Result
 from suite.records.trial import PROTOCOL, Trial
-from suite.records.weights import Kept, read_kept
+from suite.records.weights import KeptNetwork, read_kept
 
 SEVERITY = {
     "note": 0,
@@ -57,7 +57,7 @@ class Checked:
     findings: list[Finding] = field(default_factory=list)
     files: int = 0
     bytes: int = 0
-    network: Kept | None = None
+    network: KeptNetwork | None = None
     all_decoded: bool = True
 
     @property

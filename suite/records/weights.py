@@ -22,7 +22,7 @@ from suite.machine.errors import UserError, shown
 from suite.records.codec import decode, encode, record
 from suite.records.files import DamagedRecord, digest, read_bytes, sealed, unsealed
 from suite.records.run import WEIGHTS, RunFolder
-from suite.records.schema import Count, RunName, Scores
+from suite.records.schema import RunName, Scores
 from suite.records.trial import Trial
 
 KEY = "flipbench"  # in the metadata of the file
@@ -74,7 +74,7 @@ class KeptHeader:
     layers: list[KeptLayer]
     scores: Scores
     device: StrictStr
-    threads: Count
+    threads: Size
     tensors: StrictStr = ""
 
     @property
@@ -84,7 +84,7 @@ class KeptHeader:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptNetwork:
     """A kept network: its header, and its tensors by name as they are in the file."""
 
     header: KeptHeader
@@ -146,7 +146,7 @@ def kept_content(header: KeptHeader, tensors: Mapping[str, np.ndarray]) -> bytes
     return save(ready, {KEY: sealed(whole).decode()})
 
 
-def read_kept(content: bytes, path: Path) -> Kept:
+def read_kept(content: bytes, path: Path) -> KeptNetwork:
     """A kept network from the content of its file.
 
     DamagedRecord names the file and what is wrong with it; UserError for one of a newer flipbench.
@@ -174,7 +174,7 @@ def read_kept(content: bytes, path: Path) -> Kept:
         raise DamagedRecord(path, "its tensors do not match the checksum in its metadata")
     for layer in header.layers:
         _check_layer(layer, tensors, path)
-    return Kept(header, tensors)
+    return KeptNetwork(header, tensors)
 
 
 def find_kept(path: Path) -> tuple[Path, bytes]:

@@ -16,6 +16,7 @@ from suite.data import NORMALISATIONS, Images, StoredImages, load_splits, load_t
 from suite.data.memory import scale
 from suite.data.stored.crops import DEVIATION, MEAN, normalise
 from suite.deploy import Deployed, load, network_content
+from suite.experiment.build import build_network
 from suite.machine.errors import UserError
 from suite.machine.precision import autocast
 from suite.models import MODELS
@@ -169,7 +170,9 @@ def test_images_are_normalised_as_their_set_does_it() -> None:
     assert list(NORMALISATIONS) == ["x / 127.5 - 1", f"(x - [{mean}]) / [{deviation}]"]
 
 
-def test_what_cannot_be_loaded_is_named(tmp_path: Path, network: Deployed) -> None:
+def test_what_cannot_be_loaded_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Deployed
+) -> None:
     """A run that kept nothing, no run at all, and files that are intact and yet of no use here."""
     trial = tiny_trial(tmp_path, "bop", "final", 8)
     train(trial, RunFolder(tmp_path / trial.run_id), CPU)
@@ -196,3 +199,12 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, network: Deployed) -> No
     for changes in (model("mlp", hidden=[15]), model("mlp", depth=3), model("convnet"), {"classes": 9}):
         with pytest.raises(DamagedRecord, match="other is damaged: its network cannot be built here"):
             load(written(**changes))
+    monkeypatch.setattr("suite.deploy.build_network", with_lost_buffer)
+    with pytest.raises(DamagedRecord, match="a buffer that is not persistent"):
+        load(written())
+
+
+def with_lost_buffer(*arguments: Any) -> nn.Module:
+    network = build_network(*arguments)
+    network.register_buffer("lost", torch.zeros(1), persistent=False)
+    return network

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from suite.cli.console import table
 from suite.records.codec import encode
-from suite.records.weights import Kept
+from suite.records.weights import KeptNetwork
 
 TestScores = Mapping[str, float]  # by name, of the test images alone
 
 
-def picture(kept: Kept, recorded: TestScores, again: TestScores) -> Group:
+def picture(kept: KeptNetwork, recorded: TestScores, again: TestScores) -> Group:
     """The network, its layers, its size, and the scores: recorded, and now if it was evaluated again."""
     trial, header = kept.header.trial, kept.header
     options = ", ".join(f"{name} {value}" for name, value in encode(trial.model.options).items())
@@ -48,7 +48,7 @@ def picture(kept: Kept, recorded: TestScores, again: TestScores) -> Group:
     return Group(facts, layers, scores)
 
 
-def size(kept: Kept) -> str:
+def size(kept: KeptNetwork) -> str:
     """The bytes of all tensors, next to those of the same network with floats."""
     floats = f"{kept.float_bytes:,} with float32 weights"
     if not any(layer.bits == 1 for layer in kept.header.layers):
@@ -56,7 +56,7 @@ def size(kept: Kept) -> str:
     return f"{kept.bytes:,} bytes, {floats}: {kept.float_bytes / kept.bytes:.1f} times as many"
 
 
-def difference(kept: Kept, recorded: TestScores, again: TestScores, device: str, threads: int) -> str:
+def difference(kept: KeptNetwork, recorded: TestScores, again: TestScores, device: str, threads: int) -> str:
     """Which scores differ, and what in the machine may be the reason."""
     texts = [
         f"{name} {value!r} recorded, {again[name]!r} now"
@@ -69,7 +69,7 @@ def difference(kept: Kept, recorded: TestScores, again: TestScores, device: str,
     return "; ".join(texts)
 
 
-def as_json(kept: Kept, recorded: TestScores, again: TestScores) -> dict[str, Any]:
+def as_json(kept: KeptNetwork, recorded: TestScores, again: TestScores) -> dict[str, Any]:
     """The same for a program."""
     header = encode(kept.header)
     layers = [

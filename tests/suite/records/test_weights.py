@@ -15,15 +15,15 @@ from suite.records.schema import Scores
 from suite.records.weights import (
     KEY,
     VERSION,
-    Kept,
     KeptHeader,
     KeptLayer,
+    KeptNetwork,
     find_kept,
     kept_content,
     pack_layer,
     read_kept,
 )
-from tests.support.tiny import tiny_trial
+from tests.support.fake_records import planned_cell
 
 FILE = Path("somewhere/weights.safetensors")
 SIGNS = np.float32([[1, -1, 1], [-1, -1, 1]])  # the bits 101 001, and two more to fill the byte
@@ -31,8 +31,8 @@ SCALED = np.float32([[[0.5], [-0.5]], [[-2], [-2]]])
 
 
 @pytest.fixture(scope="module")
-def header(tmp_path_factory: pytest.TempPathFactory) -> KeptHeader:
-    trial = tiny_trial(tmp_path_factory.mktemp("trial"), "bop", "final")
+def header() -> KeptHeader:
+    trial = planned_cell("digits", "mlp", "bop").trial
     return KeptHeader(
         run=trial.run_id,
         trial=trial,
@@ -165,7 +165,7 @@ def test_the_tensors_must_fit_the_layers_and_be_of_known_types(content: bytes) -
             read_kept(content, FILE)
 
 
-def sealed_header(kept: Kept, **changes: object) -> str:
+def sealed_header(kept: KeptNetwork, **changes: object) -> str:
     from suite.records.codec import encode
 
     return sealed({**encode(kept.header), **changes}).decode()
