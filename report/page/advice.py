@@ -13,7 +13,7 @@ from report.analysis.advice import Advice, Candidate, recommend
 from report.analysis.judgement import Judgement
 from report.read.records import CellRecord, Records, Task
 from suite.records.files import digest
-from suite.records.schedules import SCHEDULES, as_json
+from suite.records.schedules import SCHEDULES, Restart, as_json
 from suite.records.schema import PlanRecord
 from suite.records.trial import HyperSetting
 
@@ -110,5 +110,12 @@ def experiment_of(plan: PlanRecord) -> tuple[str, list[str]]:
 def as_trained(drawn: HyperSetting, planned: HyperSetting) -> HyperSetting:
     """The drawn start with the decay that the plan puts on top of it."""
     if isinstance(planned, SCHEDULES) and isinstance(drawn, int | float) and planned.start:
-        return planned.scaled(drawn / planned.start)
+        return _starting_at(drawn, planned.scaled(drawn / planned.start))
     return drawn
+
+
+def _starting_at(start: float, schedule: Any) -> Any:
+    """The schedule with exactly this start: the quotient of two starts is rounded."""
+    if isinstance(schedule, Restart):
+        return replace(schedule, of=_starting_at(start, schedule.of))
+    return replace(schedule, start=start)

@@ -72,7 +72,7 @@ CONVNET = "tasks.0.model={name: convnet, channels: 4, dense: 16}"
     ("method", "options"), [*((name, "") for name in METHODS), *(("latent-adam", each) for each in LATENT)]
 )
 def test_a_network_of_every_method(tmp_path: Path, trained: list[Tensor], method: str, options: str) -> None:
-    changes = (f"methods=[{{name: {method}, {options}}}]", "train.epochs=1", CONVNET)
+    changes = (f"methods=[{{name: {method}, {options}}}]", "train.epochs=1", *([CONVNET] if options else []))
     trial = tiny_trial(tmp_path, method, "final", 7, *changes)
     run = RunFolder(tmp_path / trial.run_id)
     train(trial, run, CPU, keep_weights=True)

@@ -14,7 +14,7 @@ from report.page.advice import advice_of, as_trained, command_of
 from report.read.experiment import read_records
 from suite.cli.main import app
 from suite.records.run import RunFolder
-from suite.records.schedules import Cosine, Step
+from suite.records.schedules import Cosine, Restart, Step
 from suite.records.trial import Trial
 from tests.support.attempts import swept
 from tests.support.fake_records import TASKS, write_experiment
@@ -105,3 +105,6 @@ def test_a_drawn_start_keeps_the_decay_of_the_plan() -> None:
     assert as_trained(0.02, Cosine(0.01, 0.0)) == Cosine(0.02, 0.0)
     assert as_trained(0.02, Step(0.01, 0.5, (0.5,))) == Step(0.02, 0.5, (0.5,))
     assert as_trained(0.02, 0.01) == 0.02
+    assert as_trained(0.7, Cosine(0.01, 0.0)) == Cosine(0.7, 0.0)  # 0.01 * (0.7 / 0.01) is not 0.7
+    halves = Restart(Cosine(0.01, 0.0), (0.5,))
+    assert as_trained(0.7, halves) == Restart(Cosine(0.7, 0.0), (0.5,))
