@@ -24,13 +24,15 @@ class Candidate:
 class Advice:
     """The method that the rule picks, and the sentences that say why.
 
-    settings: of each task, as YAML. caution: what weakens the advice.
+    settings: of each task, as YAML. commands: of each task, the command line that trains with them. caution:
+    what weakens the advice.
     """
 
     method: str
     reasons: list[str]
     caution: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, str] = field(default_factory=dict)
 
 
 def recommend(candidates: list[Candidate], tasks: int) -> Advice | None:

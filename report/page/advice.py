@@ -1,6 +1,8 @@
 """The advice of a report: the rule on its records, and the settings to copy."""
 
+import itertools
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +12,9 @@ import yaml
 from report.analysis.advice import Advice, Candidate, recommend
 from report.analysis.judgement import Judgement
 from report.read.records import CellRecord, Records, Task
-from suite.records.schedules import SCHEDULES, as_json
+from suite.records.files import digest
+from suite.records.schedules import SCHEDULES, Restart, as_json
+from suite.records.schema import PlanRecord
 from suite.records.trial import HyperSetting
 
 Draws = Mapping[tuple[Task, str], float]  # n_95 of a method on a task
@@ -28,7 +32,8 @@ def advice_of(records: Records, judgements: Mapping[Task, Judgement], draws: Dra
         caution="Given one draw of the tuning: with other draws the rule may pick another method."
         if conditional
         else "",
-        settings={cell.task.title: settings_of(records, cell) for cell in cells},
+        settings={cell.task.title: as_yaml(settings_of(records, cell)) for cell in cells},
+        commands={cell.task.title: command_of(records, cell) for cell in cells},
     )
 
 
@@ -57,8 +62,8 @@ def bytes_per_weight(records: Records, method: str) -> float:
     return max((each.stored + each.optimizer for each in sizes), default=math.nan)
 
 
-def settings_of(records: Records, cell: CellRecord) -> str:
-    """An entry of an experiment: of several winners the best on validation, decays as they were trained."""
+def settings_of(records: Records, cell: CellRecord) -> dict[str, Any]:
+    """Parts of an experiment: of several winners the best on validation, decays as they were trained."""
     planned, winner = cell.planned.trial, max(cell.winners, key=lambda each: each.value, default=None)
     shown = records.plan.methods[cell.planned.method].hypers
     trained = {**planned.method.options, "real.lr": planned.real_lr}
@@ -70,12 +75,47 @@ def settings_of(records: Records, cell: CellRecord) -> str:
     if cell.planned.method != planned.method.name:
         entry["label"] = cell.planned.method
     entry |= {name: as_json(value) for name, value in used.items()}
-    whole = {"methods": [entry], **({"real": {"lr": as_json(real_lr)}} if real_lr is not None else {})}
-    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=90).rstrip()
+    return {"methods": [entry], **({"real": {"lr": as_json(real_lr)}} if real_lr is not None else {})}
+
+
+def as_yaml(value: Any, *, in_one_line: bool = False) -> str:
+    """The text of a value in an experiment."""
+    width = math.inf if in_one_line else 90
+    return yaml.safe_dump(
+        value, sort_keys=False, allow_unicode=True, width=width, default_flow_style=in_one_line
+    ).rstrip()
+
+
+def command_of(records: Records, cell: CellRecord) -> str:
+    """The command line that trains one network with these settings, and keeps it."""
+    name, changes = experiment_of(records.plan)
+    settings = settings_of(records, cell)
+    others = [change for change in changes if change.partition("=")[0].split(".")[0] not in settings]
+    others += [f"{key}={as_yaml(value, in_one_line=True)}" for key, value in settings.items()]
+    words = ["flipbench", "train", name, cell.name, "--final", "--keep-weights"]
+    return shlex.join([*words, *(word for change in others for word in ("--set", change))])
+
+
+def experiment_of(plan: PlanRecord) -> tuple[str, list[str]]:
+    """The name of the experiment's file, and the `--set` changes to it: the plan's text ends with them."""
+    mark = "# --set "
+    last = itertools.takewhile(lambda line: line.startswith(mark), reversed(plan.yaml.splitlines()))
+    changes = [line.removeprefix(mark) for line in last][::-1]
+    suffix = f"-{digest(changes)[:8]}"
+    if changes and plan.experiment.endswith(suffix):
+        return plan.experiment.removesuffix(suffix), changes
+    return plan.experiment, []
 
 
 def as_trained(drawn: HyperSetting, planned: HyperSetting) -> HyperSetting:
     """The drawn start with the decay that the plan puts on top of it."""
     if isinstance(planned, SCHEDULES) and isinstance(drawn, int | float) and planned.start:
-        return planned.scaled(drawn / planned.start)
+        return _starting_at(drawn, planned.scaled(drawn / planned.start))
     return drawn
+
+
+def _starting_at(start: float, schedule: Any) -> Any:
+    """The schedule with exactly this start: the quotient of two starts is rounded."""
+    if isinstance(schedule, Restart):
+        return replace(schedule, of=_starting_at(start, schedule.of))
+    return replace(schedule, start=start)

@@ -13,9 +13,10 @@ import numpy as np
 
 from suite.records.codec import decode, encode
 from suite.records.files import DamagedRecord, digest, is_owned, read_bytes, read_json, without_checksum
-from suite.records.run import CHECKPOINTS, FILES, NOT_AS_DESCRIBED, RunFolder, parse_epochs
+from suite.records.run import CHECKPOINTS, FILES, NOT_AS_DESCRIBED, WEIGHTS, RunFolder, parse_epochs
 from suite.records.schema import EpochLine, Result
 from suite.records.trial import PROTOCOL, Trial
+from suite.records.weights import KeptNetwork, read_kept
 
 SEVERITY = {
     "note": 0,
@@ -26,7 +27,7 @@ SEVERITY = {
     "damaged": 2,  # a file does not hold what was written to it
     "contradictory": 2,  # files that are each intact do not agree
 }
-FLIPS, TEST_IMAGES = OF_FINAL = ("flips.npz", "test_correct.npy")  # only in final runs
+FLIPS, TEST_IMAGES, _ = OF_FINAL = ("flips.npz", "test_correct.npy", WEIGHTS)  # only in final runs
 ALWAYS = tuple(name for name in FILES if name not in OF_FINAL)  # in every finished run
 OTHER_PROTOCOL = "of another protocol"
 
@@ -56,6 +57,7 @@ class Checked:
     findings: list[Finding] = field(default_factory=list)
     files: int = 0
     bytes: int = 0
+    network: KeptNetwork | None = None
     all_decoded: bool = True
 
     @property
@@ -181,7 +183,7 @@ def _check_finished(
     """The files against the hashes in result.json; if they match, against each other."""
     content: dict[str, bytes] = {}
     known = {Path(finding.file).name for finding in checked.findings if finding.kind == "damaged"}
-    for name in dict.fromkeys((*ALWAYS, *result.files)):
+    for name in dict.fromkeys((*ALWAYS, *run.expected(result))):
         try:
             content[name] = run.content(name, result)
         except DamagedRecord as error:
@@ -197,12 +199,32 @@ def _check_finished(
     except DamagedRecord as error:
         checked.add_undecodable(error.path, error.problem)
         return
+    if WEIGHTS in content:
+        _check_network(run, checked, checked.trial, result, content[WEIGHTS])
     try:
         for name, text in _disagreements(checked.trial, result, lines, content, test_images):
             checked.add("contradictory", run.path / name, text)
     except NOT_AS_DESCRIBED as error:
         problem = f"the files are not as docs/records.md says: {type(error).__name__}: {error}"
         checked.add("contradictory", run.path / "result.json", problem)
+
+
+def _check_network(run: RunFolder, checked: Checked, trial: Trial, result: Result, content: bytes) -> None:
+    """The kept network must be that of this run, as far as its file tells."""
+    path = run.path / WEIGHTS
+    try:
+        checked.network = read_kept(content, path)
+    except DamagedRecord as error:
+        checked.add_undecodable(path, error.problem)
+        return
+    header = checked.network.header
+    kept = (header.trial, header.scores, [(each.name, each.weights) for each in header.layers])
+    recorded = (trial, result.scores, [(each.name, each.weights) for each in result.layers])
+    for what, one, other in zip(("trial", "scores", "layers"), kept, recorded, strict=True):
+        if one != other:
+            checked.add("contradictory", path, f"its {what}: not those of the run")
+    if trial.stage == "tune":
+        checked.add("contradictory", path, "a tuning run keeps no network")
 
 
 def _disagreements(

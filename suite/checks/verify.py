@@ -30,6 +30,9 @@ class Verified:
     folders: int = 0
     files: int = 0
     bytes: int = 0
+    networks: int = 0  # that are kept, their bytes, and those of the same networks of floats
+    network_bytes: int = 0
+    float_bytes: int = 0
 
     def add(self, kind: str, file: str, text: str) -> None:
         """Add a finding about a file, unless it is known."""
@@ -182,6 +185,10 @@ class Verification:
         self.found.folders += 1
         self.found.files += checked.files
         self.found.bytes += checked.bytes
+        if checked.network is not None:
+            self.found.networks += 1
+            self.found.network_bytes += checked.network.bytes
+            self.found.float_bytes += checked.network.float_bytes
         if problem := protocol_problem(checked.protocol):
             self.found.add("note", f"runs/{run}/trial.json", problem)
         if checked.result is not None and checked.sound:

@@ -101,7 +101,8 @@ def _pool(planned: "Plan", folder: Path, place: Place) -> "tuple[LocalPool | Ray
     from suite.sweep.ray_pool import RayPool
 
     if place.engine == "ray":
-        pool = RayPool(folder, place.device, place.workers, place.threads, planned.plugins)
+        keep = planned.keep_weights
+        pool = RayPool(folder, place.device, place.workers, place.threads, planned.plugins, keep_weights=keep)
         return pool, pool.workers
     chosen = choose_device(place.device)
     if ":" in place.device:  # this GPU alone
@@ -109,7 +110,8 @@ def _pool(planned: "Plan", folder: Path, place: Place) -> "tuple[LocalPool | Ray
     else:
         devices = default_devices(chosen.type, place.workers)
     share_decoders(len(devices))
-    return LocalPool(Machine(devices, place.threads), planned.plugins), len(devices)
+    machine = Machine(devices, place.threads, keep_weights=planned.keep_weights)
+    return LocalPool(machine, planned.plugins), len(devices)
 
 
 def _sweep(

@@ -21,12 +21,21 @@ if TYPE_CHECKING:
     from suite.records.schema import EpochLine, Result
     from suite.records.trial import Trial
 
+NO_NETWORK = (
+    "{run}: this run is finished and holds no network, and a finished run never changes. Move its folder "
+    "away, or name another place with --results: then the same command trains it again, to the same bits"
+)
+
 
 def train(
     exp: Exp,
     cell: Annotated[str, typer.Argument(help="data.model.method, as `plan` prints it.")],
     seed: Annotated[int, typer.Option(min=0, help="Of the start, the order and the augmentation.")] = 0,
     final: Annotated[bool, typer.Option("--final", help="Score once on the test set.")] = False,
+    keep_weights: Annotated[
+        bool,
+        typer.Option("--keep-weights", help="Keep the network of the final run, for `flipbench load`."),
+    ] = False,
     set_: Set = None,
     plugin: Plugin = None,
     device: Device = "auto",
@@ -38,15 +47,18 @@ def train(
     from suite.machine.apart import apart
     from suite.records.codec import encode
 
+    if keep_weights and not final:
+        raise UserError("--keep-weights: only a final run keeps its network: add --final")
     planned = read_plan(exp, set_, plugin)
     trial = _trial(planned, exp, cell, seed, final)
     run = results / planned.name / "runs" / trial.run_id
     notes = [note for note in _notes(planned, results, trial) if note]
+    keep = keep_weights or planned.keep_weights
     preemption.heed_sigterm()
     if own := planned.plugins.get(trial.plugin or ""):
-        ended = apart([own], _train_with, own, trial, run, device, threads, notes)
+        ended = apart([own], _train_with, own, trial, run, device, threads, keep, notes)
     else:
-        ended = _train(trial, run, device, threads, notes)
+        ended = _train(trial, run, device, threads, keep, notes)
     if isinstance(ended, int):
         raise typer.Exit(ended)
     if ended is None:
@@ -82,18 +94,18 @@ def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Tri
 
 
 def _train_with(
-    plugin: str, trial: "Trial", run: Path, device: str, threads: int, notes: Sequence[str]
+    plugin: str, trial: "Trial", run: Path, device: str, threads: int, keep: bool, notes: Sequence[str]
 ) -> "Result | int | None":
     """`_train` in a process that has imported the plugin of the cell."""
     from suite.sweep.worker import load
 
     preemption.heed_sigterm()
     load(plugin, trial.plugin)
-    return _train(trial, run, device, threads, notes)
+    return _train(trial, run, device, threads, keep, notes)
 
 
 def _train(
-    trial: "Trial", folder: Path, device: str, threads: int, notes: Sequence[str]
+    trial: "Trial", folder: Path, device: str, threads: int, keep: bool, notes: Sequence[str]
 ) -> "Result | int | None":
     """Train the run unless it is finished. Returns the exit code of a run that was stopped.
 
@@ -119,7 +131,11 @@ def _train(
             say(err, note)
         try:
             finished = ranks.gather(run.result() if ranks.first else None)[0]
-            result = finished or train_trial(trial, run, where, progress=progress, on_epoch=show, ranks=ranks)
+            if finished and keep and run.lacks_weights(trial, finished):
+                raise UserError(NO_NETWORK.format(run=run.path))
+            result = finished or train_trial(
+                trial, run, where, progress=progress, on_epoch=show, ranks=ranks, keep_weights=keep
+            )
         except preemption.StopRequested as stopped:
             if ranks.first:
                 say(err, f"{stopped}; the same command resumes the run")

@@ -1,10 +1,13 @@
 """The data sets: DATASETS is the catalogue, `load_splits` gives the images, `describe` the sizes alone."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from suite.data.errors import DataError, DecoderDied, TestSetGuard
 from suite.data.image_set import Batch, Batches, ImageSet
-from suite.data.memory import Images
+from suite.data.memory import Images, scale
 from suite.data.options import resolve_options
 from suite.data.sets.digits import DIGITS
 from suite.data.sets.image_folder import IMAGE_FOLDER
@@ -12,6 +15,7 @@ from suite.data.sets.imagenet import IMAGENET
 from suite.data.sets.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
 from suite.data.source import Dataset
 from suite.data.splits import Splits, make_splits, part_sizes
+from suite.data.stored.crops import normalise
 from suite.data.stored.entries import skipped_text
 from suite.data.stored.images import StoredImages
 from suite.machine.errors import one_of
@@ -20,6 +24,7 @@ from suite.records.trial import Choice
 
 __all__ = [
     "DATASETS",
+    "NORMALISATIONS",
     "Batch",
     "Batches",
     "DataError",
@@ -41,6 +46,13 @@ __all__ = [
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (DIGITS, MNIST, FASHION_MNIST, CIFAR10, CIFAR100, SVHN, IMAGE_FOLDER, IMAGENET)
+}
+
+
+# Formula -> the function from uint8 images (N, C, H, W), channels-last, to the batch that networks train on.
+NORMALISATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    Images.normalisation: scale,
+    StoredImages.normalisation: lambda pixels: normalise(pixels.permute(0, 2, 3, 1)),
 }
 
 

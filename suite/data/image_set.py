@@ -22,6 +22,11 @@ class ImageSet(Protocol):
         """The class of each image, int64 (N,)."""
         ...
 
+    @property
+    def normalisation(self) -> str:
+        """From a pixel x of 0 to 255 to what a batch holds: a formula, one of suite.data.NORMALISATIONS."""
+        ...
+
     def __len__(self) -> int: ...
 
     def to(self, device: torch.device | str) -> "ImageSet":

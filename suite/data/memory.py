@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ class Images:
 
     pixels: Tensor
     labels: Tensor
+    normalisation: ClassVar[str] = "x / 127.5 - 1"
 
     def __len__(self) -> int:
         return len(self.labels)

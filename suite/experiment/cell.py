@@ -206,7 +206,7 @@ def _train_settings(
     experiment: Experiment, task: TaskEntry, usual_augmentation: Augmentation
 ) -> TrainSettings:
     overrides = {name: value for name, value in task.train.model_dump().items() if value is not None}
-    values = {**experiment.train.model_dump(), **overrides}
+    values = {**experiment.train.model_dump(exclude={"keep_weights"}), **overrides}
     return TrainSettings(**{**values, "augment": values["augment"] or usual_augmentation})
 
 

@@ -3,13 +3,14 @@
 import shutil
 from pathlib import Path
 
-from suite.experiment.build import network_size
+from suite.experiment.build import binary_shapes, network_size
 from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
 
 BYTES_PER_LINE = 500  # of epochs.jsonl, and as many again for each binary layer's counts
 BYTES_PER_RUN = 10_000  # trial, environment, result, and the run's lines in the ledger and in optuna.log
+BYTES_PER_OUTPUT = 4 * 6  # of a kept layer: a scale, and batch norm's five numbers
 # A checkpoint holds each parameter with its optimizer's state, three floats for most methods and seldom more,
 # and six bytes of flip counts. The previous one is kept, and the next one is written next to them.
 BYTES_PER_PARAMETER = 3 * (4 * 4 + 6)
@@ -18,7 +19,11 @@ BYTES_PER_PARAMETER = 3 * (4 * 4 + 6)
 def disk_bytes(plan: Plan) -> int:
     """An upper estimate of the bytes that the finished experiment's records take."""
     final = plan.runs_per_cell - plan.tuning.count("tuning", plan.seeds)
-    return sum(plan.runs_per_cell * _run_bytes(cell) + final * _final_bytes(cell) for cell in plan.cells)
+    kept = final if plan.keep_weights else 0
+    return sum(
+        plan.runs_per_cell * _run_bytes(cell) + final * _final_bytes(cell) + kept * _network_bytes(plan, cell)
+        for cell in plan.cells
+    )
 
 
 def training_images(plan: Plan) -> int:
@@ -51,6 +56,14 @@ def require_space(plan: Plan, folder: Path, workers: int) -> None:
 def _run_bytes(cell: Cell) -> int:
     layers = network_size(cell.first, cell.sizes).layers
     return BYTES_PER_RUN + cell.train.epochs * BYTES_PER_LINE * (1 + layers // 4)
+
+
+def _network_bytes(plan: Plan, cell: Cell) -> int:
+    """What a kept network takes: a bit for each weight, or a float as a control may have; real numbers."""
+    shapes, size = binary_shapes(cell.first, cell.sizes), network_size(cell.first, cell.sizes)
+    weights = 4 * size.binary if plan.methods[cell.method_label].control else size.binary // 8
+    outputs = size.real + sum(shape[0] for shape in shapes)
+    return BYTES_PER_RUN + weights + BYTES_PER_OUTPUT * outputs
 
 
 def _final_bytes(cell: Cell) -> int:

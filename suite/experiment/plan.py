@@ -56,6 +56,11 @@ class Plan:
         return self.experiment.seeds
 
     @property
+    def keep_weights(self) -> bool:
+        """Whether final runs keep their networks."""
+        return self.experiment.train.keep_weights
+
+    @property
     def runs_per_cell(self) -> int:
         """At most: where the published default wins, its final runs are those of the winner."""
         return sum(self.tuning.count(phase, self.seeds) for phase in PHASES)

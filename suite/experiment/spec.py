@@ -116,6 +116,7 @@ class TrainSection(_Strict):
     """How long and on what each run trains. `augment` null means the usual one of the data set.
 
     A batch is computed in `batch_parts` equal parts whose gradients are averaged; batch norm sees a part.
+    `keep_weights` changes no bit of a run, only what is left of it, and so is no part of its trial.
     """
 
     epochs: Epochs
@@ -124,6 +125,7 @@ class TrainSection(_Strict):
     augment: Augmentation | None = None
     reestimate_batch_norm: bool = False
     precision: Precision = "float32"
+    keep_weights: bool = False
 
 
 class TrainOverrides(_Strict):

@@ -3,7 +3,8 @@
 The file is a tar in xz, so any system can unpack it. Its first member lists all others with their sizes and
 sha256, and that list allows one tar only. A reader compares the file with that tar, byte for byte: nothing
 else can be in it, no link and no other name, and its size is known before anything is unpacked. The same
-records give the same tar everywhere. Checkpoints, locks, logs and reports are not in it. No torch here.
+records give the same tar everywhere. Checkpoints, kept networks, locks, logs and reports are not in it.
+No torch here.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ from suite.records.files import (
     writing,
     written_whole,
 )
-from suite.records.run import FILES, RunFolder
+from suite.records.run import FILES, WEIGHTS, RunFolder
 from suite.records.schema import Count
 
 ARCHIVE = "records.tar.xz"
@@ -106,13 +107,17 @@ def write_archive(folder: Path, path: Path) -> Contents:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """The files of an archive: of a finished run those that its result seals, of others no checkpoint."""
+    """The files of an archive: of a finished run those that its result seals, of others no checkpoint.
+
+    Kept networks are not among them.
+    """
     records = ExperimentFolder(folder)
     yield "plan.json"
     for part in ("data", "cells"):
         yield from sorted(f"{part}/{path.name}" for path in (folder / part).glob("[!.]*.json"))
     for name in filter(re.compile("[0-9a-f]{16}").fullmatch, records.run_names()):
-        yield from sorted(f"runs/{name}/{file}" for file in files_of(records.run(name)))
+        known = {*files_of(records.run(name))} - {WEIGHTS}  # larger than all else, and no comparison needs it
+        yield from sorted(f"runs/{name}/{file}" for file in known)
 
 
 def files_of(run: RunFolder) -> list[str]:
@@ -124,8 +129,9 @@ def files_of(run: RunFolder) -> list[str]:
     if result is None:
         return [name for name in ("failure.json", *FILES) if (run.path / name).exists()]
     for name in result.files:
-        _require_place(run.path / name, f"runs/{run.path.name}/{name}")
-    return ["result.json", *result.files]
+        if name != WEIGHTS:
+            _require_place(run.path / name, f"runs/{run.path.name}/{name}")
+    return ["result.json", *(name for name in result.files if name != WEIGHTS or run.holds_weights(result))]
 
 
 def _require_place(path: Path, name: str) -> None:

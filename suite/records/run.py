@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -35,12 +36,14 @@ Kind = TypeVar("Kind")
 # What the readers of arrays and of counts raise for content of another shape than docs/records.md says.
 NOT_AS_DESCRIBED = (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")  # the newest, and the one before
+WEIGHTS = "weights.safetensors"  # the network of a final run, where it is asked for: suite/records/weights.py
 FILES = (
     "trial.json",
     "environment.json",
     "epochs.jsonl",
     "flips.npz",
     "test_correct.npy",
+    WEIGHTS,
 )  # besides the result
 
 
@@ -82,9 +85,24 @@ class RunFolder:
         """The result, after all files that it lists were compared with their hashes; else None."""
         result = self.result()
         if result is not None:
-            for name in result.files:
+            for name in self.expected(result):
                 self.content(name, result)
         return result
+
+    def expected(self, result: Result) -> list[str]:
+        """The files of a finished run that must be here: all that its result lists.
+
+        The kept network may be absent: archives do not hold it, and a user may want the space.
+        """
+        return [name for name in result.files if name != WEIGHTS or self.holds_weights(result)]
+
+    def holds_weights(self, result: Result) -> bool:
+        """Whether this run kept its network, and the file is here."""
+        return WEIGHTS in result.files and os.path.lexists(self.path / WEIGHTS)
+
+    def lacks_weights(self, trial: Trial, result: Result) -> bool:
+        """Whether a finished run could have kept its network, and it is not here."""
+        return trial.stage == "final" and result.status == "done" and not self.holds_weights(result)
 
     def content(self, name: str, result: Result) -> bytes:
         """A file of a finished run; DamagedRecord if its hash is not the one in the result."""
@@ -151,16 +169,23 @@ class RunFolder:
         epochs: Sequence[EpochLine],
         flips: np.ndarray | None = None,
         test_correct: np.ndarray | None = None,
+        weights: bytes | None = None,
     ) -> Result:
         """Write the last files. With result.json the run is done, and its folder never changes again.
 
-        flips: int32 (steps, layers), and test_correct: packed bits, one for each test image: final runs only.
+        flips: int32 (steps, layers), test_correct: packed bits, one for each test image, and weights: the
+        content of weights.safetensors: final runs only.
         Returns the result with the hashes of the other files.
         """
         if test_correct is not None:
             write_array(self.path / "test_correct.npy", test_correct)
         if flips is not None:
             write_array(self.path / "flips.npz", flips)
+        if weights is not None:
+            write_atomically(self.path / WEIGHTS, weights)
+        else:  # an attempt that was killed here may have left the network of another environment
+            with writing(self.path / WEIGHTS):
+                (self.path / WEIGHTS).unlink(missing_ok=True)
         self._write_epochs(epochs)  # once more, whole and flushed: the result holds its hash
         present = [path for name in FILES if (path := self.path / name).exists()]
         result = replace(result, files={path.name: _sha256(path) for path in present})

@@ -31,6 +31,10 @@ from suite.training.provenance import method_file
 
 ATTEMPTS = 3  # of a run that the machine fails, before it counts as failed
 POLL = 0.5  # seconds between looks at a run that another process has, and at a request to stop
+WITHOUT_NETWORK = (
+    "of the final runs {count} were finished before and hold no network; none is made again. To get their "
+    "networks, move the folders of these runs out of {runs}, and sweep again with --no-adopt"
+)
 GRACE = 20.0  # seconds for the workers to save: schedulers kill after 30 or more, and the end takes a few
 
 
@@ -67,6 +71,7 @@ class Sweep:
     _later: list[tuple[float, Job]] = field(default_factory=list)
     _method_files: dict[str, MethodFile] = field(default_factory=dict)
     _warned: set[str] = field(default_factory=set)
+    _without_network: int = 0  # finished final runs that should keep theirs
 
     def __post_init__(self) -> None:
         self.records = ExperimentFolder(self.folder)
@@ -102,6 +107,8 @@ class Sweep:
             for message in messages:
                 self._take(message)
             self._log_started()
+        if self._without_network:
+            self.on_note(WITHOUT_NETWORK.format(count=self._without_network, runs=self.folder / "runs"))
         return all(cell.complete() for cell in cells)
 
     def _stop(self) -> NoReturn:
@@ -165,6 +172,7 @@ class Sweep:
             return None  # the worker sets it aside, reports that, and repeats the run
         if result:
             run.clear_leftovers()
+            self._without_network += self.plan.keep_weights and run.lacks_weights(trial, result)
         return result
 
     def _take(self, message: Message) -> None:

@@ -54,11 +54,15 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class Machine:
-    """One entry per worker process, the device it uses."""
+    """How the worker processes of this machine work: one for each entry of `devices`, the device it uses.
+
+    keep_weights: whether final runs keep their networks.
+    """
 
     devices: tuple[str, ...]
     threads: int = 1
     checkpoint_every: float = 60.0
+    keep_weights: bool = False
 
 
 @dataclass
@@ -152,11 +156,11 @@ class LocalPool:
 
     def _start(self) -> Worker:
         used = [worker.device for worker in self.workers]
-        device = min(self.machine.devices, key=used.count)
+        device, machine = min(self.machine.devices, key=used.count), self.machine
         here, there = self._context.Pipe()
         process = self._context.Process(
             target=work,
-            args=(there, device, self.machine.threads, self.machine.checkpoint_every),
+            args=(there, device, machine.threads, machine.checkpoint_every, machine.keep_weights),
         )
         try:
             process.start()

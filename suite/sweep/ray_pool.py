@@ -31,9 +31,11 @@ FAILED_STARTS = 10  # in a row, of workers, before the cluster is held to be bro
 class Seat:
     """An actor: one slot of the cluster, which trains one trial after another."""
 
-    def __init__(self, variables: Mapping[str, str], threads: int, checkpoint_every: float) -> None:
+    def __init__(
+        self, variables: Mapping[str, str], threads: int, checkpoint_every: float, keep_weights: bool = False
+    ) -> None:
         os.environ.update(variables)
-        self.threads, self.checkpoint_every = threads, checkpoint_every
+        self.threads, self.checkpoint_every, self.keep_weights = threads, checkpoint_every, keep_weights
         # torch counts threads for each thread that uses it, so one and the same does all the work.
         self.thread = ThreadPoolExecutor(1)
 
@@ -48,9 +50,8 @@ class Seat:
     def run(self, folder: Path, trial: Trial, plugin: str | None) -> Iterator[Message]:
         """The messages about the trial, as they come."""
         messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        last = self.thread.submit(
-            run_once, folder, trial, self.device, self.checkpoint_every, messages.put, plugin
-        )
+        how = (self.device, self.checkpoint_every, messages.put, plugin, self.keep_weights)
+        last = self.thread.submit(run_once, folder, trial, *how)
         last.add_done_callback(lambda ended: messages.put(None))
         while (message := messages.get()) is not None:
             yield message
@@ -114,9 +115,10 @@ class RayPool:
         threads: int = 1,
         plugins: Mapping[Any, str] | None = None,
         checkpoint_every: float = 60.0,
+        keep_weights: bool = False,
     ) -> None:
         self.folder, self.plugins = folder.resolve(), plugins or {}
-        self.threads, self.checkpoint_every = threads, checkpoint_every
+        self.threads, self.checkpoint_every, self.keep_weights = threads, checkpoint_every, keep_weights
         self.ray = _connected()
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         self.device, self.workers, self.gpus = slots_of(nodes, device, workers, threads)
@@ -201,7 +203,7 @@ class RayPool:
             "FLIPBENCH_DOWNLOAD": os.environ.get("FLIPBENCH_DOWNLOAD") or "1",
         }
         seat = self.ray.remote(Seat).options(num_cpus=self.threads, num_gpus=self.gpus)
-        actor = seat.remote(variables, self.threads, self.checkpoint_every)
+        actor = seat.remote(variables, self.threads, self.checkpoint_every, self.keep_weights)
         return actor, actor.get_ready.remote(self.device, list(self.plugins.values()), str(self.probe))
 
     def _started(self, slot: Slot) -> list[Message]:

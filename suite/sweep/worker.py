@@ -29,7 +29,9 @@ from suite.training.progress import Progress
 Send = Callable[[Message], None]
 
 
-def work(pipe: Connection, device: str, threads: int, checkpoint_every: float) -> None:
+def work(
+    pipe: Connection, device: str, threads: int, checkpoint_every: float, keep_weights: bool = False
+) -> None:
     """Train the (folder, trial, plugin, loan of images) that come through the pipe until it is closed."""
     heed_sigterm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
@@ -49,7 +51,7 @@ def work(pipe: Connection, device: str, threads: int, checkpoint_every: float) -
         except (EOFError, ConnectionError):
             return
         borrow(loan)
-        send(run_once(folder, trial, torch.device(device), checkpoint_every, send, plugin))
+        send(run_once(folder, trial, torch.device(device), checkpoint_every, send, plugin, keep_weights))
 
 
 def run_once(
@@ -59,10 +61,11 @@ def run_once(
     checkpoint_every: float,
     send: Send = lambda message: None,
     plugin: str | None = None,
+    keep_weights: bool = False,
 ) -> Message:
     """Train one trial unless it is finished or taken; every failure becomes a message.
 
-    `plugin` is the file of its method, if that is not in the catalogue.
+    `plugin` is the file of its method, if that is not in the catalogue. `keep_weights` as in `train`.
     """
     run, progress = RunFolder(folder), Progress()
     try:
@@ -78,6 +81,7 @@ def run_once(
                 progress=progress,
                 checkpoint_every=checkpoint_every,
                 on_epoch=lambda line: send(EpochDone(trial.run_id, line.epoch)),
+                keep_weights=keep_weights,
             )
             return Done(trial.run_id, result, "; ".join(progress.notes))
     except StopRequested as stopped:

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from suite.data import Batch, ImageSet
+from suite.machine.precision import autocast
 from suite.machine.preemption import unless_stopped
 from suite.models.blocks.layers import binary_layers
 from suite.records.schema import Scores
-from suite.training.precision import autocast
 from suite.training.ranks import ALONE, Ranks, collect_in_turn
 
 

@@ -7,6 +7,7 @@ import torch
 
 from optimizers import METHODS
 from suite.data.held import splits_on
+from suite.deploy import network_content
 from suite.experiment.build import build_network, rule_at, schedules_of
 from suite.machine import preemption
 from suite.machine.environment import reset_peak_memory
@@ -34,6 +35,7 @@ def train(
     checkpoint_every: float = 60.0,
     on_epoch: Callable[[EpochLine], None] = lambda line: None,
     ranks: Ranks = ALONE,
+    keep_weights: bool = False,
 ) -> Result:
     """Train a trial, leave the record in `run`, return the result.
 
@@ -45,6 +47,7 @@ def train(
     checkpoint_every: in seconds.
     ranks: the processes that train this trial together. Each of them calls this function, and the first one
         writes the record.
+    keep_weights: whether a final run that does not diverge keeps its network in the record.
 
     Raises StopRequested, once the state is saved, if the process was asked to stop.
     """
@@ -172,6 +175,9 @@ def train(
     # nine tenths of a record, and only final runs are drawn.
     per_step = flips_of_all_steps(learner, progress).numpy() if is_final else None
     result = result_of(trial, learner, progress, scores_of(val, test), diverged_at)
-    if ranks.first:
-        return run.finish(result, progress.lines, per_step, test_correct)
-    return result
+    if not ranks.first:
+        return result
+    kept = None
+    if keep_weights and is_final and diverged_at is None:
+        kept = network_content(model, trial, data, result.scores, made_in)
+    return run.finish(result, progress.lines, per_step, test_correct, kept)

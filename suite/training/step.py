@@ -13,11 +13,11 @@ from torch.optim import Adam, Optimizer
 from optimizers.core import Timed, WeightRule, clear_gradients, run_step
 from suite.data import Batch
 from suite.experiment.build import apply_schedules
+from suite.machine.precision import autocast
 from suite.machine.random_keys import numbered_keys, seed_draws
 from suite.models.blocks.layers import binary_layers
 from suite.records.schedules import SCHEDULES, Schedule, start_of
 from suite.training.flips import FlipCounter
-from suite.training.precision import autocast
 from suite.training.ranks import ALONE, Ranks, keep_gradients_local, only_the_first_part_counts
 from suite.training.real_adam import RealAdam
 

@@ -20,8 +20,9 @@ from suite.data.held import splits_on
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
 from suite.records.files import make_folder, read_json
-from suite.records.run import FILES, RunFolder
+from suite.records.run import FILES, WEIGHTS, RunFolder
 from suite.records.trial import Choice, Trial
+from suite.records.weights import read_kept
 from suite.sweep.coordinator import Sweep, prepare_folder
 from suite.sweep.messages import Done, EpochDone, Failed, Kept, Lost, Message, Preempted
 from suite.sweep.pool import LocalPool, Machine, Pool
@@ -30,7 +31,8 @@ from tests.support.instants import Instants, fail, kill
 from tests.support.tiny import CPU, SPEC, tiny_plan
 from tests.support.warm import Warm
 
-BOP = ("methods=[bop]", "train.epochs=2", "train.batch_size=100", "seeds=1")
+KEEP = "train.keep_weights=true"
+BOP = ("methods=[bop]", "train.epochs=2", "train.batch_size=100", "seeds=1", KEEP)
 RANDOM = (*BOP, "tuning={trials: 2, studies: 2}")
 TPE = (*BOP, "tuning={tpe: {trials: 4, at_once: 2}}")
 
@@ -59,15 +61,17 @@ class Outcome(NamedTuple):
 class InlinePool:
     """One slot, in the coordinator's own process, that writes a checkpoint after every epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_weights: bool = False) -> None:
         self.messages: list[Message] = []
+        self.keep_weights = keep_weights
 
     @property
     def free(self) -> int:
         return not self.messages
 
     def submit(self, folder: Path, trial: Trial) -> None:
-        self.messages.append(run_once(folder, trial, CPU, 0.0, self.messages.append))
+        message = run_once(folder, trial, CPU, 0.0, self.messages.append, keep_weights=self.keep_weights)
+        self.messages.append(message)
 
     def listen(self, timeout: float | None) -> list[Message]:
         messages, self.messages = self.messages, []
@@ -87,7 +91,7 @@ def swept(place: Path, *changes: str, text: str = SPEC) -> Plan:
     """The plan of the tiny experiment, after its sweep in place/results, in this process."""
     plan = tiny_plan(place, *changes, text=text)
     prepare_folder(plan, place / "results", {"digits": splits_on(CPU, plan.cells[0].data, False).record})
-    Sweep(plan, place / "results", InlinePool()).run()
+    Sweep(plan, place / "results", InlinePool(plan.keep_weights)).run()
     return plan
 
 
@@ -103,7 +107,7 @@ def attempt(
         strike = functools.partial(fail, trouble.error) if trouble.error else kill
     lasting = trouble is not None and trouble.error not in (0, errno.EIO)
     instants = Instants(place / "results", trouble.at if trouble else 0, strike, lasting).watch()
-    return _sweep(place, changes, InlinePool(), instants.calls, archive=archive)
+    return _sweep(place, changes, InlinePool(KEEP in changes), instants.calls, archive=archive)
 
 
 def attempt_with_workers(
@@ -122,7 +126,8 @@ def attempt_with_workers(
     multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
     forkserver.ensure_running = lambda: None
     plugins = {None: plugin} if plugin else {}  # None: where a trial of the catalogue has no hash
-    with LocalPool(Machine(("cpu", "cpu"), checkpoint_every=0.0), plugins) as pool:
+    machine = Machine(("cpu", "cpu"), checkpoint_every=0.0, keep_weights=KEEP in changes)
+    with LocalPool(machine, plugins) as pool:
         return _sweep(place, changes, pool, [], die_at, archive)
 
 
@@ -219,11 +224,11 @@ def _badly_told(folder: Path, outcome: Outcome | str) -> list[str]:
 
 
 def records_of(folder: Path) -> dict[str, Any]:
-    """What must not depend on what happened on the way: the digest of every run, plan and ledgers."""
+    """What must not depend on what happened on the way: all digests, kept networks, plan and ledgers."""
     runs = {path.name: RunFolder(path).whole() for path in sorted((folder / "runs").iterdir())}
     others = [folder / "plan.json", *folder.glob("data/*.json"), *folder.glob("cells/*.json")]
     return {
-        **{name: result and result.digest for name, result in runs.items()},
+        **{name: result and (result.digest, result.files.get(WEIGHTS)) for name, result in runs.items()},
         **{str(path.relative_to(folder)): read_json(path) for path in sorted(others)},
     }
 
@@ -241,6 +246,7 @@ def half_files(folder: Path) -> list[str]:
         "checkpoint*.pt": _read_checkpoint,
         "*.npz": lambda path: np.load(path)["flips"],
         "*.npy": np.load,
+        "*.safetensors": lambda path: read_kept(path.read_bytes(), path),
     }
     half = []
     for pattern, read in readers.items():

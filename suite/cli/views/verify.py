@@ -80,6 +80,9 @@ def picture(found: Verified) -> Group:
         counts = [found.counts[phase, status] for status in STATUSES]
         counted.add_row(f"{phase} {sum(counts):,}", *(f"{count:,}" if count else "" for count in counts))
     hashed = f"{found.files:,} files in {found.folders:,} run folders, {decimal(found.bytes)}, hashed"
+    if found.networks:
+        size, floats = decimal(found.network_bytes), decimal(found.float_bytes)
+        hashed += f"\n{found.networks:,} kept networks of {size}, as floats they would take {floats}"
     problems = [
         Text(f"{each.kind}: {each.file}: {each.text}", style=COLOURS[SEVERITY[each.kind]])
         for each in found.findings
@@ -101,6 +104,9 @@ def as_json(found: Verified, replayed: int, same: int) -> dict[str, Any]:
         "folders": found.folders,
         "files": found.files,
         "bytes": found.bytes,
+        "networks": found.networks,
+        "network_bytes": found.network_bytes,
+        "float_bytes": found.float_bytes,
         "replayed": replayed,
         "same_bits": same,
         "problems": [each._asdict() for each in found.findings],

@@ -24,6 +24,7 @@ PADDING = 32  # pixels around the central crop in a resized image: 224 of 256
 # Of red, green and blue, on a scale to 255; nearly all networks for ImageNet are trained with these.
 MEAN = tuple(255 * share for share in (0.485, 0.456, 0.406))
 DEVIATION = tuple(255 * share for share in (0.229, 0.224, 0.225))
+NORMALISATION = "(x - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]"
 
 
 class Box(NamedTuple):

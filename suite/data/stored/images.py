@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from suite.data.errors import DataError
 from suite.data.image_set import EVAL_BATCH, WHOLE, Batch, Batches
 from suite.data.stored.batches import Crops, Request, decoded_batches, require_shared_memory
-from suite.data.stored.crops import Draw, central_box, cut, draws, random_box
+from suite.data.stored.crops import NORMALISATION, Draw, central_box, cut, draws, random_box
 from suite.data.stored.decode import DamagedImage
 from suite.machine.random_keys import random_key
 from suite.records.trial import Augmentation
@@ -54,6 +54,7 @@ class StoredImages:
     labels: Tensor
     size: int
     damaged: Damaged = "stop"
+    normalisation: ClassVar[str] = NORMALISATION
 
     def __len__(self) -> int:
         return len(self.labels)

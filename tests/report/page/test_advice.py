@@ -1,14 +1,22 @@
 """The advice of a report: candidates from its records, and settings that an experiment accepts."""
 
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import yaml
+from typer.testing import CliRunner
 
-from report.page.advice import advice_of, as_trained
+from report.page.advice import advice_of, as_trained, command_of
 from report.read.experiment import read_records
-from suite.records.schedules import Cosine, Step
+from suite.cli.main import app
+from suite.records.run import RunFolder
+from suite.records.schedules import Cosine, Restart, Step
+from suite.records.trial import Trial
+from tests.support.attempts import swept
 from tests.support.fake_records import TASKS, write_experiment
 
 
@@ -57,7 +65,46 @@ def test_one_task_is_decided_by_draws_and_then_memory_and_one_study_is_said(tmp_
     assert by_draws is not None and by_draws.method == "latent_adam"
 
 
+TWO = """
+version: 1
+summary: Two methods, one with a decay.
+tasks: [{data: {name: digits, train_limit: 100}, model: {name: mlp, hidden: [8]}}]
+methods: [bop, {name: latent-adam, label: adam, clip: null, decay: {lr: {cosine: 0.0}}}]
+train: {epochs: 1, batch_size: 50}
+tuning: {trials: 2}
+seeds: 1
+"""
+
+
+@pytest.mark.parametrize("changes", [(), ("train.batch_size=25", "real={decay: {lr: {cosine: 0.0}}}")])
+def test_the_command_trains_with_the_settings_of_the_winner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: tuple[str, ...]
+) -> None:
+    (place := tmp_path / "experiments").mkdir()
+    swept(place, *changes, text=TWO)
+    records = read_records(place / "results")
+    trained: list[tuple[Trial, bool]] = []
+
+    def take(trial: Trial, run: Path, device: str, threads: int, keep: bool, notes: Any) -> None:
+        trained.append((trial, keep))
+
+    monkeypatch.setattr("suite.cli.train._train", take)
+    monkeypatch.chdir(tmp_path)
+    for cell in records.cells:
+        words = shlex.split(command_of(records, cell))
+        assert words[:4] == ["flipbench", "train", "tiny", cell.name]
+        ended = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+        assert ended.exit_code == 0, ended.output
+        trial, keep = trained.pop()
+        (final,) = (run for run in records.finals(cell) if run.phase == "final")
+        winners = RunFolder(place / "results" / "runs" / final.run_id).trial()
+        assert keep and replace(trial, seed=winners.seed) == winners
+
+
 def test_a_drawn_start_keeps_the_decay_of_the_plan() -> None:
     assert as_trained(0.02, Cosine(0.01, 0.0)) == Cosine(0.02, 0.0)
     assert as_trained(0.02, Step(0.01, 0.5, (0.5,))) == Step(0.02, 0.5, (0.5,))
     assert as_trained(0.02, 0.01) == 0.02
+    assert as_trained(0.7, Cosine(0.01, 0.0)) == Cosine(0.7, 0.0)  # 0.01 * (0.7 / 0.01) is not 0.7
+    halves = Restart(Cosine(0.01, 0.0), (0.5,))
+    assert as_trained(0.7, halves) == Restart(Cosine(0.7, 0.0), (0.5,))

@@ -31,7 +31,7 @@ from suite.experiment.spec import ExperimentFile, SpecError
 from suite.machine.errors import UserError
 from suite.records.agreement import NamedRun
 from suite.records.files import DamagedRecord, digest, read_json, write_array, write_json
-from suite.records.run import FILES, RunFolder
+from suite.records.run import FILES, WEIGHTS, RunFolder
 from suite.records.schedules import SHAPES, parse_decay, parse_schedule
 from suite.records.schema import DataRecord, Failure, GitState, Place
 from suite.records.seeds import final_seed
@@ -48,12 +48,12 @@ BOP = "digits.mlp.bop"
 
 @pytest.fixture(scope="module")
 def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished sweep, one of its hyperparameters on a schedule."""
+    """A finished sweep that kept its networks, one of its hyperparameters on a schedule."""
     folder = tmp_path_factory.mktemp("intact")
     methods = "methods=[{name: bop, decay: {gamma: {cosine: 0.0}}}, latent-adam]"
-    plan = tiny_plan(folder, methods, "tuning={trials: 3}", "seeds=2")
+    plan = tiny_plan(folder, methods, "tuning={trials: 3}", "seeds=2", "train.keep_weights=true")
     prepare_folder(plan, folder / "results", {"digits": digits_record(plan)})
-    with LocalPool(Machine(("cpu",))) as pool:
+    with LocalPool(Machine(("cpu",), keep_weights=True)) as pool:
         assert Sweep(plan, folder / "results", pool).run()
     return folder / "results"
 
@@ -124,6 +124,17 @@ def test_a_finished_sweep_is_all_there_and_intact(intact: Path) -> None:
     files = [p for p in (intact / "runs").rglob("*") if p.is_file() and p.name != ".lock"]
     assert (found.files, found.bytes) == (len(files), sum(path.stat().st_size for path in files))
     assert found.folders == len(seen) == len(set(found.finished)) == all_runs(intact)
+    networks = list(intact.glob(f"runs/*/{WEIGHTS}"))
+    assert found.networks == len(networks) == all_runs(intact) - 6  # none of a tuning run
+    small, of_floats = 16 * (64 + 10) // 8, 4 * 16 * (64 + 10)  # of the binary weights
+    assert found.float_bytes - found.network_bytes == len(networks) * (of_floats - small)
+
+
+def test_a_run_is_whole_without_its_network(folder: Path) -> None:
+    for file in folder.glob(f"runs/*/{WEIGHTS}"):
+        file.unlink()
+    found = verify(folder)
+    assert found.findings == {} and found.networks == 0
 
 
 def test_what_is_planned_and_not_there_is_missing(folder: Path) -> None:
@@ -441,6 +452,26 @@ def another_winner(folder: Path) -> str:
     return f"cells/{BOP}.json"
 
 
+def other_network(folder: Path) -> str:
+    run, other = run_of(folder, "final", 0), run_of(folder, "final", 1)
+    (run / WEIGHTS).write_bytes((other / WEIGHTS).read_bytes())
+    reseal(run)
+    return f"runs/{run.name}/{WEIGHTS}"
+
+
+def other_layers(folder: Path) -> str:
+    run = run_of(folder)
+    reseal(run, lambda result: result["layers"][0].update(name="first"))
+    return f"runs/{run.name}/{WEIGHTS}"
+
+
+def network_of_a_tuning_run(folder: Path) -> str:
+    run = loser(folder)
+    (run / WEIGHTS).write_bytes((run_of(folder) / WEIGHTS).read_bytes())
+    reseal(run)
+    return f"runs/{run.name}/{WEIGHTS}"
+
+
 CONTRADICTIONS: list[tuple[Callable[[Path], str], str]] = [
     (other_trial, "is the trial of run"),
     (more_files, "result.json does not know this file"),
@@ -503,6 +534,10 @@ CONTRADICTIONS: list[tuple[Callable[[Path], str], str]] = [
     ),
     (in_study(lambda value: value["tuning"][1]["hypers"].update(sigma=0.5)), "the plan has no sigma"),
     (in_study(lambda value: value["tuning"][1]["hypers"].pop("gamma")), "the ledger has no gamma"),
+    (other_network, "its trial: not those of the run"),
+    (other_network, "its scores: not those of the run"),
+    (other_layers, "its layers: not those of the run"),
+    (network_of_a_tuning_run, "a tuning run keeps no network"),
     (other_draw(gamma=0.5), "hypers.gamma is {'cosine': ["),
     (other_draw(threshold=0.5), "in the ledger it is 0.5"),
     (other_draw(**{"real.lr": 0.5}), "real.lr is "),

@@ -26,7 +26,9 @@ SURFACE = {
     "plan": EXPERIMENT | {"--results", "--json"},
     "sweep": RUNNING | {"--adopt"},
     "tune": RUNNING | {"--adopt"},
-    "train": (RUNNING | {"cell", "--seed", "--final"}) - {"--engine", "--workers", "--dry-run"},
+    "train": (RUNNING | {"cell", "--seed", "--final", "--keep-weights"})
+    - {"--engine", "--workers", "--dry-run"},
+    "load": {"RUN_OR_FILE", "--test", "--device", "--threads", "--json"},
     "prepare": {
         "imagenet",
         "SRC",

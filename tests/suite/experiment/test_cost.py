@@ -15,6 +15,7 @@ from suite.training.loop import train
 from tests.support.tiny import CPU, tiny_plan, tiny_trial
 
 CONVNET = "tasks.0.model={name: convnet, channels: 8}"
+KEEP, WIDE, REAL = "train.keep_weights=true", "tasks.0.model={name: mlp, hidden: [512]}", "methods=[real]"
 
 
 class Usage(NamedTuple):
@@ -23,14 +24,15 @@ class Usage(NamedTuple):
     free: int
 
 
-@pytest.mark.parametrize("changes", [(), (CONVNET, "train.epochs=30")])
+@pytest.mark.parametrize("changes", [(), (CONVNET, "train.epochs=30"), (KEEP, CONVNET), (KEEP, WIDE, REAL)])
 def test_records_take_no_more_than_was_estimated(tmp_path: Path, changes: tuple[str, ...]) -> None:
     plan = tiny_plan(tmp_path, *changes)
     tuning = plan.tuning.count("tuning", plan.seeds)
     written = 0
     for stage, runs in (("tune", tuning), ("final", plan.runs_per_cell - tuning)):
         run = RunFolder(tmp_path / stage)
-        train(tiny_trial(tmp_path, "latent-adam", stage, 7, *changes), run, CPU)
+        method = "real" if REAL in changes else "latent-adam"
+        train(tiny_trial(tmp_path, method, stage, 7, *changes), run, CPU, keep_weights=plan.keep_weights)
         written += runs * len(plan.cells) * sum(path.stat().st_size for path in run.path.iterdir())
     assert written < disk_bytes(plan) < 20 * written
 

@@ -49,7 +49,9 @@ def test_only_what_is_missing_is_trained_with_any_number_of_workers(
 ) -> None:
     ended = warm.run(attempt_with_workers, tmp_path, TPE, None, 0, archive)
     assert ended.code == 0 and ended.value.complete, ended
-    assert ended.value.said == [f"3 finished runs are adopted from {archive}"]
+    adopted, without = ended.value.said
+    assert adopted == f"3 finished runs are adopted from {archive}"
+    assert without.startswith("of the final runs 1 were finished before and hold no network")
     require_right(tmp_path, rights["tpe"], archive)
 
 

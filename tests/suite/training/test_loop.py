@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +22,7 @@ from suite.machine import preemption
 from suite.machine.preemption import StopRequested
 from suite.machine.random_keys import random_key, seed_draws
 from suite.models.blocks.layers import BinaryLinear
-from suite.records.run import RunFolder
+from suite.records.run import WEIGHTS, RunFolder
 from suite.records.schema import EpochLine
 from suite.records.trial import Choice, Trial
 from suite.training.checkpoint import load_checkpoint, save_checkpoint
@@ -191,6 +193,51 @@ def test_the_record_of_a_final_run(tmp_path: Path) -> None:
     assert [line.flips.flips for line in lines] == flips.reshape(3, -1, 2).sum(1).tolist()
     assert lines[-1].val_top1 == result.scores.val_top1
     assert sum(layer.weights for layer in result.layers) == result.binary_weights == 64 * 16 + 160
+
+
+def test_a_kept_network_changes_no_bit_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = tiny_trial(tmp_path, "latent-adam", "final")
+    plain, kept = RunFolder(tmp_path / "plain"), RunFolder(tmp_path / trial.run_id)
+    without = train(trial, plain, CPU)
+    for at in ("os.replace weights", "os.replace result"):  # killed before either file has its name
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            patch.setattr("os.replace", kill_at(at.split()[1]))
+            train(trial, kept, CPU, checkpoint_every=0.0, keep_weights=True)
+        assert (kept.path / WEIGHTS).exists() == (at == "os.replace result")
+    with_ = train(trial, kept, CPU, keep_weights=True)
+    assert with_.digest == without.digest and with_.deterministic() == without.deterministic()
+    assert {*with_.files} - {*without.files} == {WEIGHTS}
+    for name in ("trial.json", "flips.npz", "test_correct.npy"):
+        assert (kept.path / name).read_bytes() == (plain.path / name).read_bytes()
+    assert kept.whole() == with_
+
+
+def kill_at(start: str) -> Callable[..., None]:
+    """os.replace that ends the process before a file of this name is there."""
+    replace = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(target).name.startswith(start):
+            raise Interrupted
+        replace(source, target)
+
+    return killed
+
+
+def test_no_other_run_keeps_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one that is only tuned or that diverges, nor one that finishes what an attempt to keep it began."""
+    tuning = train(tiny_trial(tmp_path), RunFolder(tmp_path / "tuning"), CPU, keep_weights=True)
+    trial = tiny_trial(tmp_path, "bop", "final")
+    run = RunFolder(tmp_path / trial.run_id)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr("os.replace", kill_at("result"))
+        train(trial, run, CPU, keep_weights=True)
+    final = train(trial, run, CPU)
+    monkeypatch.setattr("suite.training.loop.epoch_loss", lambda *_: (math.nan, 1))
+    diverged = train(trial, RunFolder(tmp_path / "diverged"), CPU, keep_weights=True)
+    assert diverged.status == "diverged"
+    assert all(WEIGHTS not in result.files for result in (tuning, final, diverged))
+    assert list(tmp_path.glob(f"*/{WEIGHTS}")) == []
 
 
 def test_tuning_cannot_reach_the_test_set(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""`flipbench load`: what is in a kept network, and whether it still has the scores of its run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from suite.cli.console import complain, err, out, print_json, say
+from suite.cli.options import AsJson
+
+if TYPE_CHECKING:
+    import torch
+
+    from suite.deploy import Deployed
+
+
+def load(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_FILE", help="The folder of a final run, or its weights.safetensors."),
+    ],
+    test: Annotated[
+        bool, typer.Option("--test/--no-test", help="Evaluate it on the test images again.")
+    ] = True,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. Default: that of the run.")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Default: those of the run; another number can give other bits."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a kept network; evaluate it on the test images again: other scores than its run's are exit code 1.
+
+    Nothing from the file is executed, and no file of a method is needed.
+    """
+    from suite.cli.views import load as view
+    from suite.deploy import load as load_network
+    from suite.machine.environment import choose_device
+
+    network = load_network(path)
+    kept = network.kept
+    recorded, again = kept.header.test_scores, {}
+    if test:
+        where, count = choose_device(device or kept.header.device), threads or kept.header.threads
+        again = _scores_again(network, where, count)
+    if as_json:
+        print_json(view.as_json(kept, recorded, again))
+    else:
+        out.print(view.picture(kept, recorded, again))
+    if again and again != recorded:
+        complain("other scores:", view.difference(kept, recorded, again, where.type, count))
+        raise typer.Exit(1)
+
+
+def _scores_again(network: "Deployed", device: "torch.device", threads: int) -> dict[str, float]:
+    """The scores on the test images, in the batches of the run; nothing where the images are not here."""
+    from suite.data import absent, load_test
+    from suite.machine.environment import use_device
+    from suite.training.evaluate import evaluate
+
+    trial = network.kept.header.trial
+    if missing := absent(trial.data):
+        say(err, f"not evaluated, because images are absent: {', '.join(map(str, missing))}")
+        return {}
+    use_device(device, threads)
+    images = load_test(trial.data).to(device)
+    scores, _ = evaluate(network.network.to(device), images, trial.train.precision)
+    return {"test_loss": scores.loss, "test_top1": scores.top1, "test_top5": scores.top5}
