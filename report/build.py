@@ -39,7 +39,14 @@ def build_report(
     for problem in records.damaged:
         on_problem(problem)
     report = gather(records)
-    target = target or experiment_folder / "report"
+    page = write_report(report, target or experiment_folder / "report")
+    show(console([each.comparison for each in report.tasks]))
+    take(numbers_of(report))
+    return page
+
+
+def write_report(report: Report, target: Path) -> Path:
+    """Write the files of a report into a folder, the page last; the path of the page."""
     make_part(target)
     files = files_of(report)
     for stale in sorted(target.glob("*.svg")):
@@ -48,8 +55,6 @@ def build_report(
                 stale.unlink()
     for name, text in files.items():
         write_atomically(target / name, text.encode())
-    show(console([each.comparison for each in report.tasks]))
-    take(numbers_of(report))
     return target / "index.html"
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from report.analysis.numbers import count, grouped
 from report.draw.svg import RULES
 from report.page.downloads import figure_files, table_files
 from report.page.gather import Report
+from report.page.placement import ExperimentPlacement
 from report.page.tables import Table
 from report.page.texts import fenced, markdown, plain
+from suite.records.placement import PlacementRecord
 
 TEMPLATES = Path(__file__).parent / "templates"
 ADDRESS = re.compile(r"https?://[^\s,;)]+")
@@ -30,6 +32,22 @@ def page(report: Report) -> str:
 def markdown_page(report: Report) -> str:
     """The whole of report.md: the same content without the drawings."""
     return templates(autoescape=False, finalize=plain).get_template("report.md.jinja").render(report=report)
+
+
+def placement_page(placement: PlacementRecord, found: Sequence[ExperimentPlacement]) -> str:
+    """The whole page of a placement."""
+    jinja = templates(autoescape=True)
+    task = jinja.get_template("placement-task.jinja")
+    parts = [Markup(task.render(report=each.report, placed=each.placed, tasks=each.tasks)) for each in found]
+    template = jinja.get_template("placement.html.jinja")
+    script = Markup(json.dumps(RULES))
+    return template.render(placement=placement, parts=parts, rules=Markup(RULES), rules_json=script)
+
+
+def placement_markdown(placement: PlacementRecord, found: Sequence[ExperimentPlacement]) -> str:
+    """The same content without the drawings."""
+    template = templates(autoescape=False, finalize=plain).get_template("placement.md.jinja")
+    return template.render(placement=placement, found=found)
 
 
 def templates(autoescape: bool, finalize: Callable[[Any], Any] | None = None) -> Environment:

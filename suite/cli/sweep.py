@@ -58,8 +58,8 @@ def _command(*, tuning_only: bool) -> Callable[..., None]:
         if note := require_no_older_place(results, planned.record):
             say(err, note)
         archive = published_archive(planned.name, results) if adopt else None
-        place = Place(engine, device, workers, threads)
-        complete = _run(planned, folder, place, archive, tuning_only=tuning_only)
+        machines = Machines(engine, device, workers, threads)
+        complete = run_plan(planned, folder, machines, archive, tuning_only=tuning_only)
         _conclude(planned, folder, complete, as_json, tuning_only=tuning_only)
 
     return command
@@ -73,7 +73,7 @@ sweep.__doc__ = (
 tune.__doc__ = "Run only the tuning trials of every cell, without the test set. `sweep` resumes from there."
 
 
-class Place(NamedTuple):
+class Machines(NamedTuple):
     """Where trials run."""
 
     engine: Engine
@@ -82,35 +82,46 @@ class Place(NamedTuple):
     threads: int
 
 
-def _run(planned: "Plan", folder: Path, place: Place, archive: Path | None, *, tuning_only: bool) -> bool:
-    """Run everything that is neither finished nor archived; True if every planned run then has a result."""
+def run_plan(
+    planned: "Plan",
+    folder: Path,
+    machines: Machines,
+    archive: Path | None,
+    *,
+    tuning_only: bool = False,
+    part: bool = False,
+) -> bool:
+    """Run everything that is neither finished nor archived; True if every planned run then has a result.
+
+    part: the plan holds a part of the archive.
+    """
     from suite.experiment.cost import require_space
 
-    pool, workers = _pool(planned, folder, place)
+    pool, workers = _pool(planned, folder, machines)
     with pool:
         require_space(planned, folder, workers)
-        records = _lend_images(planned, pool, workers if place.engine == "local" else 0)
-        return _sweep(planned, folder, pool, records, archive, tuning_only=tuning_only)
+        records = _lend_images(planned, pool, workers if machines.engine == "local" else 0)
+        return _sweep(planned, folder, pool, records, archive, tuning_only=tuning_only, part=part)
 
 
-def _pool(planned: "Plan", folder: Path, place: Place) -> "tuple[LocalPool | RayPool, int]":
+def _pool(planned: "Plan", folder: Path, machines: Machines) -> "tuple[LocalPool | RayPool, int]":
     """A pool and its number of workers. UserError if the device or the cluster is unavailable."""
     from suite.data.stored.batches import share_decoders
     from suite.machine.environment import choose_device
     from suite.sweep.pool import LocalPool, Machine, default_devices
     from suite.sweep.ray_pool import RayPool
 
-    if place.engine == "ray":
-        keep = planned.keep_weights
-        pool = RayPool(folder, place.device, place.workers, place.threads, planned.plugins, keep_weights=keep)
+    if machines.engine == "ray":
+        of_pool = machines.device, machines.workers, machines.threads, planned.plugins
+        pool = RayPool(folder, *of_pool, keep_weights=planned.keep_weights)
         return pool, pool.workers
-    chosen = choose_device(place.device)
-    if ":" in place.device:  # this GPU alone
-        devices = (str(chosen),) * (place.workers or 1)
+    chosen = choose_device(machines.device)
+    if ":" in machines.device:  # this GPU alone
+        devices = (str(chosen),) * (machines.workers or 1)
     else:
-        devices = default_devices(chosen.type, place.workers)
+        devices = default_devices(chosen.type, machines.workers)
     share_decoders(len(devices))
-    machine = Machine(devices, place.threads, keep_weights=planned.keep_weights)
+    machine = Machine(devices, machines.threads, keep_weights=planned.keep_weights)
     return LocalPool(machine, planned.plugins), len(devices)
 
 
@@ -122,6 +133,7 @@ def _sweep(
     archive: Path | None,
     *,
     tuning_only: bool,
+    part: bool,
 ) -> bool:
     from suite.checks.adopt import adoption
     from suite.cli.views.progress import SweepProgress
@@ -132,7 +144,7 @@ def _sweep(
     with owned(folder) as mine:
         if not mine:
             raise UserError(f"{folder}: another sweep works in this folder")
-        with adoption(archive, folder, planned.record, records) as adopted:
+        with adoption(archive, folder, planned.record, records, part) as adopted:
             notes = [*prepare_folder(planned, folder, records), *adopted.carry_out()]
         progress = SweepProgress(planned, tuning_only=tuning_only)
         for note in notes:

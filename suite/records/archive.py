@@ -131,7 +131,7 @@ def files_of(run: RunFolder) -> list[str]:
     for name in result.files:
         if name != WEIGHTS:
             _require_place(run.path / name, f"runs/{run.path.name}/{name}")
-    return ["result.json", *(name for name in result.files if name != WEIGHTS or run.holds_weights(result))]
+    return ["result.json", *run.expected(result)]
 
 
 def _require_place(path: Path, name: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optimizers import METHODS
+from suite.checks.contract.practice import CLASSES
 from suite.data import NORMALISATIONS, Images, StoredImages, load_splits, load_test
 from suite.data.memory import scale
 from suite.data.stored.crops import DEVIATION, MEAN, normalise
@@ -31,7 +32,7 @@ from suite.training import loop
 from suite.training.loop import train
 from tests.support.paths import ROOT
 from tests.support.tiny import CPU, in_memory, tiny_trial
-from tests.support.training import CLASSES, SMALL, Training
+from tests.support.training import SMALL, Training
 
 DIGITS = Choice("digits", {})
 

@@ -4,8 +4,8 @@
 
   // Methods on and off: everything that belongs to one has its name in data-m.
   const switches = document.getElementById("switches");
-  switches.hidden = false;
   const boxes = all("input[value]", switches);
+  switches.hidden = !boxes.length;
   const marked = all("[data-m]");
   const update = () => {
     const off = new Set(boxes.filter(box => !box.checked).map(box => box.value));

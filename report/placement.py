@@ -1,0 +1,46 @@
+"""Builds the page of a placement from its records: index.html, placement.md and a table for a paper."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.table import Table as RichTable
+
+from report.analysis.study import task_study
+from report.build import write_report
+from report.page.gather import gather
+from report.page.html import placement_markdown, placement_page
+from report.page.latex import latex_tables
+from report.page.placement import ExperimentPlacement, experiment_placement
+from report.page.texts import console
+from report.read.experiment import read_records
+from suite.records.files import write_atomically
+from suite.records.placement import read_placement
+
+
+def build_placement(
+    folder: Path,
+    show: Callable[[RichTable], object] = lambda table: None,
+    say: Callable[[str], object] = print,
+) -> Path:
+    """Write the page of a placement, and the whole report of each of its experiments next to it.
+
+    show: called with the table of each experiment, `say` with the sentences. The same records give the same
+    bytes. Raises FileNotFoundError or DamagedRecord as `build_report` does.
+    """
+    placement = read_placement(folder)
+    found: list[ExperimentPlacement] = []
+    for placed in placement.tasks:
+        records = read_records(folder / placed.folder)
+        report = gather(records)
+        write_report(report, folder / placed.folder / "report")
+        studies = [task_study(records, each.task, each.comparison.judgement) for each in report.tasks]
+        found.append(experiment_placement(placement, placed, records, report, studies))
+        show(console([each.comparison for each in report.tasks]))
+        for task in found[-1].tasks:
+            for sentence in (*task.cautions, *task.sentences):
+                say(sentence)
+    tables = [(task.title, task.table) for each in found for task in each.tasks]
+    write_atomically(folder / "placement.tex", latex_tables(tables).encode())
+    write_atomically(folder / "placement.md", placement_markdown(placement, found).encode())
+    write_atomically(folder / "index.html", placement_page(placement, found).encode())
+    return folder / "index.html"

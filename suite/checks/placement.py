@@ -1,0 +1,157 @@
+"""What `flipbench place` needs of a standard experiment: its whole baselines, its file with a newcomer in it,
+and two of its runs trained again on this machine.
+"""
+
+import hashlib
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from suite.checks.status import Observer
+from suite.experiment.files import experiments, published_archive
+from suite.experiment.spec import ExperimentFile
+from suite.machine.errors import UserError
+from suite.records.agreement import named_runs
+from suite.records.archive import unpacked
+from suite.records.experiment import ExperimentFolder
+from suite.records.placement import Repeated
+from suite.records.run import RunFolder
+from suite.records.schema import EpochLine
+from suite.training.loop import train
+
+STANDARD = "standard/"  # the experiments that a method is placed on
+REPEATED = 2  # published runs that this machine trains again
+
+
+@dataclass(frozen=True)
+class FinalRun:
+    """A published final run of a study's winner."""
+
+    method: str
+    study: int
+    run: str
+    score: float  # top-1 on test
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """A standard experiment and the methods whose runs are all in its archive, in the order of its file."""
+
+    experiment: str
+    archive: Path
+    sha256: str
+    whole: tuple[str, ...]
+    left_out: tuple[str, ...]
+    finals: tuple[FinalRun, ...]  # of methods that compete
+
+    @property
+    def seed_sd(self) -> float:
+        """Of a final run within its study, pooled over all studies."""
+        studies = defaultdict(list)
+        for each in self.finals:
+            studies[each.method, each.study].append(each.score)
+        return (
+            statistics.fmean(statistics.variance(runs) for runs in studies.values() if len(runs) > 1) ** 0.5
+        )
+
+    @property
+    def repeated(self) -> list[FinalRun]:
+        """The first final run of the first methods: the same ones for everybody."""
+        first = {each.method: each for each in reversed(self.finals)}
+        return [first[method] for method in self.whole if method in first][:REPEATED]
+
+
+def standard_experiments(results: Path) -> dict[str, Path]:
+    """The archives of the standard experiments, by experiment; only those that are published."""
+    names = [name for name in experiments() if name.startswith(STANDARD)]
+    archives = {name: published_archive(name, results) for name in names}
+    return {name: archive for name, archive in archives.items() if archive is not None}
+
+
+def read_baselines(experiment: str, archive: Path) -> Baselines:
+    """UserError if no method is whole, or none has two seeds; DamagedRecord for a damaged archive."""
+    with unpacked(archive) as folder:
+        records = ExperimentFolder(folder)
+        plan = records.plan()
+        cells = {each.cell: each for each in Observer(folder).look().cells}
+        whole = dict.fromkeys(cell.method for cell in plan.cells)
+        for cell in plan.cells:
+            if cells[cell.cell].finished < cells[cell.cell].planned:
+                whole.pop(cell.method, None)
+        finals = []
+        for cell in plan.cells:
+            if cell.method not in whole or plan.methods[cell.method].control:
+                continue
+            for named in named_runs(records.ledger(cell, plan), cell, plan):
+                result = records.run(named.run).result() if named.place.phase == "final" else None
+                if result is not None and result.scores.test_top1 is not None:
+                    score = result.scores.test_top1
+                    finals.append(FinalRun(cell.method, named.place.study, named.run, score))
+    everyone = dict.fromkeys(cell.method for cell in plan.cells)
+    found = Baselines(
+        experiment,
+        archive,
+        hashlib.sha256(archive.read_bytes()).hexdigest(),
+        tuple(whole),
+        tuple(method for method in everyone if method not in whole),
+        tuple(finals),
+    )
+    if len({each.method for each in finals}) < REPEATED:
+        raise UserError(
+            f"{archive}: fewer than {REPEATED} methods have all their runs in it: nothing to compare"
+        )
+    return found
+
+
+def placed_file(source: ExperimentFile, whole: tuple[str, ...], entry: Mapping[str, Any], quick: bool) -> str:
+    """The experiment with the whole baselines and a newcomer, as a file of its own.
+
+    quick: with one study instead of all.
+    """
+    values = dict(source.values)
+    listed = [each if isinstance(each, dict) else {"name": each} for each in values["methods"]]
+    values["methods"] = [
+        *(each for each in listed if each.get("label", each["name"]) in whole),
+        dict(entry),
+    ]
+    values["summary"] = f"{entry['name']} among the baselines of {source.name}."
+    if quick:
+        values["tuning"] = {**values["tuning"], "studies": 1}
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    return f"# Written by flipbench place from experiments/{source.name}.yaml.\n{text}"
+
+
+def train_again(
+    baselines: Baselines,
+    device: torch.device,
+    on_epoch: Callable[[EpochLine], None] = lambda line: None,
+) -> list[Repeated]:
+    """The handshake: published final runs, trained again on this machine in a temporary folder."""
+    found = []
+    with (
+        unpacked(baselines.archive) as folder,
+        tempfile.TemporaryDirectory(prefix="flipbench-place-") as place,
+    ):
+        for each in baselines.repeated:
+            before = ExperimentFolder(folder).run(each.run)
+            recorded = before.result()
+            assert recorded is not None
+            now = train(before.trial(), RunFolder(Path(place) / each.run), device, on_epoch=on_epoch)
+            assert now.scores.test_top1 is not None
+            found.append(
+                Repeated(
+                    method=each.method,
+                    run=each.run,
+                    published=each.score,
+                    here=now.scores.test_top1,
+                    same_bits=now.digest == recorded.digest,
+                )
+            )
+    return found

@@ -1,0 +1,223 @@
+"""`flipbench place`: where a method of one's own stands among the published baselines."""
+
+import hashlib
+import shlex
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from suite.cli.console import complain, err, out, say
+from suite.cli.options import RESULTS, Device, Results, Workers
+from suite.experiment.files import find_experiment
+from suite.machine.errors import UserError, one_of
+from suite.records.files import DamagedRecord, make_folder, write_atomically
+from suite.records.placement import (
+    PLACED,
+    PlacedTask,
+    Placement,
+    PlacementRecord,
+    enter,
+    read_placement,
+    shape_of,
+    write_placement,
+)
+
+if TYPE_CHECKING:
+    from suite.checks.placement import Baselines
+    from suite.records.placement import Repeated
+
+
+def place(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A Python file with a method; it is executed.")
+    ],
+    method: Annotated[
+        str | None, typer.Option(help="The method to place, if the file holds several.")
+    ] = None,
+    decay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Let this hyperparameter decay to 0 along a cosine, as in baselines."
+        ),
+    ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task", help="A standard experiment, such as fashion-mlp. Default: all with baselines."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One tuning study instead of all: a first look without a verdict.")
+    ] = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    results: Results = RESULTS,
+) -> None:
+    """Tune and train your method under the protocol of the published baselines, and show where it stands.
+
+    Checks the file, trains two published runs again to compare this machine, then runs only your method and
+    writes its page to RESULTS/placed/NAME. Run it again after a stop. Exit code 1 if the check finds a fault
+    or a planned run has no result.
+    """
+    from report.placement import build_placement
+
+    name = _checked(file, method)
+    standard = _standard(tasks, results)
+    folder = results / PLACED / (f"{name}-quick" if quick else name)
+    source = file.read_bytes()
+    placement = Placement(
+        method=name,
+        file=file.name,
+        sha256=hashlib.sha256(source).hexdigest(),
+        shape=shape_of(source),
+        quick=quick,
+        experiments=list(standard),
+        at=date.today().isoformat(),
+    )
+    make_folder(folder)
+    before = enter(results / PLACED, placement)
+    command = _command(file, method, decay, tasks, quick)
+    complete, placed = True, list[PlacedTask]()
+    for experiment, archive in standard.items():
+        baselines = _baselines(experiment, archive)
+        placed.append(_task(folder, baselines, device))
+        write_placement(
+            folder, PlacementRecord(placement=placement, command=command, tasks=placed, before=before)
+        )
+        complete &= _run(folder, placed[-1], baselines, _entry(name, decay), file, quick, device, workers)
+    page = build_placement(folder, out.print)
+    say(out, f"placement: {page}")
+    if not complete:
+        complain("some planned runs have no result:", "the page says which and why")
+        raise typer.Exit(1)
+
+
+def _checked(file: Path, method: str | None) -> str:
+    """The method of a file that passes the check."""
+    from suite.checks.contract.check import check
+
+    found = check(file)
+    if found.faults:
+        for fault in found.faults:
+            say(err, f"{file}{f':{fault.line}' if fault.line else ''}: {fault.text}")
+        complain(f"{file}:", "it does not pass the check, so nothing was trained")
+        raise typer.Exit(1)
+    names = [name.removeprefix("method ") for name in found.names if name.startswith("method ")]
+    if method is not None and method not in names:
+        raise UserError(f"{file}: it holds no method {method!r}{one_of(method, names)}")
+    if method is None and len(names) != 1:
+        held = f"{len(names)} methods ({', '.join(names)}): name one with --method" if names else "no method"
+        raise UserError(f"{file}: it holds {held}")
+    return method or names[0]
+
+
+def _standard(tasks: list[str] | None, results: Path) -> dict[str, Path]:
+    """The archives of the standard experiments that were asked for; else of all that have one."""
+    from suite.checks.placement import STANDARD, standard_experiments
+
+    known = standard_experiments(results)
+    short = {name.removeprefix(STANDARD): name for name in known}
+    if not known:
+        raise UserError(f"no standard experiment has published baselines; looked in {results}/published")
+    for task in tasks or ():
+        if task not in short:
+            raise UserError(f"there are no baselines of {task!r}{one_of(task, sorted(short))}")
+    return {short[task]: known[short[task]] for task in (dict.fromkeys(tasks) if tasks else short)}
+
+
+def _baselines(experiment: str, archive: Path) -> "Baselines":
+    from suite.checks.placement import read_baselines
+
+    found = read_baselines(experiment, archive)
+    left_out = f"; {len(found.left_out)} methods are not whole and left out" if found.left_out else ""
+    say(err, f"{experiment}: {len(found.whole)} baselines from {archive}{left_out}")
+    return found
+
+
+def _task(folder: Path, baselines: "Baselines", device: str) -> PlacedTask:
+    """The task with its handshake, which an earlier start of the same placement may have made."""
+    name = baselines.experiment.rpartition("/")[2]
+    repeated = _repeated_before(folder, baselines) or _handshake(baselines, device)
+    task = PlacedTask(
+        experiment=baselines.experiment,
+        folder=name,
+        archive=baselines.sha256,
+        left_out=list(baselines.left_out),
+        seed_sd=baselines.seed_sd,
+        repeated=repeated,
+    )
+    for each in repeated:
+        how = (
+            "the same bits"
+            if each.same_bits
+            else f"{100 * each.here:.2f} %, published {100 * each.published:.2f} %"
+        )
+        say(err, f"handshake: {each.method}, run {each.run}: {how}")
+    if not task.comparable:
+        say(
+            err,
+            "this machine's runs lie further from the published ones than seeds do: there will be no verdict",
+        )
+    return task
+
+
+def _repeated_before(folder: Path, baselines: "Baselines") -> "list[Repeated]":
+    try:
+        known = read_placement(folder)
+    except (FileNotFoundError, DamagedRecord):
+        return []
+    return next((task.repeated for task in known.tasks if task.archive == baselines.sha256), [])
+
+
+def _handshake(baselines: "Baselines", device: str) -> "list[Repeated]":
+    from rich.progress import Progress
+
+    from suite.checks.placement import train_again
+    from suite.machine.environment import choose_device, use_device
+
+    chosen = choose_device(device)
+    use_device(chosen, threads=1)
+    with Progress(console=err, disable=not err.is_terminal, transient=True) as bar:
+        task = bar.add_task("training two published runs again", total=None)
+        return train_again(baselines, chosen, lambda line: bar.advance(task))
+
+
+def _entry(name: str, decay: str | None) -> dict[str, Any]:
+    return {"name": name, **({"decay": {decay: {"cosine": 0.0}}} if decay else {})}
+
+
+def _run(
+    folder: Path,
+    task: PlacedTask,
+    baselines: "Baselines",
+    entry: dict[str, Any],
+    file: Path,
+    quick: bool,
+    device: str,
+    workers: int | None,
+) -> bool:
+    """Run what is missing of the standard experiment with the newcomer in it; whether all of it is there."""
+    from suite.checks.placement import placed_file
+    from suite.cli.plan import read_plan
+    from suite.cli.sweep import Machines, run_plan
+    from suite.experiment.spec import ExperimentFile
+
+    source = ExperimentFile(find_experiment(task.experiment))
+    path = folder / f"{task.folder}.yaml"
+    write_atomically(path, placed_file(source, baselines.whole, entry, quick).encode())
+    planned = read_plan(str(path), None, [file])
+    machines = Machines("local", device, workers, 1)
+    return run_plan(planned, folder / task.folder, machines, baselines.archive, part=True)
+
+
+def _command(file: Path, method: str | None, decay: str | None, tasks: list[str] | None, quick: bool) -> str:
+    """The command line that makes the placement again."""
+    options = [
+        *(["--method", method] if method else []),
+        *(["--decay", decay] if decay else []),
+        *(word for task in tasks or () for word in ("--task", task)),
+        *(["--quick"] if quick else []),
+    ]
+    return shlex.join(["flipbench", "place", file.name, *options])

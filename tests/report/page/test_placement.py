@@ -1,0 +1,122 @@
+"""The words of a placement say what the comparison says, and warn before they do."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from report.analysis.study import TaskStudy, task_study
+from report.page import placement as page
+from report.page.gather import Report, gather
+from report.page.placement import ExperimentPlacement, experiment_placement
+from report.read.experiment import read_records
+from report.read.records import Records
+from suite.records.placement import PlacedTask, Placement, PlacementRecord, Repeated
+from suite.records.schema import Track
+from tests.support.fake_records import TASKS, final_run, remove, write_experiment
+
+NEW = "bop"
+METHODS = ("bop", "latent_adam", "latent_sgd", "bop_second_order")
+TRACKS = [Track(name="random", trials=8, studies=3)]
+REPEATED = Repeated(method="latent_adam", run="0" * 16, published=0.9, here=0.9, same_bits=True)
+TASK = PlacedTask(
+    experiment="standard/x", folder="x", archive="ab" * 32, left_out=[], seed_sd=0.002, repeated=[REPEATED]
+)
+FILE = Placement(
+    method=NEW,
+    file="bop.py",
+    sha256="cd" * 32,
+    shape="1",
+    quick=False,
+    experiments=["standard/x"],
+    at="today",
+)
+RECORD = PlacementRecord(placement=FILE, command="flipbench place bop.py", tasks=[TASK])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("placed")
+    return write_experiment(path, tasks=TASKS[:1], methods=METHODS, seeds=2, tracks=TRACKS)
+
+
+@pytest.fixture(scope="module")
+def read(folder: Path) -> tuple[Records, Report, list[TaskStudy]]:
+    records = read_records(folder)
+    report = gather(records)
+    return (
+        records,
+        report,
+        [task_study(records, each.task, each.comparison.judgement) for each in report.tasks],
+    )
+
+
+def placed(
+    read: tuple[Records, Report, list[TaskStudy]],
+    record: PlacementRecord = RECORD,
+    task: PlacedTask = TASK,
+) -> ExperimentPlacement:
+    return experiment_placement(record, task, *read)
+
+
+def test_every_baseline_is_in_one_group_and_the_table_has_its_numbers(read) -> None:
+    (task,) = placed(read).tasks
+    comparison = read[1].tasks[0].comparison
+    less = page.differences_of(comparison, NEW)
+    assert set(less) == set(METHODS) - {NEW} and all(each.first == NEW for each in less.values())
+    words = {"better than": 0, "worse than": 0, "not separated from": 0}
+    for each in less.values():
+        low, high = each.interval.low, each.interval.high
+        words["better than" if low > 0 else "worse than" if high < 0 else "not separated from"] += 1
+    for group, members in words.items():
+        assert (f"{group} " in task.sentences[1]) == bool(members), group
+    assert task.table.rows[0][0] == NEW and len(task.table.rows) == len(METHODS)
+    means = {each.method: each.judged.mean for each in comparison.standings}
+    others = [row[0] for row in task.table.rows[1:]]
+    assert others == sorted(others, key=lambda method: -means[method])
+    for row in task.table.rows[1:]:
+        shown = float(row[2].split()[0].replace("\u2212", "-"))
+        assert shown == pytest.approx(100 * (means[NEW] - means[row[0]]), abs=0.006)
+    assert task.latex.endswith(r"\\") and task.latex.startswith("bop &")
+    assert task.cautions == [] and "gave the same bits" in task.paragraph
+    assert "3 independent studies of 8 trials" in task.paragraph and "abababababab" in task.paragraph
+
+
+def test_a_machine_that_differs_gets_numbers_and_no_verdict(read) -> None:
+    far = replace(TASK, repeated=[replace(REPEATED, here=0.91, same_bits=False)])
+    (task,) = placed(read, task=far).tasks
+    assert task.cautions[0].startswith(
+        "No verdict: 1 published run, trained again on this machine, scored +1.00"
+    )
+    assert len(task.sentences) == 1 and all(row[2] == "—" for row in task.table.rows)
+    near = replace(TASK, repeated=[replace(REPEATED, here=0.903, same_bits=False)])
+    (task,) = placed(read, task=near).tasks
+    assert task.cautions == [] and "scored +0.30 points" in task.paragraph
+
+
+def test_without_a_verdict_no_word_ranks(read) -> None:
+    far = replace(TASK, repeated=[replace(REPEATED, here=0.91, same_bits=False)])
+    (task,) = placed(read, task=far).tasks
+    for word in ("worse", "best", "highest", "separated", "equal"):
+        assert word not in task.sentences[0] + str(task.table.rows)
+    assert task.picture is None
+
+
+def test_attempts_and_missing_baselines_stand_first(read) -> None:
+    before = [replace(FILE, sha256="1"), replace(FILE, sha256="2"), replace(FILE, method="bopp")]
+    record = replace(RECORD, placement=replace(FILE, quick=True), before=before)
+    (task,) = placed(read, record, replace(TASK, left_out=["a", "b"])).tasks
+    first, second, third, last = task.cautions
+    assert "A first look" in first and "2 other files of this name were placed" in second
+    assert third == "The same code was placed before as bopp."
+    assert last.startswith("2 methods of standard/x have not all runs yet and are not among")
+
+
+def test_a_newcomer_that_lost_a_run_is_provisional(tmp_path: Path) -> None:
+    folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=METHODS, seeds=2, tracks=TRACKS)
+    remove(final_run(folder, "digits.mlp.bop", 0))
+    records = read_records(folder)
+    report = gather(records)
+    studies = [task_study(records, each.task, each.comparison.judgement) for each in report.tasks]
+    (task,) = experiment_placement(RECORD, TASK, records, report, studies).tasks
+    assert "provisional: 5 of 6 runs in" in task.sentences[0]

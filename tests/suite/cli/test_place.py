@@ -1,0 +1,156 @@
+"""`flipbench place`: a method of one's own among published baselines, from the check to its page."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from suite.checks.placement import read_baselines, standard_experiments
+from suite.records.archive import ARCHIVE, write_archive
+from suite.records.files import read_json
+from suite.records.placement import LIST, read_placement
+from tests.suite.cli.conftest import Flipbench
+from tests.support.attempts import swept
+
+STANDARD = """
+version: 1
+summary: Tiny.
+tasks: [{data: {name: digits, train_limit: 100}, model: {name: mlp, hidden: [8]}}]
+methods: [bop, latent-adam, frozen, latent-sgd]
+train: {epochs: 1, batch_size: 50}
+tuning: {trials: 2, studies: 3}
+seeds: 2
+"""
+METHOD = '''
+"""Bop without its average."""
+import torch
+from optimizers.core import WeightRule, log, method, sign
+
+
+class Instant(torch.optim.Optimizer):
+    def __init__(self, params, threshold):
+        super().__init__(params, dict(threshold=threshold))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                against = weight * weight.grad > group["threshold"]
+                weight.copy_(torch.where(against, -weight, weight))
+
+
+@method(paper="none", threshold=log(1e-3, 1e-5, 1e-1))
+def instant(threshold):
+    """Flip at once."""
+    return WeightRule(sign, lambda stored: stored, lambda params: Instant(params, threshold))
+'''
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The baselines of a standard experiment; one run of latent-sgd is missing."""
+    place = tmp_path_factory.mktemp("standard")
+    plan = swept(place, text=STANDARD)
+    records = place / "results"
+    (cell,) = (cell.name for cell in plan.cells if cell.name.endswith("latent-sgd"))
+    run = read_json(records / "cells" / f"{cell}.json")["default"][0]["run"]
+    (records / "runs" / run / "result.json").unlink()
+    write_archive(records, place / ARCHIVE)
+    return place / ARCHIVE
+
+
+@pytest.fixture
+def standard(flipbench: Flipbench, archive: Path) -> Path:
+    """The folder of the command with the standard experiment `tiny` and its published archive."""
+    folder = flipbench.folder
+    (folder / "experiments" / "standard").mkdir(parents=True, exist_ok=True)
+    (folder / "experiments" / "standard" / "tiny.yaml").write_text(STANDARD)
+    published = folder / "results" / "published" / "standard" / "tiny"
+    published.mkdir(parents=True)
+    shutil.copy(archive, published / ARCHIVE)
+    (folder / "instant.py").write_text(METHOD)
+    return folder
+
+
+def test_a_newcomer_is_trained_alone_and_stands_among_the_whole_baselines(
+    flipbench: Flipbench, standard: Path
+) -> None:
+    ended = flipbench("place", "instant.py", "--task", "tiny", "--device", "cpu", "--workers", "1")
+    assert ended.code == 0, ended.err
+    assert "3 baselines from" in ended.err and "1 methods are not whole" in ended.err
+    assert ended.err.count("the same bits") == 2
+    folder = standard / "results" / "placed" / "instant"
+    placed = read_placement(folder)
+    (task,) = placed.tasks
+    assert (task.left_out, task.same_bits, task.comparable) == (["latent-sgd"], True, True)
+    runs = {path.parent.name for path in (folder / "tiny" / "runs").glob("*/result.json")}
+    plugin = {name for name in runs if "plugin" in read_json(folder / "tiny" / "runs" / name / "trial.json")}
+    assert 6 + 6 <= len(plugin) <= 18  # tuning and final runs; a winner may be the default
+    assert flipbench("verify", "placed/instant/tiny").code == 0
+    text = (folder / "placement.md").read_text()
+    assert "instant reaches" in text and "all pairs of 3 methods at once" in text
+    assert "1 method of standard/tiny has not all runs yet" in text
+    assert f"Baselines: archive {task.archive[:12]}" in text and "gave the same bits" in text
+    for file in ("index.html", "placement.tex", "tiny/report/index.html", "tiny.yaml"):
+        assert (folder / file).stat().st_size
+
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("tiny/runs/*/result.json")}
+    page = (folder / "index.html").read_bytes()
+    again = flipbench("place", "instant.py", "--task", "tiny", "--device", "cpu", "--workers", "1")
+    assert again.code == 0 and (folder / "index.html").read_bytes() == page
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("tiny/runs/*/result.json")}
+
+    (standard / "instant.py").write_text(METHOD.replace("log(1e-3,", "log(2e-3,"))
+    edited = flipbench(
+        "place", "instant.py", "--task", "tiny", "--quick", "--device", "cpu", "--workers", "1"
+    )
+    assert edited.code == 0, edited.err
+    text = (standard / "results" / "placed" / "instant-quick" / "placement.md").read_text()
+    assert "one other file of this name was placed" in text and "A first look" in text
+    assert len(read_json(standard / "results" / "placed" / LIST)["placements"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("instant.py", "--task", "tinny"), "there are no baselines of 'tinny'"),
+        (("instant.py", "--method", "bop"), "it holds no method 'bop'"),
+        (("instant.py", "--decay", "gamma", "--task", "tiny"), "gamma"),
+        (("absent.py",), "absent.py"),
+    ],
+)
+def test_a_bad_request_is_refused(
+    flipbench: Flipbench, standard: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    ended = flipbench("place", *arguments, "--device", "cpu", "--workers", "1")
+    assert ended.code == 2 and words in ended.err
+    assert not list(standard.glob("results/placed/*/*/runs/*"))
+
+
+def test_a_method_with_a_fault_is_not_placed(flipbench: Flipbench, standard: Path) -> None:
+    (standard / "instant.py").write_text(METHOD.replace("weight.copy_(", "weight.clone().copy_("))
+    ended = flipbench("place", "instant.py", "--task", "tiny", "--device", "cpu")
+    assert ended.code == 1 and "does not pass the check" in ended.err
+    assert not (standard / "results" / "placed").exists()
+
+
+def test_a_damaged_archive_is_an_error(flipbench: Flipbench, standard: Path) -> None:
+    (path,) = (standard / "results").rglob(ARCHIVE)
+    content = bytearray(path.read_bytes())
+    path.write_bytes(content[:-100])
+    ended = flipbench("place", "instant.py", "--task", "tiny", "--device", "cpu")
+    assert ended.code == 2 and ARCHIVE in ended.err
+
+
+def test_the_handshake_takes_the_first_final_runs_of_methods_that_compete(archive: Path) -> None:
+    found = read_baselines("standard/tiny", archive)
+    assert found.whole == ("bop", "latent-adam", "frozen") and found.left_out == ("latent-sgd",)
+    assert [(each.method, each.study) for each in found.repeated] == [("bop", 0), ("latent-adam", 0)]
+    assert {each.method for each in found.finals} == {"bop", "latent-adam"} and len(found.finals) == 12
+    pairs = [[each.score for each in found.finals[at : at + 2]] for at in range(0, 12, 2)]
+    pooled = sum((one - other) ** 2 / 2 for one, other in pairs) / len(pairs)
+    assert found.seed_sd == pytest.approx(pooled**0.5)
+
+
+def test_only_published_standard_experiments_are_offered(standard: Path) -> None:
+    assert "standard/tiny" in standard_experiments(Path("results"))
