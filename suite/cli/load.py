@@ -41,16 +41,18 @@ def load(
 
     network = load_network(path)
     kept = network.kept
-    recorded, again = kept.header.test_scores, {}
+    recorded, again, problem = kept.header.test_scores, {}, ""
     if test:
         where, count = choose_device(device or kept.header.device), threads or kept.header.threads
         again = _scores_again(network, where, count)
+        if again and again != recorded:
+            problem = view.difference(kept, recorded, again, where.type, count)
     if as_json:
         print_json(view.as_json(kept, recorded, again))
     else:
         out.print(view.picture(kept, recorded, again))
-    if again and again != recorded:
-        complain("other scores:", view.difference(kept, recorded, again, where.type, count))
+    if problem:
+        complain("other scores:", problem)
         raise typer.Exit(1)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optimizers import METHODS
+from optimizers.core.latent.transforms import TRANSFORMS
 from suite.checks.contract.practice import CLASSES
 from suite.data import NORMALISATIONS, Images, StoredImages, load_splits, load_test
 from suite.data.memory import scale
@@ -62,7 +63,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
 
 LATENT = [
-    *(f"transform: {name}" for name in METHODS["latent-adam"].hypers["transform"].range.choices),
+    *(f"transform: {name}" for name in TRANSFORMS),
     "binarize: stochastic",
     "binarize: ede, real_until: 0.9",
 ]

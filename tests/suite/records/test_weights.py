@@ -26,8 +26,8 @@ from suite.records.weights import (
 from tests.support.fake_records import planned_cell
 
 FILE = Path("somewhere/weights.safetensors")
-SIGNS = np.float32([[1, -1, 1], [-1, -1, 1]])  # the bits 101 001, and two more to fill the byte
-SCALED = np.float32([[[0.5], [-0.5]], [[-2], [-2]]])
+SIGNS = np.array([[1, -1, 1], [-1, -1, 1]], np.float32)  # the bits 101 001, and two more to fill the byte
+SCALED = np.array([[[0.5], [-0.5]], [[-2], [-2]]], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def content(header: KeptHeader) -> bytes:
         layer, packed = pack_layer(name, weight, binary=binary)
         layers.append(layer)
         tensors |= packed
-    tensors |= {"norm.running_mean": np.float32([0.25, 4]), "norm.num_batches_tracked": np.array(7)}
+    tensors |= {"norm.running_mean": np.array([0.25, 4], np.float32), "norm.num_batches_tracked": np.array(7)}
     return kept_content(dataclasses.replace(header, layers=layers), tensors)
 
 
@@ -95,7 +95,7 @@ def test_any_program_can_read_its_tensors(content: bytes) -> None:
 
 def test_the_same_network_gives_the_same_bytes(content: bytes) -> None:
     kept = read_kept(content, FILE)
-    backwards = dict(reversed(kept.tensors.items()))
+    backwards = dict(reversed(list(kept.tensors.items())))
     assert kept_content(dataclasses.replace(kept.header, tensors=""), backwards) == content
 
 
