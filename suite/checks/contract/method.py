@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from torch import Tensor
 
 from optimizers.core import BadHyper, Hyper, HyperValue, Method, WeightRule, run_step
@@ -501,14 +501,19 @@ def uses_its_hyperparameters(method: Method) -> Iterator[Remark]:
         return False
 
     weights = Training(method()).weights
-    for name in method.hypers:
+    for name, hyper in method.hypers.items():
+        follows = isinstance(hyper.range, FloatDistribution)  # a schedule: whole numbers and words follow none
         if not matters(name, in_the_groups=False):
             yield note(
                 f"{name} changes nothing in a short training, from one end of its range to the other: "
                 "is it used?",
                 line_of(method.rule),
             )
-        elif all(name in group for group in weights.param_groups) and not matters(name, in_the_groups=True):
+        elif (
+            follows
+            and all(name in group for group in weights.param_groups)
+            and not matters(name, in_the_groups=True)
+        ):
             yield note(
                 f"{name} is an entry of the parameter groups, but a step does not read it there: a schedule "
                 "would change nothing",

@@ -241,3 +241,42 @@ def test_a_bad_method_breaks_its_rule(
     assert len(found) == 1 and words in found[0].text
     decorated = 1 if place in (IN_STEP, IN_RULE) else 0  # the line of the decorator
     assert found[0].line == line_with(tmp_path, place) - decorated
+
+
+WHOLE = '''
+import torch
+from optimizers.core import WeightRule, integer, log, method, sign
+
+class Median(torch.optim.Optimizer):
+    """Of the last k gradients: k is the size of a tensor, which only a whole number can be."""
+
+    def __init__(self, params, k, threshold):
+        super().__init__(params, dict(k=k, threshold=threshold))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                if not state:
+                    state["step"], state["last"] = 0, torch.zeros(group["k"], *weight.shape)
+                state["last"][state["step"] % group["k"]] = weight.grad
+                state["step"] += 1
+                against = weight * state["last"].median(dim=0).values > group["threshold"]
+                weight.copy_(torch.where(against, -weight, weight))
+
+@method(paper="An example", k=integer(3, 1, 5), threshold=log(1e-3, 1e-5, 1e-1))
+def median(k, threshold):
+    """Flip where the median of the last gradients is strong enough."""
+    return WeightRule(sign, lambda stored: stored, lambda params: Median(params, k, threshold))
+'''
+
+
+def test_a_whole_number_follows_no_schedule_and_need_not_survive_one(tmp_path: Path) -> None:
+    path = tmp_path / "median.py"
+    path.write_text(WHOLE)
+    specification = importlib.util.spec_from_file_location("median", path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    assert list(contract.uses_its_hyperparameters(module.median)) == []
