@@ -34,6 +34,7 @@ help: ## show this list
 # The demo trains, also where its records are published.
 demo: $(RUN_READY) ## the whole comparison in small: tunes, trains, writes results/demo/report/index.html
 	@$(FLIPBENCH) sweep demo --no-adopt $(ARGS)
+	@echo "next: a method of your own among these. $(VENV)/bin/flipbench new-method NAME, then check and place its file"
 
 sweep: $(RUN_READY) ## the whole way for EXP=name: tuning, final runs, report; run it again after a stop
 	@$(FLIPBENCH) sweep $(call needs_exp) $(ARGS)

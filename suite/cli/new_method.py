@@ -38,6 +38,7 @@ def new_method(
     say(err, f"wrote {path}. Next:")
     say(out, f"flipbench check {file}")
     say(out, f"make demo ARGS=\"--plugin {file} --set 'methods=[bop, {method}]'\"")
+    say(out, f"flipbench place {file}")
 
 
 def _problem(name: str, identifier: str, template: str) -> str:

@@ -1,7 +1,7 @@
 """The one interface of images in memory and on disk, and the batches that are taken from them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -17,14 +17,12 @@ EVAL_BATCH = 125  # images that are evaluated together
 class ImageSet(Protocol):
     """Images with their labels. In memory they move to a device; on disk they are decoded batch by batch."""
 
+    # From a pixel x of 0 to 255 to what a batch holds: a formula, one of suite.data.NORMALISATIONS.
+    normalisation: ClassVar[str]
+
     @property
     def labels(self) -> Tensor:
         """The class of each image, int64 (N,)."""
-        ...
-
-    @property
-    def normalisation(self) -> str:
-        """From a pixel x of 0 to 255 to what a batch holds: a formula, one of suite.data.NORMALISATIONS."""
         ...
 
     def __len__(self) -> int: ...

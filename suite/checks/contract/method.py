@@ -351,20 +351,23 @@ def _why_not(method: Method, training: Training, signs: Tensor, stored: Sequence
 def repeats(method: Method) -> Iterator[Remark]:
     """The same start and the same gradients give the same bits, a second time too."""
     for setting in with_each_part(method):
-        ends = []
-        for _ in range(2):
-            rule = method(**setting)
-            tensors = start_of(rule)
-            optimizer = rule.optimizer(tensors)
-            advance([optimizer], tensors, range(STEPS))
-            ends.append(everything([optimizer], tensors))
-        if not same(*ends):
+        first, second = (_updated(method, setting) for _ in range(2))
+        if not same(*(everything([optimizer], tensors) for optimizer, tensors in (first, second))):
             yield Remark(
                 f"{_at(setting)} a second training with the same gradients gives other bits: it holds a "
                 "state outside its optimizer, or draws from a stream that the loop does not seed",
-                line_of(method.rule, type(optimizer).step),
+                line_of(method.rule, type(first[0]).step),
             )
             return
+
+
+def _updated(method: Method, setting: Setting) -> tuple[torch.optim.Optimizer, list[Tensor]]:
+    """An optimizer of the method and its tensors after some steps."""
+    rule = method(**setting)
+    tensors = start_of(rule)
+    optimizer = rule.optimizer(tensors)
+    advance([optimizer], tensors, range(STEPS))
+    return optimizer, tensors
 
 
 def repeats_in_a_network(method: Method, small: Small = DENSE) -> Iterator[Remark]:
@@ -502,7 +505,7 @@ def uses_its_hyperparameters(method: Method) -> Iterator[Remark]:
 
     weights = Training(method()).weights
     for name, hyper in method.hypers.items():
-        follows = isinstance(hyper.range, FloatDistribution)  # a schedule: whole numbers and words follow none
+        follows = isinstance(hyper.range, FloatDistribution)  # a schedule, as no whole number or word does
         if not matters(name, in_the_groups=False):
             yield note(
                 f"{name} changes nothing in a short training, from one end of its range to the other: "

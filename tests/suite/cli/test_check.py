@@ -115,17 +115,17 @@ def test_no_file_is_overwritten(flipbench: Flipbench):
 def test_a_rule_that_does_not_return_ends_in_the_line_that_waits(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(contract, "RULE_LIMIT", 1)
 
-    def rule(method: object) -> Iterator[Any]:
+    def waits(method: object) -> Iterator[Any]:
         while True:
             time.sleep(0.01)
         yield
 
     class Subject:
-        rule = staticmethod(rule)
+        rule = staticmethod(waits)
 
-    (remark,) = contract.carried_out(rule, Subject())
+    (remark,) = contract.carried_out(waits, Subject())
     assert remark.text == "TookTooLong: it has not returned within 1 s"
-    assert remark.line == rule.__code__.co_firstlineno + 2
+    assert remark.line == waits.__code__.co_firstlineno + 2
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 

@@ -10,6 +10,7 @@ from suite.experiment.cost import checkpoint_bytes, disk_bytes, require_space
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
 from suite.records.run import RunFolder
+from suite.records.trial import Stage
 from suite.training.checkpoint import save_checkpoint
 from suite.training.loop import train
 from tests.support.tiny import CPU, tiny_plan, tiny_trial
@@ -29,7 +30,8 @@ def test_records_take_no_more_than_was_estimated(tmp_path: Path, changes: tuple[
     plan = tiny_plan(tmp_path, *changes)
     tuning = plan.tuning.count("tuning", plan.seeds)
     written = 0
-    for stage, runs in (("tune", tuning), ("final", plan.runs_per_cell - tuning)):
+    stages: tuple[tuple[Stage, int], ...] = (("tune", tuning), ("final", plan.runs_per_cell - tuning))
+    for stage, runs in stages:
         run = RunFolder(tmp_path / stage)
         method = "real" if REAL in changes else "latent-adam"
         train(tiny_trial(tmp_path, method, stage, 7, *changes), run, CPU, keep_weights=plan.keep_weights)
