@@ -547,7 +547,6 @@ STAGES: tuple[tuple[Rule, ...], ...] = (
         resumes_in_a_network,
         adds_up_parts,
         keeps_float32,
-        uses_its_hyperparameters,
-        refuses_impossible_values,
     ),
+    (uses_its_hyperparameters, refuses_impossible_values),
 )

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,24 +45,24 @@ def test_a_new_method_passes_its_check_and_is_planned_by_the_commands_that_are_n
     assert "def step" in Path("my_method.py").read_text().splitlines()[fault["line"]]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        (FLIPS, "import os; os._exit(0)", "my_method.py: has ended its process (exit code 0)"),
-        (
-            "import torch\n",
-            "import torch\nfrom suite.data import load_test\n",
-            "9: it uses suite.data.load_te",
-        ),
-        ("import torch\n", "import torch\ntorch.manual_seed(0)\n", "its import changes torch's random state"),
-        (FLIPS, "open('no-data/test.bin', 'wb')", "no-data/test.bin: a method computes from the tensors"),
-    ],
-)
-def test_a_file_is_refused_for_what_it_does(flipbench: Flipbench, old: str, new: str, words: str):
+def test_a_file_is_refused_for_what_it_reaches_and_changes(flipbench: Flipbench):
     flipbench("new-method", "my-method")
     Path("no-data").mkdir()  # where the data sets lie
-    ended = flipbench("check", edited(old, new))
-    assert ended.code == 1 and words in ended.out
+    edited("import torch\n", "import torch\nfrom suite.data import load_test\ntorch.manual_seed(0)\n")
+    edited(FLIPS, f"{FLIPS}; open('no-data/test.bin', 'wb').close()")
+    ended = flipbench("check", "my_method.py")
+    lines = ended.out.splitlines()
+    assert ended.code == 1 and len(lines) == 4 and lines[-1] == "my_method.py: 3 faults (method my-method)"
+    assert lines[0].startswith("my_method.py:9: it uses suite.data.load_test: a method needs torch")
+    assert lines[1] == "my_method.py: its import changes torch's random state"
+    assert "no-data/test.bin: a method computes from the tensors that it gets" in lines[2]
+    assert FLIPS in Path("my_method.py").read_text().splitlines()[int(lines[2].split(":")[1]) - 1]
+
+
+def test_a_file_that_ends_its_process_is_refused(flipbench: Flipbench):
+    flipbench("new-method", "my-method")
+    ended = flipbench("check", edited(FLIPS, "import os; os._exit(0)"))
+    assert ended.code == 1 and "my_method.py: has ended its process (exit code 0)" in ended.out
 
 
 @pytest.mark.parametrize(
@@ -120,12 +121,9 @@ def test_a_rule_that_does_not_return_ends_in_the_line_that_waits(monkeypatch: py
             time.sleep(0.01)
         yield
 
-    class Subject:
-        rule = staticmethod(waits)
-
-    (remark,) = contract.carried_out(waits, Subject())
+    (remark,) = contract.carried_out(waits, SimpleNamespace(rule=waits))
     assert remark.text == "TookTooLong: it has not returned within 1 s"
-    assert remark.line == waits.__code__.co_firstlineno + 2
+    assert remark.line is not None and remark.line - waits.__code__.co_firstlineno in (1, 2)
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
