@@ -1,10 +1,12 @@
 """The words of a placement say what the comparison says, and warn before they do."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from report.analysis.differences import Difference
 from report.analysis.study import TaskStudy, task_study
 from report.page import placement as page
 from report.page.gather import Report, gather
@@ -15,7 +17,7 @@ from suite.records.placement import PlacedTask, Placement, PlacementRecord, Repe
 from suite.records.schema import Track
 from tests.support.fake_records import TASKS, final_run, remove, write_experiment
 
-NEW = "bop"
+NEW = "latent_sgd"  # neither the first nor the last of the plan
 METHODS = ("bop", "latent_adam", "latent_sgd", "bop_second_order")
 TRACKS = [Track(name="random", trials=8, studies=3)]
 REPEATED = Repeated(method="latent_adam", run="0" * 16, published=0.9, here=0.9, same_bits=True)
@@ -24,14 +26,14 @@ TASK = PlacedTask(
 )
 FILE = Placement(
     method=NEW,
-    file="bop.py",
+    file="new.py",
     sha256="cd" * 32,
     shape="1",
     quick=False,
     experiments=["standard/x"],
     at="today",
 )
-RECORD = PlacementRecord(placement=FILE, command="flipbench place bop.py", tasks=[TASK])
+RECORD = PlacementRecord(placement=FILE, command="flipbench place new.py", tasks=[TASK])
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +79,20 @@ def test_every_baseline_is_in_one_group_and_the_table_has_its_numbers(read) -> N
     for row in task.table.rows[1:]:
         shown = float(row[2].split()[0].replace("\u2212", "-"))
         assert shown == pytest.approx(100 * (means[NEW] - means[row[0]]), abs=0.006)
-    assert task.latex.endswith(r"\\") and task.latex.startswith("bop &")
+    assert task.latex.endswith(r"\\") and task.latex.startswith(r"latent\_sgd &")
     assert task.cautions == [] and "gave the same bits" in task.paragraph
     assert "3 independent studies of 8 trials" in task.paragraph and "abababababab" in task.paragraph
+
+
+def test_what_the_interval_does_not_exclude_is_not_separated(read) -> None:
+    comparison = read[1].tasks[0].comparison
+    values = {"far below": 0.05, "near below": 0.004, "near above": -0.004, "far above": -0.05}
+    less = {name: Difference(NEW, name, value, 0.01, 30.0, 4) for name, value in values.items()}
+    (sentence,) = page.against(less, comparison)
+    better, worse, apart = (re.split(r"; |\. In", sentence))[:3]
+    assert better.startswith("It is better than far below (+5.00") and "near" not in better
+    assert worse.startswith("worse than far above (") and "near" not in worse
+    assert apart.startswith("not separated from near above (") and "near below (+0.40" in apart
 
 
 def test_a_machine_that_differs_gets_numbers_and_no_verdict(read) -> None:
@@ -114,7 +127,7 @@ def test_attempts_and_missing_baselines_stand_first(read) -> None:
 
 def test_a_newcomer_that_lost_a_run_is_provisional(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=METHODS, seeds=2, tracks=TRACKS)
-    remove(final_run(folder, "digits.mlp.bop", 0))
+    remove(final_run(folder, f"digits.mlp.{NEW}", 0))
     records = read_records(folder)
     report = gather(records)
     studies = [task_study(records, each.task, each.comparison.judgement) for each in report.tasks]
