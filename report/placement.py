@@ -1,6 +1,7 @@
 """Builds the page of a placement from its records: index.html, placement.md and a table for a paper."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table as RichTable
@@ -14,7 +15,7 @@ from report.page.placement import ExperimentPlacement, experiment_placement
 from report.page.texts import console
 from report.read.experiment import read_records
 from suite.records.files import write_atomically
-from suite.records.placement import read_placement
+from suite.records.placement import PLACED, read_placement
 
 
 def build_placement(
@@ -31,6 +32,8 @@ def build_placement(
     found: list[ExperimentPlacement] = []
     for placed in placement.tasks:
         records = read_records(folder / placed.folder)
+        name = f"{PLACED}/{folder.name}/{placed.folder}"  # by which `flipbench report` finds them
+        records = replace(records, plan=replace(records.plan, experiment=name))
         report = gather(records)
         write_report(report, folder / placed.folder / "report")
         studies = [task_study(records, each.task, each.comparison.judgement) for each in report.tasks]

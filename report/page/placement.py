@@ -161,13 +161,17 @@ def ease(study: TaskStudy, name: str) -> list[str]:
     row = next((each for each in study.methods if each.method == name), None)
     if row is None or row.near is None or not row.near.draws or study.reference is None:
         return []
-    value, low, high = map(needed, row.near.draws_needed)
     known = f"{study.reference.setting.title}, {percent(study.reference.validation)}\u00a0% on validation"
-    sentences = [
-        f"Of {row.near.draws} random settings {row.near.good} come within 1 point of the baselines' best one "
-        f"({known}): {share_of(row.near.share)} {shares(row.near)}; {value} [{low}, {high}] draws contain "
-        "such a setting with 95\u00a0% chance."
-    ]
+    share = f"{share_of(row.near.share)} {shares(row.near)}"
+    good = f"{row.near.good} come" if row.near.good > 1 else "1 comes" if row.near.good else "none comes"
+    found = (
+        f"Of {row.near.draws} random settings {good} within 1 point of the baselines' best one ({known}): "
+    )
+    found += share
+    if row.near.good:
+        value, low, high = map(needed, row.near.draws_needed)
+        found += f"; {value} [{low}, {high}] draws contain such a setting with 95\u00a0% chance"
+    sentences = [f"{found}."]
     differences = study.behind(name)
     harder = [other for other, each in differences.items() if each.interval.high < 0]
     easier = [other for other, each in differences.items() if each.interval.low > 0]
