@@ -136,8 +136,9 @@ def notes(study: TaskStudy) -> list[str]:
                 f"{turned(check.gain.interval)} below {check.special}, its special case at "
                 f"{check.rule.hyper} = {check.rule.value:g}{where}."
             )
-    if study.inclusions and not any(check.lost for check in study.inclusions):
-        pairs = listing([f"{each.general} to {each.special}" for each in study.inclusions])
+    compared = [check for check in study.inclusions if check.gain.interval is not None]
+    if compared and not any(check.lost for check in compared):
+        pairs = listing([f"{each.general} to {each.special}" for each in compared])
         found.append(f"No general method is shown to lose to its special case: {pairs}.")
     fragile = [row for row in study.methods if row.order and row.order.share >= FRAGILE]
     if fragile and study.leader:

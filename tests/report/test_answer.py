@@ -1,5 +1,6 @@
 """The answer on ease of tuning in words: no stronger than the intervals, and short with many methods."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +142,9 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     ]
     kept = notes(replace(found, leader=None, inclusions=(check(-0.02, 0.01),)))
     assert kept == ["No general method is shown to lose to its special case: latent-momentum to latent-sgd."]
+    unknown = replace(check(0.0, 0.0), general="latent-nesterov", gain=Gain(math.nan, None))  # no run is in
+    assert notes(replace(found, leader=None, inclusions=(check(-0.02, 0.01), unknown))) == kept
+    assert notes(replace(found, leader=None, inclusions=(unknown,))) == []
     pair = Difference("bop (tpe)", "bop (random)", 0.02, 0.004, 8.0, 2)
     tracks = (
         TrackComparison("bop", 8, 8, pair),
