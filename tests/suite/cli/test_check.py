@@ -29,7 +29,8 @@ def edited(old: str, new: str) -> str:
 
 def test_a_new_method_passes_its_check_and_is_planned_by_the_commands_that_are_named(flipbench: Flipbench):
     ended = flipbench("new-method", "my-method")
-    check, demo = ended.out.splitlines()
+    check, demo, place = ended.out.splitlines()
+    assert place == "flipbench place my_method.py"
     assert ended.code == 0 and flipbench.files() == ["my_method.py"]
     passed = flipbench(*shlex.split(check)[1:])
     assert (passed.code, passed.out) == (0, "my_method.py: passed (method my-method)\n")

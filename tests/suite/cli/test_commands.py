@@ -42,10 +42,11 @@ SURFACE = {
     }
     | {"--json"},
     "study": {"EXP", "--effective", "--results", "--json"},
-    "report": {"EXP", "[OTHER]", "--results", "--json"},
+    "report": {"EXP", "[OTHER]", "--figure", "--to", "--results", "--json"},
     "publish": {"EXP", "--results"},
     "export": {"EXP", "--csv", "--parquet", "--tensorboard", "--to", "--results"},
     "merge": {"EXP", "OTHER", "--to", "--results"},
+    "place": {"FILE", "--method", "--decay", "--task", "--quick", "--device", "--workers", "--results"},
     "dashboard": {"EXP", "--port", "--results"},
     "check": {"FILE", "--json"},
     "new-method": {"NAME", "--to"},
