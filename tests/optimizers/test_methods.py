@@ -56,7 +56,7 @@ IN_A_NETWORK = (
     learns,
     resumes_in_a_network,
 )
-# What a short training does not show: the decay flips a weight with a probability of 1e-6 in a step.
+# What a short training does not show: there the decay flips no weight.
 NOTES = {"stochastic-rounding-adam": ["weight_decay changes nothing in a short training"]}
 
 
