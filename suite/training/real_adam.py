@@ -19,7 +19,8 @@ class RealAdam(Adam):
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, eps: float) -> None:
-        super().__init__(params, lr=lr, eps=eps, foreach=True)
+        # A group may be empty, a list may not: without batch norm a network may have no real parameter.
+        super().__init__([{"params": list(params)}], lr=lr, eps=eps, foreach=True)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:

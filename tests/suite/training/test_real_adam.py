@@ -1,10 +1,16 @@
 """The optimizer of the real parameters against torch's own, bit for bit."""
 
+from pathlib import Path
+
+import pytest
 import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from suite.records.run import RunFolder
+from suite.training.loop import train
 from suite.training.real_adam import RealAdam
+from tests.support.tiny import CPU, tiny_trial
 
 SHAPES = [(128,), (37,), (1,), (6, 5, 3, 3), (16, 10)]
 
@@ -63,3 +69,14 @@ def test_nothing_to_do() -> None:
     optimizer = ours(params)
     optimizer.step()
     assert param.tolist() == [1.0] * 3 and not optimizer.state
+
+
+@pytest.mark.parametrize("norm", ["none", "batch-without-affine"])
+def test_a_network_without_a_real_parameter_is_trained(tmp_path: Path, norm: str) -> None:
+    """Each layer binary, and a norm that learns nothing."""
+    model = f"{{name: convnet, channels: 4, norm: {norm}}}"
+    trial = tiny_trial(
+        tmp_path, "bop", "final", 7, f"tasks=[{{data: digits, model: {model}}}]", "train.epochs=1"
+    )
+    result = train(trial, RunFolder(tmp_path / "run"), CPU)
+    assert (result.status, result.real_parameters) == ("done", 0)
