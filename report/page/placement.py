@@ -15,7 +15,7 @@ from report.page.answer import share as share_of
 from report.page.gather import Report, TaskReport
 from report.page.latex import line
 from report.page.tables import Table
-from report.page.verdict import NAMED, listing
+from report.page.verdict import listing
 from report.read.records import Records
 from suite.records.placement import TOLERANCE, PlacedTask, PlacementRecord
 
@@ -141,19 +141,21 @@ def standing(mine: MethodJudgement, comparison: Comparison) -> str:
 
 def against(less: dict[str, Difference], comparison: Comparison) -> list[str]:
     """Which baselines it is better and worse than, and which it is not separated from."""
-    better = [each for each in less.values() if each.interval.low > 0]
-    worse = [each for each in less.values() if each.interval.high < 0]
-    apart = [each for each in less.values() if each not in better and each not in worse]
-    parts = []
-    for words, found in (("better than", better), ("worse than", worse), ("not separated from", apart)):
-        if found:
-            shown = sorted(found, key=lambda each: each.value)
-            named = [f"{each.second} ({points(each.value)} {bracket(each.interval)})" for each in shown]
-            parts.append(f"{words} {listing(named[: NAMED + 1] if len(named) <= NAMED + 1 else named)}")
+    groups: dict[str, list[str]] = {"better than": [], "worse than": [], "not separated from": []}
+    for each in sorted(less.values(), key=lambda each: each.value):  # the best baseline first
+        groups[relation(each)].append(f"{each.second} ({points(each.value)} {bracket(each.interval)})")
+    parts = [f"{words} {listing(named)}" for words, named in groups.items() if named]
     if not parts:
         return []
     methods = comparison.judgement.competing
     return [f"It is {'; '.join(parts)}. In points, 95\u00a0% for all pairs of {methods} methods at once."]
+
+
+def relation(pair: Difference) -> str:
+    """How the first of a pair stands to the second."""
+    if pair.interval.low > 0:
+        return "better than"
+    return "worse than" if pair.interval.high < 0 else "not separated from"
 
 
 def ease(study: TaskStudy, name: str) -> list[str]:
@@ -230,11 +232,7 @@ def order(each: Standing, name: str) -> tuple[bool, bool, float]:
 
 def reading(pair: Difference | None, judged: MethodJudgement) -> str:
     """Of the newcomer against this method; its own, and that of a control."""
-    if pair is None:
-        return judged.reading.short
-    if pair.interval.low > 0:
-        return "better than it"
-    return "worse than it" if pair.interval.high < 0 else "not separated"
+    return judged.reading.short if pair is None else f"{relation(pair)} it"
 
 
 def draws_needed(row: MethodStudy | None) -> str:

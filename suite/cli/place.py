@@ -25,6 +25,8 @@ from suite.records.placement import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from suite.checks.placement import Baselines
     from suite.records.placement import Repeated
 
@@ -138,12 +140,15 @@ def _baselines(experiment: str, archive: Path) -> "Baselines":
 
 def _task(folder: Path, baselines: "Baselines", device: str) -> PlacedTask:
     """The task with its handshake, which an earlier start of the same placement may have made."""
-    name = baselines.experiment.rpartition("/")[2]
-    repeated = _repeated_before(folder, baselines) or _handshake(baselines, device)
+    from suite.machine.environment import choose_device
+
+    name, chosen = baselines.experiment.rpartition("/")[2], choose_device(device)
+    repeated = _repeated_before(folder, baselines, chosen.type) or _handshake(baselines, chosen)
     task = PlacedTask(
         experiment=baselines.experiment,
         folder=name,
         archive=baselines.sha256,
+        device=chosen.type,
         left_out=list(baselines.left_out),
         seed_sd=baselines.seed_sd,
         repeated=repeated,
@@ -163,25 +168,25 @@ def _task(folder: Path, baselines: "Baselines", device: str) -> PlacedTask:
     return task
 
 
-def _repeated_before(folder: Path, baselines: "Baselines") -> "list[Repeated]":
+def _repeated_before(folder: Path, baselines: "Baselines", device: str) -> "list[Repeated]":
     try:
         known = read_placement(folder)
     except (FileNotFoundError, DamagedRecord):
         return []
-    return next((task.repeated for task in known.tasks if task.archive == baselines.sha256), [])
+    same = baselines.sha256, device
+    return next((task.repeated for task in known.tasks if (task.archive, task.device) == same), [])
 
 
-def _handshake(baselines: "Baselines", device: str) -> "list[Repeated]":
+def _handshake(baselines: "Baselines", device: "torch.device") -> "list[Repeated]":
     from rich.progress import Progress
 
     from suite.checks.placement import train_again
-    from suite.machine.environment import choose_device, use_device
+    from suite.machine.environment import use_device
 
-    chosen = choose_device(device)
-    use_device(chosen, threads=1)
+    use_device(device, threads=1)
     with Progress(console=err, disable=not err.is_terminal, transient=True) as bar:
         task = bar.add_task("training two published runs again", total=None)
-        return train_again(baselines, chosen, lambda line: bar.advance(task))
+        return train_again(baselines, device, lambda line: bar.advance(task))
 
 
 def _entry(name: str, decay: str | None) -> dict[str, Any]:

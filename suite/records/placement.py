@@ -37,13 +37,15 @@ class Repeated:
 class PlacedTask:
     """A standard experiment, as a placement uses it.
 
-    folder: of its records, in that of the placement. archive: its sha256. left_out: baselines whose runs are
-    not all in the archive. seed_sd: of the baselines' final runs within a study, pooled; a fraction.
+    folder: of its records, in that of the placement. archive: its sha256. device: of the handshake.
+    left_out: baselines whose runs are not all in the archive. seed_sd: of the baselines' final runs within a
+    study, pooled; a fraction.
     """
 
     experiment: StrictStr
     folder: PartName
     archive: StrictStr
+    device: StrictStr
     left_out: list[StrictStr]
     seed_sd: Number
     repeated: list[Repeated]

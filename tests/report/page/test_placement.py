@@ -22,7 +22,13 @@ METHODS = ("bop", "latent_adam", "latent_sgd", "bop_second_order")
 TRACKS = [Track(name="random", trials=8, studies=3)]
 REPEATED = Repeated(method="latent_adam", run="0" * 16, published=0.9, here=0.9, same_bits=True)
 TASK = PlacedTask(
-    experiment="standard/x", folder="x", archive="ab" * 32, left_out=[], seed_sd=0.002, repeated=[REPEATED]
+    experiment="standard/x",
+    folder="x",
+    archive="ab" * 32,
+    device="cpu",
+    left_out=[],
+    seed_sd=0.002,
+    repeated=[REPEATED],
 )
 FILE = Placement(
     method=NEW,

@@ -160,7 +160,7 @@ def drop(folder: Path, cell: str) -> None:
 def test_after_a_kill_at_any_instant_the_same_merge_ends_with_the_same_records(
     tmp_path: Path, halves: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, into: str
 ):
-    for half in halves:  # a quick one
+    for half in halves if into == "c" else ():  # a quick one; into A there is less to do
         drop(half, ADAM)
     sources = [Source(folder, folder, Verification(folder).run()) for folder in halves]
     expected = tree(merged_copy(tmp_path / "expected", halves, into))
@@ -200,7 +200,7 @@ def test_after_a_kill_at_any_instant_the_same_merge_ends_with_the_same_records(
             folders = [target, *(folder for folder in folders if folder != target)]
         merged(target, *folders)
         assert tree(target) == expected, at
-    assert at > 5 and left == []
+    assert at > 10 and left == []
 
 
 def merged_copy(place: Path, folders: tuple[Path, Path], into: str) -> Path:

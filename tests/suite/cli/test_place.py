@@ -153,4 +153,6 @@ def test_the_handshake_takes_the_first_final_runs_of_methods_that_compete(archiv
 
 
 def test_only_published_standard_experiments_are_offered(standard: Path) -> None:
-    assert "standard/tiny" in standard_experiments(Path("results"))
+    (standard / "experiments" / "standard" / "unpublished.yaml").write_text(STANDARD)
+    offered = standard_experiments(Path("results"))
+    assert "standard/tiny" in offered and "standard/unpublished" not in offered

@@ -78,6 +78,11 @@ def test_attempts_are_counted_by_file_and_by_name() -> None:
     assert (found.other_code, found.other_names) == (2, ["was"])
 
 
+TASK = PlacedTask(
+    experiment="x", folder="x", archive="0", device="cpu", left_out=[], seed_sd=0.1, repeated=[]
+)
+
+
 def repeated(published: float, here: float, same_bits: bool = False) -> Repeated:
     return Repeated(method="bop", run="0" * 16, published=published, here=here, same_bits=same_bits)
 
@@ -92,13 +97,18 @@ def repeated(published: float, here: float, same_bits: bool = False) -> Repeated
     ],
 )
 def test_a_machine_may_lie_two_sds_of_a_seed_away(runs: list[Repeated], comparable: bool) -> None:
-    task = PlacedTask(experiment="x", folder="x", archive="0", left_out=[], seed_sd=0.002, repeated=runs)
-    assert task.comparable is comparable
+    assert replace(TASK, seed_sd=0.002, repeated=runs).comparable is comparable
 
 
 def test_a_record_is_read_as_it_was_written_or_refused(tmp_path: Path) -> None:
     task = PlacedTask(
-        experiment="x", folder="x", archive="0", left_out=["y"], seed_sd=0.1, repeated=[repeated(0.9, 0.8)]
+        experiment="x",
+        folder="x",
+        archive="0",
+        device="cpu",
+        left_out=["y"],
+        seed_sd=0.1,
+        repeated=[repeated(0.9, 0.8)],
     )
     whole = PlacementRecord(placement=placement(), command="c", tasks=[task], before=[placement("o")])
     write_placement(tmp_path, whole)
