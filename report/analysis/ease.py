@@ -112,20 +112,28 @@ class ShareDifference:
 
 
 def share_differences(shares: Mapping[str, GoodShare]) -> list[ShareDifference]:
-    """All pairs, 95 % at once: Newcombe's interval (1998, method 10) at Bonferroni's level."""
+    """All pairs, 95 % at once: Newcombe's interval at Bonferroni's level."""
     pairs = list(itertools.combinations(shares, 2))
     confidence = 1.0 - (1.0 - CONFIDENCE) / max(1, len(pairs))
-    at_level = {name: share.interval(confidence) for name, share in shares.items()}
-    found = []
-    for first, second in pairs:
-        one, other = shares[first].share, shares[second].share
-        mine, theirs = at_level[first], at_level[second]
-        interval = Interval(
-            one - other - math.hypot(one - mine.low, theirs.high - other),
-            one - other + math.hypot(mine.high - one, other - theirs.low),
+    return [
+        ShareDifference(
+            first,
+            second,
+            shares[first].share - shares[second].share,
+            newcombe(shares[first], shares[second], confidence),
         )
-        found.append(ShareDifference(first, second, one - other, interval))
-    return found
+        for first, second in pairs
+    ]
+
+
+def newcombe(first: GoodShare, second: GoodShare, confidence: float) -> Interval:
+    """The interval of first - second: Newcombe (1998), method 10."""
+    one, other = first.share, second.share
+    mine, theirs = first.interval(confidence), second.interval(confidence)
+    return Interval(
+        one - other - math.hypot(one - mine.low, theirs.high - other),
+        one - other + math.hypot(mine.high - one, other - theirs.low),
+    )
 
 
 def common_reference(fixed_settings: Mapping[str, Sequence[float]]) -> tuple[str, float]:

@@ -19,6 +19,7 @@ from suite.experiment.cell import (
     resolve_method,
     resolve_model,
 )
+from suite.experiment.claim import claim_problems
 from suite.experiment.edges import edge_problems
 from suite.experiment.ranges import range_of
 from suite.experiment.resolve import searched_hypers, settings
@@ -92,6 +93,7 @@ class Plan:
             cells=[cell.planned for cell in self.cells],
             margin=self.experiment.margin,
             published=[PublishedScore(**entry.model_dump()) for entry in self.experiment.published],
+            claim=self.experiment.claim,
         )
 
 
@@ -106,6 +108,8 @@ def make_plan(source: ExperimentFile) -> Plan:
         raise source.error(*wrong)
     cells, problems = _cells(experiment)
     problems += [*_ambiguous(cells), *_published_of_nothing(experiment)]
+    if not problems and experiment.claim is not None:
+        problems += claim_problems(experiment.claim, experiment, cells)
     if problems := problems or edge_problems(cells):
         raise source.error(*problems)
     return Plan(

@@ -17,6 +17,7 @@ seeds: 5
 import copy
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,7 @@ from pydantic_core import PydanticCustomError
 from suite.experiment.files import experiment_name, experiments
 from suite.experiment.strict_yaml import MAX_DEPTH, Document, Location, YamlError, refused_character
 from suite.machine.errors import UserError, one_of, shortened, shown
+from suite.records.claim import Claim, Contrast, Ease, Exact, Identical, Order
 from suite.records.files import DamagedRecord, digest, read_bytes
 from suite.records.schema import Track, Tuning
 from suite.records.trial import Augmentation, Precision
@@ -243,6 +245,7 @@ class Experiment(_Strict):
     seeds: Annotated[int, Field(ge=1, le=1000)] = 5
     margin: Annotated[float, Field(gt=0, lt=100)] | None = None  # points that count as equal
     published: list[PublishedEntry] = []  # next to which the report shows its own scores
+    claim: Claim | None = None  # what the experiment sets out to decide
     plugins: list[str] = []
 
 
@@ -379,13 +382,19 @@ def _without_lone_index(location: Location) -> Location:
 
 def _from_pydantic(error: Mapping[str, Any]) -> Problem:
     """The problem that an error of pydantic means."""
-    location, value = tuple(error["loc"]), shown(error["input"])
+    location, value = _without_kind(tuple(error["loc"])), shown(error["input"])
     limits = error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden" if location in (("tuning", "sampler"), ("tuning", "at_once")):
             return Problem(location, OLDER_TUNING)
-        case "extra_forbidden":
-            return Problem(location, f"unknown key{one_of(str(location[-1]), _fields_at(location[:-1]))}")
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return Problem(location, f"unknown key{one_of(str(location[-1]), _fields_at(error['loc'][:-1]))}")
+        case "union_tag_invalid":
+            return Problem(
+                (*location, "kind"), f"there is no {shown(limits['tag'])}{one_of(limits['tag'], TESTS)}"
+            )
+        case "union_tag_not_found":
+            return Problem((*location, "kind"), f"is missing{one_of('', TESTS)}")
         case "missing":
             return Problem(location, "is missing")
         case "literal_error":
@@ -402,7 +411,9 @@ def _from_pydantic(error: Mapping[str, Any]) -> Problem:
         case "string_pattern_mismatch":
             return Problem(location, f"takes letters, digits, '_', '+' and '-', not {value}")
         case "too_short":
-            return Problem(location, "needs at least one entry")
+            least = limits["min_length"]
+            entries = "one entry" if least == 1 else f"{least} entries"
+            return Problem(location, f"needs at least {entries}")
         case "decay" | "tuning" | "budget":
             return Problem(location, error["msg"])
         case "model_type" | "dict_type":
@@ -411,6 +422,18 @@ def _from_pydantic(error: Mapping[str, Any]) -> Problem:
             text = "the text " if isinstance(error["input"], str) else ""
             return Problem(location, f"{_BELONGS[kind]} belongs here, not {text}{value}")
     return Problem(location, f"{error['msg'][0].lower()}{error['msg'][1:]}; it is {value}")
+
+
+TESTS = {
+    "identical": Identical, "contrast": Contrast, "order": Order, "exact": Exact, "ease": Ease,
+}  # fmt: skip
+
+
+def _without_kind(location: Location) -> Location:
+    """A location in a claim's test without the test's kind, which pydantic puts after its number."""
+    if location[:2] == ("claim", "tests") and len(location) > 3 and location[3] in TESTS:
+        return (*location[:3], *location[4:])
+    return location
 
 
 OLDER_TUNING = (
@@ -429,6 +452,9 @@ _BELONGS = {
 def _fields_at(location: Location) -> list[str]:
     """The allowed keys at a location of pydantic's."""
     words = [step for step in location if isinstance(step, str)]
+    records = {"claim": Claim, **TESTS}
+    if words and words[-1] in records:
+        return [each.name for each in fields(records[words[-1]])]
     models: dict[str, type[BaseModel]] = {
         "train": TrainSection, "real": RealEntry, "tasks": TaskEntry, "methods": MethodEntry,
         "tuning": TuningSection, "random": TrackSection, "tpe": TpeSection,

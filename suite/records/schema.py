@@ -11,6 +11,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_plain_validator_function
 
+from suite.records.claim import Claim
 from suite.records.codec import absent, encode, record
 from suite.records.trial import Setting, Settings, Trial
 
@@ -423,6 +424,7 @@ class PlanRecord:
     seeds: the final runs of each study's winner, and as many of the published default. layers: of each model
     the kinds of its binary layers in order, conv or dense. margin: percentage points by which two accuracies
     may differ and still count as equal. published: scores of papers, which the report shows next to its own.
+    claim: what the experiment sets out to decide.
     """
 
     format: StrictInt
@@ -438,6 +440,7 @@ class PlanRecord:
     cells: list[PlannedCell]
     margin: Annotated[StrictFloat, Field(gt=0, lt=100)] | None = absent()
     published: list[PublishedScore] = absent(list)
+    claim: Claim | None = absent()
 
 
 @record

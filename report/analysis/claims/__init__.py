@@ -1,0 +1,1 @@
+"""The verdict of a claim, computed from records: identical, contrast, order, exact and ease."""

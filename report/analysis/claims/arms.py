@@ -1,0 +1,106 @@
+"""The arms of a claim's test: the final runs of each cell as units with one number each."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from report.analysis.claims.measures import measured
+from report.analysis.images import ImageProfile, image_profile
+from report.analysis.intervals import variance_of
+from report.analysis.units import by_study, method_evidence, studies_of
+from report.read.records import CellRecord, Records, RunRecord
+from suite.records.claim import Group, cells_of_arm, groups_of
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The units of one arm. A unit without a number is none, and counts in `planned`.
+
+    images: how the arm does on each test image, where the measure is the accuracy on them.
+    """
+
+    arm: str
+    cell: str
+    values: np.ndarray
+    planned: int  # units
+    runs: int  # that have a result, of `planned_runs`
+    planned_runs: int
+    diverged: int
+    images: ImageProfile | None = None
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        return float(self.values.mean()) if self.n else math.nan
+
+    @property
+    def variance(self) -> float:
+        """Of a unit; NaN for fewer than two."""
+        return variance_of(self.values)
+
+    @property
+    def complete(self) -> bool:
+        return self.n == self.planned and self.runs == self.planned_runs
+
+
+def cells_by_group(records: Records, arms: Sequence[str]) -> dict[Group, list[CellRecord]]:
+    """The cells of the arms, in their order, for each group; of several tracks the first one's."""
+    track = records.plan.tuning.tracks[0].name if records.plan.tuning.tracks else None
+    cells = {cell.name: cell for cell in records.cells if cell.track in (None, track)}
+    planned = [cell.planned for cell in cells.values()]
+    return {
+        group: [cells[cells_of_arm(arm, planned)[group].cell] for arm in arms]
+        for group in groups_of(arms, planned)
+    }
+
+
+def studies_of_cells(records: Records, cells: Sequence[CellRecord]) -> int:
+    """How many studies a unit is one of: 0 where nothing is tuned, 1 where a unit is a run of one winner."""
+    return studies_of(records.plan, [records.plan.methods[cell.planned.method] for cell in cells])
+
+
+def sample(
+    records: Records, arm: str, cell: CellRecord, studies: int, measure: str, minus: str | None = None
+) -> Sample:
+    """The units of an arm: the mean of each study's final runs, or each run where there is one study."""
+    finals = records.finals(cell)
+    groups = list(by_study(finals).values()) if studies > 1 else [[run] for run in finals]
+    values = [unit_value(group, measure, minus) for group in groups]
+    known = np.array([value for value in values if not math.isnan(value)])
+    return Sample(
+        arm=arm,
+        cell=cell.name,
+        values=known,
+        planned=len(groups),
+        runs=sum(run.scored for run in finals),
+        planned_runs=len(finals),
+        diverged=sum(run.status == "diverged" for run in finals),
+        images=images_of(records, cell, studies, known) if (measure, minus) == ("test_top1", None) else None,
+    )
+
+
+def images_of(records: Records, cell: CellRecord, studies: int, values: np.ndarray) -> ImageProfile | None:
+    """How the arm does on each test image; a diverged run at chance on all of them."""
+    sizes = records.plan.data[cell.task.data]
+    units = method_evidence(records, cell, studies, sizes.test).units
+    if not units:
+        return None
+    rates = [(unit.correct + unit.diverged / sizes.classes) / unit.runs for unit in units]
+    profile = image_profile(np.stack(rates))
+    # Where the units agree on the whole but not on each image, no variance holds that noise already.
+    return ImageProfile(profile.rates, 0.0) if variance_of(values) == 0 else profile
+
+
+def unit_value(runs: Sequence[RunRecord], measure: str, minus: str | None) -> float:
+    """The mean over the runs of a unit that have a result; NaN if one of these has no number."""
+    values = [
+        measured(run, measure) - (measured(run, minus) if minus is not None else 0.0)
+        for run in runs
+        if run.scored
+    ]
+    return float(np.mean(values)) if values else math.nan

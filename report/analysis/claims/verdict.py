@@ -1,0 +1,271 @@
+"""The verdict of a claim: each of its tests on each group of cells, then all of them together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from report.analysis.claims.arms import Sample, cells_by_group, sample, studies_of_cells
+from report.analysis.claims.decide import (
+    LEVEL,
+    Estimate,
+    Expect,
+    Outcome,
+    estimate_of,
+    outcome_of,
+    units_needed,
+)
+from report.analysis.claims.identity import SIGNS, Identity, Trajectory, identity_of
+from report.analysis.claims.order import SHAPES, step
+from report.analysis.ease import GoodShare, good_share, newcombe
+from report.analysis.intervals import Interval
+from report.analysis.judgement import ENOUGH_UNITS
+from report.analysis.search import search_of
+from report.analysis.study import Reference, reference_of
+from report.read.records import CellRecord, Records, RunRecord
+from suite.records.claim import Claim, Contrast, Ease, Exact, Group, Identical, Order, Test
+
+FlipsOf = Callable[[RunRecord], np.ndarray]  # of a final run: int (steps, layers)
+EXACTLY = 0.005  # a count agrees to two decimals: an optimizer may keep a step counter for a whole layer
+
+
+@dataclass(frozen=True)
+class ShareEstimate:
+    """one - other, shares of good settings, in points."""
+
+    one: GoodShare
+    other: GoodShare
+
+    @property
+    def value(self) -> float:
+        return 100 * (self.one.share - self.other.share)
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        found = newcombe(self.one, self.other, level)
+        return Interval(100 * found.low, 100 * found.high)
+
+    def reversed(self) -> "ShareEstimate":
+        return ShareEstimate(self.other, self.one)
+
+
+@dataclass(frozen=True)
+class ContrastFinding:
+    estimate: Estimate | None  # none with an arm of fewer than two units
+    samples: tuple[Sample, ...]
+    needed: int | None = None  # units of each arm that would decide, of an undecided one
+
+
+@dataclass(frozen=True)
+class OrderFinding:
+    samples: tuple[Sample, ...]
+    steps: tuple[Estimate, ...]  # from each arm to the next; empty with an arm of fewer than two units
+
+
+@dataclass(frozen=True)
+class ExactFinding:
+    """The distinct values of each arm's runs, next to the value that is claimed."""
+
+    values: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class EaseFinding:
+    estimate: ShareEstimate
+    reference: Reference
+
+
+Finding = ContrastFinding | OrderFinding | Identity | ExactFinding | EaseFinding
+
+
+@dataclass(frozen=True)
+class TestVerdict:
+    """One test on one group of cells. reason: why it is undecided, where more units would not decide."""
+
+    test: Test
+    group: Group
+    outcome: Outcome
+    finding: Finding | None
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim's verdict. reason: why it is undecided; empty otherwise."""
+
+    claim: Claim
+    outcome: Outcome
+    tests: tuple[TestVerdict, ...]
+    reason: str = ""
+
+
+def verdict_of(records: Records, flips_of: FlipsOf) -> Verdict:
+    """The verdict of the claim of these records' plan; ValueError if there is none."""
+    claim = records.plan.claim
+    if claim is None:
+        raise ValueError(f"{records.plan.experiment} makes no claim")
+    jobs = [(test, cells_by_group(records, test.arms)) for test in claim.tests]
+    parts = sum(len(groups) for test, groups in jobs if not test.control)
+    tests = [
+        test_verdict(records, test, group, cells, parts, flips_of)
+        for test, groups in jobs
+        for group, cells in groups.items()
+    ]
+    return together(claim, tests)
+
+
+def together(claim: Claim, tests: Sequence[TestVerdict]) -> Verdict:
+    """A control that does not do what it must leaves the claim undecided, whatever else was found."""
+    controls = [each for each in tests if each.test.control]
+    own = [each for each in tests if not each.test.control]
+    broken = [each for each in controls if each.outcome != "supported"]
+    reason = ""
+    if broken:
+        outcome: Outcome = "undecided"
+        reason = f"a control does not do what it must: {broken[0].test.says}"
+    elif any(each.outcome == "refuted" for each in own):
+        outcome = "refuted"
+    elif own and all(each.outcome == "supported" for each in own):
+        outcome = "supported"
+    else:
+        outcome = "undecided"
+        reason = next((each.reason for each in own if each.outcome == "undecided" and each.reason), "")
+    return Verdict(claim, outcome, tuple(tests), reason)
+
+
+def test_verdict(
+    records: Records,
+    test: Test,
+    group: Group,
+    cells: Sequence[CellRecord],
+    parts: int,
+    flips_of: FlipsOf,
+) -> TestVerdict:
+    parts = 1 if test.control else max(1, parts)
+    match test:
+        case Identical():
+            return identical(records, test, group, cells, flips_of)
+        case Exact():
+            return exact(records, test, group, cells)
+        case Ease():
+            return ease(records, test, group, cells, parts)
+        case Contrast() | Order():
+            return of_samples(records, test, group, cells, parts)
+
+
+def of_samples(
+    records: Records, test: Contrast | Order, group: Group, cells: Sequence[CellRecord], parts: int
+) -> TestVerdict:
+    studies = studies_of_cells(records, cells)
+    samples = tuple(
+        sample(records, arm, cell, studies, test.measure, test.minus)
+        for arm, cell in zip(test.arms, cells, strict=True)
+    )
+    finding = contrast_finding(test, samples) if isinstance(test, Contrast) else order_finding(samples)
+    notes = notes_on(samples, studies)
+    if reason := why_no_verdict(samples, studies, needs_all=within(test)):
+        return TestVerdict(test, group, "undecided", finding, reason, notes)
+    if isinstance(test, Order):
+        return TestVerdict(test, group, SHAPES[test.shape](samples, test.margin, parts), finding, "", notes)
+    assert isinstance(finding, ContrastFinding) and finding.estimate is not None
+    outcome = outcome_of(finding.estimate, test.expect, test.margin, parts)
+    if outcome != "undecided":
+        return TestVerdict(test, group, outcome, finding, "", notes)
+    needed = units_needed(finding.estimate, test.expect, test.margin, parts)
+    return TestVerdict(test, group, outcome, ContrastFinding(finding.estimate, samples, needed), "", notes)
+
+
+def within(test: Contrast | Order) -> bool:
+    return isinstance(test, Contrast) and test.expect == "within"
+
+
+def contrast_finding(test: Contrast, samples: tuple[Sample, ...]) -> ContrastFinding:
+    enough = all(each.n > 1 for each in samples)
+    return ContrastFinding(estimate_of(samples, list(test.of.values())) if enough else None, samples)
+
+
+def order_finding(samples: tuple[Sample, ...]) -> OrderFinding:
+    enough = all(each.n > 1 for each in samples)
+    steps = [step(samples, n, n + 1) for n in range(len(samples) - 1)] if enough else []
+    return OrderFinding(samples, tuple(steps))
+
+
+def why_no_verdict(samples: Sequence[Sample], studies: int, needs_all: bool) -> str:
+    """Why these units carry no verdict, whatever their numbers; else nothing.
+
+    needs_all: whether a diverged run forbids one, as it does for equality.
+    """
+    for each in samples:
+        if each.runs < each.planned_runs:
+            return f"{each.runs} of {each.planned_runs} runs of {each.arm} are in"
+        if each.n < each.planned or (needs_all and each.diverged):
+            return f"{each.diverged} of {each.planned_runs} runs of {each.arm} diverged"
+    if studies == 2:
+        return f"2 studies carry no verdict: it takes {ENOUGH_UNITS}"
+    if few := [each for each in samples if each.n < ENOUGH_UNITS]:
+        return f"{few[0].n} units of {few[0].arm} carry no verdict: it takes {ENOUGH_UNITS}"
+    return ""
+
+
+def notes_on(samples: Sequence[Sample], studies: int) -> tuple[str, ...]:
+    diverged = [
+        f"{each.diverged} of {each.planned_runs} runs of {each.arm} diverged"
+        for each in samples
+        if each.diverged
+    ]
+    return (*(["given one draw of the tuning"] if studies == 1 else []), *diverged)
+
+
+def identical(
+    records: Records, test: Identical, group: Group, cells: Sequence[CellRecord], flips_of: FlipsOf
+) -> TestVerdict:
+    arms: list[tuple[str, list[Trajectory]]] = []
+    for arm, cell in zip(test.arms, cells, strict=True):
+        runs = records.finals(cell)
+        done = [run for run in runs if run.status == "done" and run.result and run.result.probes.get(SIGNS)]
+        if len(done) < len(runs):
+            reason = f"{len(done)} of {len(runs)} runs of {arm} are done"
+            return TestVerdict(test, group, "undecided", None, reason)
+        arms.append((arm, [trajectory(run, flips_of) for run in runs]))
+    identity = identity_of(arms)
+    return TestVerdict(test, group, identity.outcome(test.expect), identity)
+
+
+def trajectory(run: RunRecord, flips_of: FlipsOf) -> Trajectory:
+    assert run.result is not None and run.curves is not None
+    hashes = dict(run.result.probes[SIGNS])
+    return Trajectory(str(run.place), run.seed, hashes, lambda: flips_of(run), run.curves.layers.names)
+
+
+def exact(records: Records, test: Exact, group: Group, cells: Sequence[CellRecord]) -> TestVerdict:
+    found: dict[str, tuple[float, ...]] = {}
+    for arm, cell in zip(test.arms, cells, strict=True):
+        one = sample(records, arm, cell, 0, test.measure)
+        if not one.complete:
+            reason = f"{one.n} of {one.planned_runs} runs of {arm} have the number"
+            return TestVerdict(test, group, "undecided", None, reason)
+        found[arm] = tuple(sorted(set(one.values.tolist())))
+    agree = all(abs(value - test.values[arm]) < EXACTLY for arm, values in found.items() for value in values)
+    return TestVerdict(test, group, "supported" if agree else "refuted", ExactFinding(found))
+
+
+def ease(records: Records, test: Ease, group: Group, cells: Sequence[CellRecord], parts: int) -> TestVerdict:
+    rows = records.cells_of(cells[0].task)
+    reference = reference_of(records, rows)
+    searches = [search_of(records, cell) for cell in cells]
+    if missing := next(
+        (
+            f"{each.missing} draws of {arm} have no score"
+            for arm, each in zip(test.arms, searches, strict=True)
+            if each.missing
+        ),
+        "",
+    ):
+        return TestVerdict(test, group, "undecided", None, missing)
+    if reference is None or reference.incomplete:
+        return TestVerdict(test, group, "undecided", None, "final runs of some settings have no result yet")
+    one, other = (good_share(each.scores, reference.validation, test.delta / 100) for each in searches)
+    estimate = ShareEstimate(one, other)
+    expect: Expect = test.expect
+    outcome = outcome_of(estimate, expect, test.margin, parts)
+    return TestVerdict(test, group, outcome, EaseFinding(estimate, reference))

@@ -1,0 +1,94 @@
+"""A claim against its experiment: does each test name arms, measures and probes that the experiment has?"""
+
+from collections.abc import Iterator, Sequence
+
+from suite.experiment.cell import Cell
+from suite.experiment.spec import Experiment, Problem
+from suite.experiment.strict_yaml import Location
+from suite.machine.errors import one_of, shown
+from suite.records.claim import (
+    MEASURES,
+    PROBE,
+    Claim,
+    Contrast,
+    Ease,
+    Test,
+    cells_of_arm,
+    groups_of,
+    probe_of,
+)
+from suite.records.schema import PlannedCell
+
+EASE_DRAWS = 20  # with fewer an interval of a share says nothing
+
+
+def claim_problems(claim: Claim, experiment: Experiment, cells: Sequence[Cell]) -> list[Problem]:
+    """Everything in the claim that its experiment cannot answer."""
+    planned = [cell.planned for cell in cells]
+    return [
+        problem
+        for number, test in enumerate(claim.tests)
+        for problem in _test_problems(test, experiment, planned, ("claim", "tests", number))
+    ]
+
+
+def _test_problems(
+    test: Test, experiment: Experiment, cells: Sequence[PlannedCell], at: Location
+) -> Iterator[Problem]:
+    yield from _arm_problems(test, cells, at)
+    for key in ("measure", "minus"):
+        measure = getattr(test, key, None)
+        if measure is not None:
+            yield from _measure_problems(measure, experiment, (*at, key))
+    probes = [probe.name for probe in experiment.probes]
+    match test:
+        case Contrast() if abs(sum(test.of.values())) > 1e-9 and test.minus is None:
+            message = (
+                "the weights must add up to 0, or `minus` must name a second measure of the same network"
+            )
+            yield Problem((*at, "of"), message)
+        case Contrast() if test.expect in ("within", "beyond") and test.margin <= 0:
+            yield Problem((*at, "margin"), f"{test.expect} needs a margin above 0")
+        case Ease():
+            random = next(
+                (track for track in experiment.tuning.resolved().tracks if track.name == "random"), None
+            )
+            draws = (random.trials - 1) * random.studies if random else 0
+            if draws < EASE_DRAWS:
+                message = (
+                    f"ease needs {EASE_DRAWS} random draws of each method, not {draws}: raise tuning.trials"
+                )
+                yield Problem(at, message)
+            if test.expect == "within" and not test.margin:
+                yield Problem((*at, "margin"), "within needs a margin above 0")
+        case _ if test.kind == "identical" and "signs" not in probes:
+            yield Problem(at, "identical needs `probes: [signs]` in the experiment")
+
+
+def _arm_problems(test: Test, cells: Sequence[PlannedCell], at: Location) -> Iterator[Problem]:
+    known = _arms(cells)
+    unknown = [arm for arm in test.arms if not cells_of_arm(arm, cells)]
+    for arm in unknown:
+        yield Problem(at, f"no cell is called {shown(arm)}{one_of(arm, known)}")
+    if len(set(test.arms)) < len(test.arms):
+        yield Problem(at, "an arm is named twice")
+    elif len({arm.count(".") for arm in test.arms}) > 1:
+        yield Problem(at, "name all arms alike: METHOD, MODEL.METHOD or DATA.MODEL.METHOD")
+    elif not unknown and not any(groups_of(test.arms, cells)):
+        yield Problem(at, "these arms have no task in common")
+
+
+def _arms(cells: Sequence[PlannedCell]) -> list[str]:
+    """Every name that an arm may have."""
+    names = [(cell.data, cell.model, cell.method) for cell in cells]
+    return list(dict.fromkeys(".".join(labels[first:]) for first in (2, 1, 0) for labels in names))
+
+
+def _measure_problems(measure: str, experiment: Experiment, at: Location) -> Iterator[Problem]:
+    probes = [probe.name for probe in experiment.probes]
+    probe = probe_of(measure)
+    if probe is None and measure not in MEASURES:
+        choices = [*MEASURES, *(f"{PROBE}{name}.KEY" for name in probes)]
+        yield Problem(at, f"there is no measure {shown(measure)}{one_of(measure, choices)}")
+    elif probe is not None and probe not in probes:
+        yield Problem(at, f"this experiment has no probe {shown(probe)}{one_of(probe, probes)}")

@@ -1,0 +1,194 @@
+"""Estimates and outcomes, against scipy and against planted effects."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from report.analysis.claims.arms import Sample
+from report.analysis.claims.decide import estimate_of, outcome_of, power_at, units_needed
+from report.analysis.claims.order import falling, peaked, rising
+from report.analysis.images import image_profile
+
+
+def sample(values, images=None):
+    values = np.asarray(values, float)
+    n = len(values)
+    return Sample("arm", "cell", values, n, n, n, 0, images)
+
+
+def planted(rng, means, n=5, sd=0.3):
+    return [sample(rng.normal(mean, sd, n)) for mean in means]
+
+
+def own_images(count):
+    """Two arms that are right on other images, in nearly every run."""
+    rng = np.random.default_rng(1)
+    chances = np.where(rng.random((2, count)) < 0.7, 0.95, 0.05)
+    return [image_profile((rng.random((4, count)) < each).astype(float)) for each in chances]
+
+
+A, B = [85.1, 85.4, 84.9, 85.6, 85.2], [84.0, 84.9, 84.1, 84.4]
+
+
+def test_a_difference_is_welchs():
+    estimate = estimate_of([sample(A), sample(B)], [1.0, -1.0])
+    expected = stats.ttest_ind(A, B, equal_var=False)
+    assert estimate.value / estimate.error == pytest.approx(expected.statistic)
+    assert estimate.df == pytest.approx(expected.df)
+    interval = expected.confidence_interval(0.95)
+    assert (estimate.interval().low, estimate.interval().high) == pytest.approx(tuple(interval))
+
+
+def test_one_sample_against_zero_is_students():
+    estimate = estimate_of([sample(A)], [1.0])
+    interval = stats.ttest_1samp(A, 0.0).confidence_interval(0.9)
+    assert (estimate.interval(0.9).low, estimate.interval(0.9).high) == pytest.approx(tuple(interval))
+
+
+def test_a_weighted_sum_of_three():
+    """80 % of a gain is recovered: band - 0.2 sgd - 0.8 momentum."""
+    three = [sample(A), sample(B), sample([86.0, 86.2, 86.1])]
+    estimate = estimate_of(three, [1.0, -0.2, -0.8])
+    assert estimate.value == pytest.approx(np.mean(A) - 0.2 * np.mean(B) - 0.8 * 86.1)
+    parts = [
+        w**2 * np.var(x, ddof=1) / len(x)
+        for w, x in zip([1, 0.2, 0.8], [A, B, [86.0, 86.2, 86.1]], strict=True)
+    ]
+    assert estimate.units_error == pytest.approx(sum(parts))
+    assert estimate.df == pytest.approx(
+        sum(parts) ** 2 / (parts[0] ** 2 / 4 + parts[1] ** 2 / 3 + parts[2] ** 2 / 2)
+    )
+
+
+def test_images_add_what_the_units_do_not_hold():
+    """The same formula as that of two methods, where it has its own golden table."""
+    first, second = own_images(50)
+    estimate = estimate_of([sample(A, first), sample(B, second)], [1.0, -1.0])
+    spread = np.var(first.rates - second.rates, ddof=1) - first.noise - second.noise
+    assert spread > 0
+    assert estimate.images_error == pytest.approx(100**2 * spread / 50)
+    assert estimate.error == pytest.approx(math.sqrt(estimate.units_error + 100**2 * spread / 50))
+    one_without = estimate_of([sample(A, first), sample(B)], [1.0, -1.0])
+    assert one_without.images_error == 0.0
+
+
+@pytest.mark.parametrize(
+    ("expect", "margin", "shift", "outcome"),
+    [
+        ("above", 0.5, 2.0, "supported"),
+        ("above", 0.5, -1.0, "refuted"),
+        ("above", 0.5, 0.5, "undecided"),
+        ("above", -0.5, 0.0, "supported"),  # not worse by half a point
+        ("below", 0.5, -2.0, "supported"),
+        ("below", 0.5, 0.0, "refuted"),
+        ("within", 0.5, 0.0, "supported"),
+        ("within", 0.5, 2.0, "refuted"),
+        ("within", 0.5, -2.0, "refuted"),
+        ("within", 0.5, 0.5, "undecided"),
+        ("beyond", 0.5, 2.0, "supported"),
+        ("beyond", 0.5, -2.0, "supported"),
+        ("beyond", 0.5, 0.0, "refuted"),
+        ("beyond", 0.5, 0.5, "undecided"),
+    ],
+)
+def test_where_the_interval_lies_decides(expect, margin, shift, outcome):
+    values = [shift + each for each in (-0.2, -0.1, 0.0, 0.1, 0.2)]
+    assert outcome_of(estimate_of([sample(values)], [1.0]), expect, margin) == outcome
+
+
+def test_what_refutes_is_corrected_for_the_tests_of_a_claim():
+    estimate = estimate_of([sample([-0.9, -0.1, -0.4, -0.5, -0.2])], [1.0])
+    assert outcome_of(estimate, "above", 0.0) == "refuted"
+    assert outcome_of(estimate, "above", 0.0, parts=50) == "undecided"
+    supporting = estimate.reversed()
+    assert outcome_of(supporting, "above", 0.0, parts=50) == "supported"
+
+
+def test_the_units_needed_decide_and_one_fewer_do_not():
+    estimate = estimate_of([sample(A), sample([85.0, 85.3, 84.8, 85.2, 85.1])], [1.0, -1.0])
+    assert outcome_of(estimate, "above", 0.0) == "undecided"
+    needed = units_needed(estimate, "above", 0.0)
+    assert needed is not None and needed > 5
+    assert outcome_of(estimate.with_units(needed), "above", 0.0) == "supported"
+    assert outcome_of(estimate.with_units(needed - 1), "above", 0.0) == "undecided"
+
+
+def test_no_number_of_units_mends_a_small_test_set():
+    first, second = own_images(20)
+    estimate = estimate_of([sample(A, first), sample(A, second)], [1.0, -1.0])
+    assert units_needed(estimate, "within", 0.5) is None
+
+
+def test_nothing_planted_is_supported_in_five_of_a_hundred_cases_at_most():
+    rng = np.random.default_rng(3)
+    tasks = 400
+    limit = 0.05 + 2.6 * math.sqrt(0.05 * 0.95 / tasks)
+    found = {"above": 0, "within": 0, "beyond": 0, "rising": 0, "falling": 0, "peaked": 0}
+    for _ in range(tasks):
+        at_margin = estimate_of(planted(rng, [0.5, 0.0]), [1.0, -1.0])
+        for expect in ("above", "within", "beyond"):
+            found[expect] += outcome_of(at_margin, expect, 0.5) == "supported"
+        flat = planted(rng, [0.0] * 4)
+        for shape in (rising, falling, peaked):
+            found[shape.__name__] += shape(flat, 0.0) == "supported"
+    assert all(count / tasks <= limit for count in found.values()), found
+
+
+def test_a_true_claim_is_refuted_in_five_of_a_hundred_cases_at_most():
+    rng = np.random.default_rng(4)
+    tasks = 400
+    limit = 0.05 + 2.6 * math.sqrt(0.05 * 0.95 / tasks)
+    refuted = dict.fromkeys(["above", "within", "rising", "peaked", "five parts"], 0)
+    for _ in range(tasks):
+        at_margin = estimate_of(planted(rng, [0.5, 0.0]), [1.0, -1.0])
+        refuted["above"] += outcome_of(at_margin, "above", 0.5) == "refuted"
+        refuted["within"] += outcome_of(at_margin, "within", 0.5) == "refuted"
+        refuted["rising"] += rising(planted(rng, [0.0] * 4), 0.0) == "refuted"
+        refuted["peaked"] += peaked(planted(rng, [0.0, 0.0, 0.0, 0.0]), 0.0) == "refuted"
+        five = [estimate_of(planted(rng, [0.5, 0.0]), [1.0, -1.0]) for _ in range(5)]
+        refuted["five parts"] += any(outcome_of(each, "above", 0.5, parts=5) == "refuted" for each in five)
+    assert all(count / tasks <= limit for count in refuted.values()), refuted
+
+
+def test_planted_effects_are_found():
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        assert outcome_of(estimate_of(planted(rng, [2.5, 0.0]), [1.0, -1.0]), "above", 0.5) == "supported"
+        assert outcome_of(estimate_of(planted(rng, [-1.5, 0.0]), [1.0, -1.0]), "above", 0.5) == "refuted"
+        assert rising(planted(rng, [0.0, 2.0, 4.0, 6.0]), 0.0) == "supported"
+        assert rising(planted(rng, [0.0, 4.0, 1.0, 6.0]), 0.0) == "refuted"
+        assert falling(planted(rng, [6.0, 4.0, 2.0, 0.0]), 0.0) == "supported"
+        assert peaked(planted(rng, [0.0, 3.0, 4.0, 0.0]), 0.0) == "supported"
+        assert peaked(planted(rng, [4.0, 0.0, 4.0, 0.0]), 0.0) == "refuted"  # a valley
+        assert peaked(planted(rng, [6.0, 4.0, 2.0, 0.0]), 0.0) == "refuted"  # best at an end
+
+
+def test_a_shape_forgives_a_step_within_the_margin():
+    near = [sample([x - 0.01, x, x + 0.01]) for x in (0.0, 5.0, 4.8, 9.0)]
+    assert rising(near, 0.0) == "refuted"
+    assert rising(near, 0.5) == "supported"
+
+
+def test_power_is_that_of_simulations():
+    rng = np.random.default_rng(6)
+    n, sd, tasks = 20, 0.3, 400
+    error, df = sd * math.sqrt(2 / n), 2 * n - 2
+    shown = power_at("above", 0.5, error, df)
+    found = np.mean(
+        [
+            outcome_of(estimate_of(planted(rng, [shown, 0.0], n, sd), [1.0, -1.0]), "above", 0.5)
+            == "supported"
+            for _ in range(tasks)
+        ]
+    )
+    assert found == pytest.approx(0.8, abs=0.06)
+    equal = np.mean(
+        [
+            outcome_of(estimate_of(planted(rng, [0.0, 0.0], n, sd), [1.0, -1.0]), "within", 0.3)
+            == "supported"
+            for _ in range(tasks)
+        ]
+    )
+    assert power_at("within", 0.3, error, df) == pytest.approx(equal, abs=0.06)
