@@ -8,6 +8,7 @@ from suite.experiment.strict_yaml import Location
 from suite.machine.errors import one_of, shown
 from suite.records.claim import (
     MEASURES,
+    POOL,
     PROBE,
     Claim,
     Contrast,
@@ -36,10 +37,15 @@ def _test_problems(
     test: Test, experiment: Experiment, cells: Sequence[PlannedCell], at: Location
 ) -> Iterator[Problem]:
     yield from _arm_problems(test, cells, at)
+    match = getattr(test, "match", None)
     for key in ("measure", "minus"):
         measure = getattr(test, key, None)
         if measure is not None:
             yield from _measure_problems(measure, experiment, (*at, key))
+    if match is not None:
+        yield from _measure_problems(match.measure, experiment, (*at, "match", "measure"))
+    elif pools := [arm for arm in test.arms if arm.endswith(POOL)]:
+        yield Problem(at, f"{shown(pools[0])} names a pool: say with `match` which of its settings counts")
     probes = [probe.name for probe in experiment.probes]
     match test:
         case Contrast() if abs(sum(test.of.values())) > 1e-9 and test.minus is None:

@@ -11,7 +11,8 @@ from pydantic import Field, StrictInt, StrictStr
 
 from suite.records.codec import absent, record
 
-# Arms are named by the labels of a cell, from the right: METHOD, MODEL.METHOD or DATA.MODEL.METHOD.
+# Arms are named by the labels of a cell, from the right: METHOD, MODEL.METHOD or DATA.MODEL.METHOD. Where a
+# test matches its arms, `sgd-*` names a pool: all methods whose label begins so.
 Arm = Annotated[StrictStr, Field(min_length=1, max_length=200)]
 Text = Annotated[StrictStr, Field(min_length=1)]
 Numeric = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -62,6 +63,18 @@ class Identical:
 
 
 @record
+class Match:
+    """Of each arm's pool the setting whose measure is nearest to the target counts, as a ratio.
+
+    tolerance: the largest relative distance from the target; beyond it the arms are not comparable.
+    """
+
+    measure: Text = "flips"
+    target: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+    tolerance: Annotated[float, Field(strict=True, gt=0, le=10)] = 0.25
+
+
+@record
 class Contrast:
     """A weighted sum of the arms' means: `of: {bop: 1, latent-adam: -1}` is a difference.
 
@@ -77,6 +90,7 @@ class Contrast:
     of: Annotated[dict[Arm, Numeric], Field(min_length=1)]
     expect: Literal["above", "below", "within", "beyond"]
     margin: Numeric = 0.0
+    match: Match | None = absent()
     control: bool = False
 
     @property
@@ -98,6 +112,7 @@ class Order:
     arms: Annotated[list[Arm], Field(min_length=3)]
     shape: Literal["rising", "falling", "peaked"]
     margin: Margin = 0.0
+    match: Match | None = absent()
     control: bool = False
 
 
@@ -174,14 +189,23 @@ Cell = TypeVar("Cell", bound=Labelled)
 Group = tuple[str, ...]  # the labels that an arm's name leaves open, data first
 
 
-def cells_of_arm(arm: str, cells: Iterable[Cell]) -> dict[Group, Cell]:
-    """The cells that an arm names, one for each group: for `bop` each task, for `mlp.bop` each data set."""
-    parts = tuple(arm.split("."))
-    found = {}
+POOL = "*"  # at the end of an arm's name
+
+
+def cells_of_arm(arm: str, cells: Iterable[Cell]) -> dict[Group, list[Cell]]:
+    """The cells that an arm names, by group: for `bop` each task, for `mlp.bop` each data set.
+
+    One in each group; of a pool all.
+    """
+    *others, method = arm.split(".")
+    found: dict[Group, list[Cell]] = {}
     for cell in cells:
-        labels = (cell.data, cell.model, cell.method)
-        if labels[-len(parts) :] == parts:
-            found[labels[: -len(parts)]] = cell
+        labels = (cell.data, cell.model)
+        rest = len(labels) - len(others)
+        begins = cell.method.startswith(method.removesuffix(POOL)) and method.endswith(POOL)
+        if (begins or cell.method == method) and labels[rest:] == tuple(others):
+            group = labels[:rest]
+            found.setdefault(group, []).append(cell)
     return found
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from report.analysis.images import ImageProfile, image_profile
 from report.analysis.intervals import variance_of
 from report.analysis.units import by_study, method_evidence, studies_of
 from report.read.records import CellRecord, Records, RunRecord
-from suite.records.claim import Group, cells_of_arm, groups_of
+from suite.records.claim import Contrast, Group, Order, cells_of_arm, groups_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,7 @@ class Sample:
     planned_runs: int
     diverged: int
     images: ImageProfile | None = None
+    matched: float | None = None  # of an arm that is matched: the mean of that measure
 
     @property
     def n(self) -> int:
@@ -48,13 +49,16 @@ class Sample:
         return self.n == self.planned and self.runs == self.planned_runs
 
 
-def cells_by_group(records: Records, arms: Sequence[str]) -> dict[Group, list[CellRecord]]:
-    """The cells of the arms, in their order, for each group; of several tracks the first one's."""
+def cells_by_group(records: Records, arms: Sequence[str]) -> dict[Group, list[list[CellRecord]]]:
+    """The cells of each arm, in order, for each group; of several tracks the first one's.
+
+    An arm has one cell, or those of its pool.
+    """
     track = records.plan.tuning.tracks[0].name if records.plan.tuning.tracks else None
     cells = {cell.name: cell for cell in records.cells if cell.track in (None, track)}
     planned = [cell.planned for cell in cells.values()]
     return {
-        group: [cells[cells_of_arm(arm, planned)[group].cell] for arm in arms]
+        group: [[cells[each.cell] for each in cells_of_arm(arm, planned)[group]] for arm in arms]
         for group in groups_of(arms, planned)
     }
 
@@ -62,6 +66,20 @@ def cells_by_group(records: Records, arms: Sequence[str]) -> dict[Group, list[Ce
 def studies_of_cells(records: Records, cells: Sequence[CellRecord]) -> int:
     """How many studies a unit is one of: 0 where nothing is tuned, 1 where a unit is a run of one winner."""
     return studies_of(records.plan, [records.plan.methods[cell.planned.method] for cell in cells])
+
+
+def matched_sample(
+    records: Records, arm: str, pool: Sequence[CellRecord], studies: int, test: Contrast | Order
+) -> Sample:
+    """The sample of an arm; of a matched one that of the setting nearest to the target."""
+    if test.match is None:
+        return sample(records, arm, pool[0], studies, test.measure, test.minus)
+    target, measure = test.match.target, test.match.measure
+    reached = [sample(records, arm, cell, studies, measure).mean for cell in pool]
+    known = [n for n, value in enumerate(reached) if value > 0]
+    nearest = min(known, key=lambda n: abs(math.log(reached[n] / target)), default=0)
+    found = sample(records, arm, pool[nearest], studies, test.measure, test.minus)
+    return replace(found, matched=reached[nearest])
 
 
 def sample(

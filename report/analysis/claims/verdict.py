@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from report.analysis.claims.arms import Sample, cells_by_group, sample, studies_of_cells
+from report.analysis.claims.arms import Sample, cells_by_group, matched_sample, sample, studies_of_cells
 from report.analysis.claims.decide import (
     LEVEL,
     Estimate,
@@ -107,9 +107,9 @@ def verdict_of(records: Records, flips_of: FlipsOf) -> Verdict:
     jobs = [(test, cells_by_group(records, test.arms)) for test in claim.tests]
     parts = sum(len(groups) for test, groups in jobs if not test.control)
     tests = [
-        test_verdict(records, test, group, cells, parts, flips_of)
+        test_verdict(records, test, group, pools, parts, flips_of)
         for test, groups in jobs
-        for group, cells in groups.items()
+        for group, pools in groups.items()
     ]
     return together(claim, tests)
 
@@ -137,10 +137,11 @@ def test_verdict(
     records: Records,
     test: Test,
     group: Group,
-    cells: Sequence[CellRecord],
+    pools: Sequence[Sequence[CellRecord]],
     parts: int,
     flips_of: FlipsOf,
 ) -> TestVerdict:
+    cells = [pool[0] for pool in pools]  # only what is matched has more than one
     parts = 1 if test.control else max(1, parts)
     match test:
         case Identical():
@@ -150,20 +151,20 @@ def test_verdict(
         case Ease():
             return ease(records, test, group, cells, parts)
         case Contrast() | Order():
-            return of_samples(records, test, group, cells, parts)
+            return of_samples(records, test, group, pools, parts)
 
 
 def of_samples(
-    records: Records, test: Contrast | Order, group: Group, cells: Sequence[CellRecord], parts: int
+    records: Records, test: Contrast | Order, group: Group, pools: Sequence[Sequence[CellRecord]], parts: int
 ) -> TestVerdict:
-    studies = studies_of_cells(records, cells)
+    studies = studies_of_cells(records, [cell for pool in pools for cell in pool])
     samples = tuple(
-        sample(records, arm, cell, studies, test.measure, test.minus)
-        for arm, cell in zip(test.arms, cells, strict=True)
+        matched_sample(records, arm, pool, studies, test) for arm, pool in zip(test.arms, pools, strict=True)
     )
     finding = contrast_finding(test, samples) if isinstance(test, Contrast) else order_finding(samples)
     notes = notes_on(samples, studies)
-    if reason := why_no_verdict(samples, studies, needs_all=within(test)):
+    reason = why_no_verdict(samples, studies, needs_all=within(test)) or unmatched(test, samples)
+    if reason:
         return TestVerdict(test, group, "undecided", finding, reason, notes)
     if isinstance(test, Order):
         return TestVerdict(test, group, SHAPES[test.shape](samples, test.margin, parts), finding, "", notes)
@@ -204,6 +205,18 @@ def why_no_verdict(samples: Sequence[Sample], studies: int, needs_all: bool) -> 
         return f"2 studies carry no verdict: it takes {ENOUGH_UNITS}"
     if few := [each for each in samples if each.n < ENOUGH_UNITS]:
         return f"{few[0].n} units of {few[0].arm} carry no verdict: it takes {ENOUGH_UNITS}"
+    return ""
+
+
+def unmatched(test: Contrast | Order, samples: Sequence[Sample]) -> str:
+    """Which arm has no setting near enough to what the arms are matched on; else nothing."""
+    if test.match is None:
+        return ""
+    target, far = test.match.target, 1 + test.match.tolerance
+    for each in samples:
+        if each.matched is None or not target / far <= each.matched <= target * far:
+            found = "none" if each.matched is None else f"{each.matched:.3g} at the nearest"
+            return f"no setting of {each.arm} has {test.match.measure} near {target:g}: {found}"
     return ""
 
 

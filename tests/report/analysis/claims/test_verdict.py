@@ -1,0 +1,198 @@
+"""The verdict of a claim, from the records of planted arms."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from report.analysis.claims.identity import Parting
+from report.analysis.claims.measures import measured
+from report.analysis.claims.verdict import ContrastFinding, ExactFinding, Verdict, verdict_of
+from report.read.records import RunRecord
+from suite.records.claim import MEASURES, Contrast, Exact, Identical, Match, Order
+from tests.support.claim_records import IMAGES, Run, claim_of, records_of
+
+ABOVE = Contrast(kind="contrast", says="b beats a", of={"b": 1.0, "a": -1.0}, expect="above", margin=0.5)
+WITHIN = Contrast(kind="contrast", says="b equals a", of={"b": 1.0, "a": -1.0}, expect="within", margin=1.0)
+FLIPS = {
+    "a-0": np.array([[1, 2], [3, 4], [5, 6]]),
+    "b-0": np.array([[1, 2], [3, 7], [5, 6]]),
+}
+
+
+def flips_of(run: RunRecord) -> np.ndarray:
+    return FLIPS.get(run.run_id, FLIPS["a-0"])
+
+
+def verdict(tests, **arms: Sequence[Run]) -> Verdict:
+    return verdict_of(records_of(claim_of(*tests), arms), flips_of)
+
+
+def scores(*values: float) -> list[Run]:
+    return [Run(top1=value / 100) for value in values]
+
+
+LOW, HIGH = scores(50.0, 50.2, 49.9, 50.1), scores(53.0, 53.1, 52.8, 53.2)
+
+
+def test_a_planted_difference_and_its_opposite():
+    assert verdict([ABOVE], a=LOW, b=HIGH).outcome == "supported"
+    assert verdict([ABOVE], a=HIGH, b=LOW).outcome == "refuted"
+    found = verdict([ABOVE], a=LOW, b=scores(50.6, 53.0, 50.2, 52.2))
+    assert found.outcome == "undecided" and found.tests[0].reason == ""
+    finding = found.tests[0].finding
+    assert isinstance(finding, ContrastFinding) and finding.estimate is not None
+    assert finding.needed is not None and finding.needed > 4
+    assert finding.estimate.value == pytest.approx(1.45)
+
+
+def test_a_missing_run_leaves_it_undecided_and_says_so():
+    found = verdict([ABOVE], a=LOW, b=[*HIGH[:3], Run(top1=None)])
+    assert found.outcome == "undecided"
+    assert found.reason == found.tests[0].reason == "3 of 4 runs of b are in"
+
+
+def test_a_diverged_run_counts_at_chance_and_forbids_equality():
+    diverged = [*LOW[:3], Run(top1=0.1, status="diverged")]
+    found = verdict([ABOVE], a=diverged, b=HIGH)
+    finding = found.tests[0].finding
+    assert isinstance(finding, ContrastFinding) and finding.estimate is not None
+    assert finding.estimate.value == pytest.approx(53.025 - (50.0 + 50.2 + 49.9 + 10.0) / 4)
+    assert found.tests[0].notes == ("1 of 4 runs of a diverged",)
+    assert verdict([WITHIN], a=diverged, b=diverged).reason == "1 of 4 runs of b diverged"
+    losses = Contrast(kind="contrast", says="", measure="test_loss", of=ABOVE.of, expect="above")
+    assert verdict([losses], a=diverged, b=HIGH).reason == "1 of 4 runs of a diverged"
+
+
+def test_two_runs_carry_no_verdict():
+    assert verdict([ABOVE], a=LOW[:2], b=HIGH[:2]).reason == "2 units of b carry no verdict: it takes 3"
+
+
+def test_one_refuted_test_refutes_and_all_must_support():
+    reverse = Contrast(kind="contrast", says="", of={"a": 1.0, "b": -1.0}, expect="above")
+    assert verdict([ABOVE, reverse], a=LOW, b=HIGH).outcome == "refuted"
+    open_ = Contrast(kind="contrast", says="", of={"c": 1.0, "b": -1.0}, expect="above")
+    like = scores(53.2, 52.9, 53.3, 53.1)
+    assert verdict([ABOVE, open_], a=LOW, b=HIGH, c=like).outcome == "undecided"
+
+
+def test_a_control_that_fails_takes_the_verdict_away():
+    control = Contrast(
+        kind="contrast", says="a is worse", of={"b": 1.0, "a": -1.0}, expect="below", control=True
+    )
+    found = verdict([ABOVE, control], a=LOW, b=HIGH)
+    assert found.outcome == "undecided"
+    assert found.reason == "a control does not do what it must: a is worse"
+    kept = Contrast(kind="contrast", says="", of={"b": 1.0, "a": -1.0}, expect="above", control=True)
+    assert verdict([ABOVE, kept], a=LOW, b=HIGH).outcome == "supported"
+
+
+def test_a_measure_minus_another_of_the_same_network():
+    gains = [0.011, 0.009, 0.012, 0.010]
+    runs = [
+        Run(top1=top1, probes={"reestimate": {"kept_top1": top1, "again_top1": top1 + gain}})
+        for top1, gain in zip((0.4, 0.6, 0.5, 0.7), gains, strict=True)
+    ]
+    test = Contrast(
+        kind="contrast",
+        says="",
+        measure="probe.reestimate.again_top1",
+        minus="probe.reestimate.kept_top1",
+        of={"a": 1.0},
+        expect="above",
+        margin=0.1,
+    )
+    found = verdict([test], a=runs)
+    assert found.outcome == "supported"
+    finding = found.tests[0].finding
+    assert isinstance(finding, ContrastFinding) and finding.estimate is not None
+    assert finding.estimate.value == pytest.approx(1.05)  # points
+    assert finding.estimate.error == pytest.approx(100 * np.std(gains, ddof=1) / 2)
+    assert verdict([test], a=[*runs[:3], Run()]).outcome == "undecided"  # a run without the probe
+
+
+def hashed(*words: str) -> list[Run]:
+    return [Run(probes={"signs": {"weights": word, "flips": word}}) for word in words]
+
+
+SAME = Identical(kind="identical", says="", arms=["a", "b"])
+DIFFER = Identical(kind="identical", says="", arms=["a", "b"], expect="differ")
+
+
+def test_identical_arms_and_the_first_step_and_layer_that_differ():
+    assert verdict([SAME], a=hashed("x", "y"), b=hashed("x", "y")).outcome == "supported"
+    found = verdict([SAME], a=hashed("x", "y"), b=hashed("z", "y"))
+    assert found.outcome == "refuted"
+    identity = found.tests[0].finding
+    assert identity.pairs == 2  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+    assert identity.partings == (Parting("a", "b", 0, 2, "last"),)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+
+
+def test_a_difference_of_the_last_weights_alone_has_no_step():
+    found = verdict([SAME], a=hashed("x", "y"), b=hashed("x", "z"))
+    assert found.tests[0].finding.partings == (Parting("a", "b", 1, None, None),)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+
+
+def test_arms_that_must_differ_do_so_for_every_seed():
+    assert verdict([DIFFER], a=hashed("x", "y"), b=hashed("z", "w")).outcome == "supported"
+    assert verdict([DIFFER], a=hashed("x", "y"), b=hashed("z", "y")).outcome == "refuted"
+    assert verdict([DIFFER], a=hashed("x", "y"), b=[*hashed("z"), Run(top1=None)]).outcome == "undecided"
+    assert verdict([DIFFER], a=hashed("x", "y"), b=[*hashed("z"), Run()]).outcome == "undecided"  # no hash
+
+
+def test_counts_are_exact_to_two_decimals():
+    test = Exact(kind="exact", says="", measure="reals", values={"a": 1.0, "b": 2.0})
+    found = verdict([test], a=[Run(reals=1.0), Run(reals=1.001)], b=[Run(reals=2.0)] * 2)
+    assert found.outcome == "supported"
+    assert isinstance(found.tests[0].finding, ExactFinding)
+    assert found.tests[0].finding.values["a"] == pytest.approx((1.0, 1.001))
+    assert verdict([test], a=[Run(reals=1.0)], b=[Run(reals=2.01)]).outcome == "refuted"
+    assert verdict([test], a=[Run(reals=1.0)], b=[Run(top1=None)]).outcome == "undecided"
+
+
+def flipping(flips: float, *undone: float) -> list[Run]:
+    return [Run(flips=flips, undone_10=share) for share in undone]
+
+
+def test_matched_arms_are_those_nearest_to_the_target():
+    test = Contrast(
+        kind="contrast",
+        says="",
+        measure="undone_10",
+        of={"sgd-*": 1.0, "momentum-*": -1.0},
+        expect="above",
+        match=Match(target=4.0),
+    )
+    arms = {
+        "sgd-1": flipping(2.0, 0.5, 0.51, 0.5),
+        "sgd-2": flipping(3.9, 0.3, 0.31, 0.3),
+        "momentum-1": flipping(4.5, 0.1, 0.11, 0.12),
+        "momentum-2": flipping(40.0, 0.9, 0.9, 0.9),
+    }
+    found = verdict([test], **arms)
+    assert found.outcome == "supported"
+    finding = found.tests[0].finding
+    assert isinstance(finding, ContrastFinding)
+    assert [each.cell for each in finding.samples] == ["data.model.sgd-2", "data.model.momentum-1"]
+    assert [each.matched for each in finding.samples] == [3.9, 4.5]
+    far = verdict([test], **{**arms, "momentum-1": flipping(6.0, 0.1, 0.11, 0.12)})
+    assert far.reason == "no setting of momentum-* has flips near 4: 6 at the nearest"
+
+
+def test_order_of_the_arms():
+    test = Order(kind="order", says="", arms=["a", "b", "c"], shape="rising")
+    assert verdict([test], a=LOW, b=HIGH, c=scores(60.0, 60.1, 60.2, 60.1)).outcome == "supported"
+    assert verdict([test], a=HIGH, b=LOW, c=scores(60.0, 60.1, 60.2, 60.1)).outcome == "refuted"
+
+
+def test_every_measure_has_a_number_on_a_finished_run():
+    records = records_of(
+        claim_of(ABOVE), {"a": [Run(top1=0.5, flips=3.0, undone_10=0.25, reals=3.0)], "b": LOW}
+    )
+    run = records.runs[0]
+    numbers = {name: measured(run, name) for name in MEASURES}
+    assert not any(np.isnan(value) for value in numbers.values())
+    assert numbers["test_top1"] == 50.0 and numbers["gap"] == pytest.approx(10.0)
+    assert numbers["flips"] == 3.0 and numbers["undone_10"] == pytest.approx(100 * 75 / 300)
+    assert numbers["reals"] == 3.0 and numbers["never"] == 50.0 and numbers["distance"] == 25.0
+    assert IMAGES == 1000
