@@ -115,7 +115,7 @@ def placed_file(source: ExperimentFile, whole: tuple[str, ...], entry: Mapping[s
 
     quick: with one study instead of all.
     """
-    values = dict(source.values)
+    values = {key: value for key, value in source.values.items() if key != "claim"}  # not the newcomer's
     listed = [each if isinstance(each, dict) else {"name": each} for each in values["methods"]]
     values["methods"] = [
         *(each for each in listed if each.get("label", each["name"]) in whole),

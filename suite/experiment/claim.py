@@ -65,7 +65,7 @@ def _test_problems(
                     f"ease needs {EASE_DRAWS} random draws of each method, not {draws}: raise tuning.trials"
                 )
                 yield Problem(at, message)
-            if test.expect == "within" and not test.margin:
+            if test.expect == "within" and test.margin <= 0:
                 yield Problem((*at, "margin"), "within needs a margin above 0")
         case _ if test.kind == "identical" and "signs" not in probes:
             yield Problem(at, "identical needs `probes: [signs]` in the experiment")

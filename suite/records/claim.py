@@ -141,7 +141,7 @@ class Ease:
     against: Arm
     delta: Annotated[float, Field(strict=True, gt=0, le=100)] = 1.0
     expect: Literal["above", "below", "within"]
-    margin: Margin = 0.0  # in points of the share
+    margin: Numeric = 0.0  # in points of the share
     control: bool = False
 
     @property
