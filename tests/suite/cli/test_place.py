@@ -20,6 +20,9 @@ methods: [bop, latent-adam, frozen, latent-sgd]
 train: {epochs: 1, batch_size: 50}
 tuning: {trials: 2, studies: 3}
 seeds: 2
+claim:
+  {id: C1, title: x, sentence: x, source: x, supports: x, refutes: x, limits: x, tests: [
+    {kind: contrast, says: x, of: {bop: 1, latent-sgd: -1}, expect: above}]}
 """
 METHOD = '''
 """Bop without its average."""
