@@ -18,6 +18,7 @@ from suite.experiment.cell import (
     resolve_data,
     resolve_method,
     resolve_model,
+    resolve_probe,
 )
 from suite.experiment.edges import edge_problems
 from suite.experiment.ranges import range_of
@@ -105,7 +106,7 @@ def make_plan(source: ExperimentFile) -> Plan:
     if wrong := list(_wrong_parts(experiment)):
         raise source.error(*wrong)
     cells, problems = _cells(experiment)
-    problems += [*_ambiguous(cells), *_published_of_nothing(experiment)]
+    problems += [*_ambiguous(cells), *_published_of_nothing(experiment), *_named_twice(experiment)]
     if problems := problems or edge_problems(cells):
         raise source.error(*problems)
     return Plan(
@@ -133,6 +134,7 @@ def _wrong_parts(experiment: Experiment) -> Iterator[Problem]:
         parts += [(resolve_data, data, ("tasks", number, "data", n)) for n, data in enumerate(task.data)]
         parts += [(resolve_model, model, ("tasks", number, "model", n)) for n, model in enumerate(task.model)]
     parts += [(resolve_method, entry, ("methods", n)) for n, entry in enumerate(experiment.methods)]
+    parts += [(resolve_probe, probe, ("probes", n)) for n, probe in enumerate(experiment.probes)]
     for check, part, location in parts:
         try:
             check(part, location)
@@ -153,6 +155,13 @@ def _published_of_nothing(experiment: Experiment) -> Iterator[Problem]:
             if name is not None and name not in known:
                 message = f"this experiment has no {key} {shown(name)}{one_of(name, known)}"
                 yield Problem(("published", number, key), message)
+
+
+def _named_twice(experiment: Experiment) -> Iterator[Problem]:
+    """Probes that are named more than once: a record has one place for each."""
+    for number, probe in enumerate(experiment.probes):
+        if probe.name in [earlier.name for earlier in experiment.probes[:number]]:
+            yield Problem(("probes", number), f"{probe.name} is named twice")
 
 
 def _cells(experiment: Experiment) -> tuple[list[Cell], list[Problem]]:

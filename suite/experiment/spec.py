@@ -77,6 +77,17 @@ class Named(_Strict):
         return dict(self.model_extra or {})
 
 
+class ProbeEntry(_Strict):
+    """A probe, measured on the trained network of every final run: its name and its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
 class MethodEntry(Named):
     """A method. Its options set hyperparameters; `tune` names those to search, by default all others.
 
@@ -244,6 +255,7 @@ class Experiment(_Strict):
     margin: Annotated[float, Field(gt=0, lt=100)] | None = None  # points that count as equal
     published: list[PublishedEntry] = []  # next to which the report shows its own scores
     plugins: list[str] = []
+    probes: list[Annotated[ProbeEntry, BeforeValidator(_named)]] = []
 
 
 class ExperimentFile:
