@@ -203,7 +203,7 @@ def test_a_column_has_one_type(values: list[Any], kind: type, cells: list[Any]) 
 
 def test_what_probes_found_has_a_column_for_each_key(records: Path) -> None:
     whole = read_records(records)
-    one, other, plain = [run for run in whole.runs if run.result][:3]
+    one, other, plain = [replace(run, curves=None) for run in whole.runs if run.result][:3]
     assert one.result and other.result
     first = {"signs": {"weights": "ab"}, "reestimate": {"val_top1.kept": 0.5, "mixed": 1.0}}
     one = replace(one, result=replace(one.result, probes=first))

@@ -145,6 +145,12 @@ def test_show_a_model(flipbench: Flipbench):
     assert card["file"] == "suite/models/mlp.py" and card["description"].startswith(card["summary"])
 
 
+def test_show_a_probe(flipbench: Flipbench):
+    ended, card = flipbench("show", "signs"), flipbench("show", "signs", "--json").json
+    assert PROBES["signs"].summary in ended.out and "suite/probes/signs.py" in ended.out
+    assert card["options"] == {} and "weights.<layer>" in card["description"]
+
+
 def test_show_a_data_set_and_where_its_files_are_looked_for(flipbench: Flipbench):
     (first, *others) = DATASETS["mnist"].files
     there = flipbench.folder / "no-data" / first
