@@ -70,6 +70,7 @@ LAYERS: Columns = {
 }
 LARGEST = 2**63  # a whole number of a column is smaller
 HYPER = "hypers."  # what a hyperparameter's column begins with: hypers.gamma, hypers.real.lr
+PROBE = "probe."  # and that of what a probe found: probe.reestimate.val_top1.kept
 
 
 class Tables:
@@ -78,8 +79,9 @@ class Tables:
     def __init__(self, records: Records) -> None:
         self._seed = records.plan.tuning.seed
         self._hypers = hyper_columns(records)
+        self._probes = probe_columns(records)
         self.columns: dict[str, Columns] = {
-            "runs": RUNS | {f"{HYPER}{name}": kind for name, kind in self._hypers.items()},
+            "runs": RUNS | {f"{HYPER}{name}": kind for name, kind in self._hypers.items()} | self._probes,
             "epochs": EPOCHS,
             "layers": LAYERS,
         }
@@ -115,6 +117,7 @@ class Tables:
             "device_name": made and made.device_name,
             "commit": made and made.git.commit,
             **{f"{HYPER}{name}": value for name, value in self._hypers_of(run).items()},
+            **{name: cell(value, self._probes[name]) for name, value in found_by_probes(run).items()},
         }
 
 
@@ -128,6 +131,21 @@ def hyper_columns(records: Records) -> Columns:
         for name, value in run.hypers.items():
             values.setdefault(name, []).append(start(value))
     return {name: type_of(found) for name, found in values.items()}
+
+
+def probe_columns(records: Records) -> Columns:
+    """What the probes of the experiment found, and the type that all values of a column have."""
+    values: dict[str, list[Any]] = {}
+    for run in records.runs:
+        for name, value in found_by_probes(run).items():
+            values.setdefault(name, []).append(value)
+    return {name: type_of(found) for name, found in values.items()}
+
+
+def found_by_probes(run: RunRecord) -> Row:
+    """What the probes of a run found, by column."""
+    probes = run.result.probes if run.result else {}
+    return {f"{PROBE}{name}.{key}": value for name, found in probes.items() for key, value in found.items()}
 
 
 def start(value: HyperSetting) -> HyperSetting:
@@ -144,7 +162,7 @@ def type_of(values: list[Any]) -> type:
 
 
 def cell(value: Any, kind: type) -> Any:
-    """A hyperparameter as a value of its column: a number among texts as JSON."""
+    """A hyperparameter, or what a probe found, as a value of its column: a number among texts as JSON."""
     if value is None or (isinstance(value, str) and kind is str):
         return value
     return json.dumps(encode(value), ensure_ascii=False) if kind is str else kind(value)

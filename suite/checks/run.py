@@ -236,6 +236,7 @@ def _disagreements(
 ) -> Iterator[tuple[str, str]]:
     """Where intact files of a finished run contradict each other: the file, and what is wrong."""
     yield from _wrong_epochs(trial, result, lines)
+    yield from _wrong_probes(trial, result)
     if trial.stage == "tune":
         yield from _seen_test_set(result, content)
         return
@@ -256,6 +257,13 @@ def _wrong_epochs(trial: Trial, result: Result, lines: Sequence[EpochLine]) -> I
         yield "result.json", f"has {result.epochs} epochs of the trial's {trial.train.epochs}"
     if not trial.train.reestimate_batch_norm and lines[-1].val_top1 != result.scores.val_top1:
         yield "result.json", "its validation score is not that of the last epoch"
+
+
+def _wrong_probes(trial: Trial, result: Result) -> Iterator[tuple[str, str]]:
+    """A finished run has what each probe of its trial found; one that diverged has nothing."""
+    planned = sorted(probe.name for probe in trial.probes) if result.status == "done" else []
+    if (found := sorted(result.probes)) != planned:
+        yield "result.json", f"has the probes {found}, where its trial has {planned}"
 
 
 def _wrong_flips(flips: np.ndarray, result: Result, lines: Sequence[EpochLine]) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The catalogue's cards: facts about all methods, models and data sets, as JSON values.
+"""The catalogue's cards: facts about all methods, models, data sets and probes, as JSON values.
 
 To make them, all of these are imported, torch with them, and each method takes a step: many seconds. So they
 are kept in the user's cache folder with a hash of the source that they were made from: `flipbench list` then
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from optimizers.core import Addition, Hyper, Method, WeightRule
     from suite.data import Dataset
     from suite.models.model import Model
+    from suite.probes.probe import Probe
 
 NO_CACHE = (OSError, DamagedRecord, RuntimeError)  # the last: the home folder is unknown
 Card = dict[str, Any]
-Cards = dict[str, dict[str, Card]]  # "methods", "models" and "data", each by name
+Cards = dict[str, dict[str, Card]]  # "methods", "models", "data" and "probes", each by name
 
 
 def catalogue(plugins: Iterable[Path] | None = None) -> Cards:
-    """Cards of all methods, models and data sets by name. With plugins they are made, and not kept."""
+    """Cards of methods, models, data sets and probes by name. With plugins they are made, and not kept."""
     if plugins:
         from suite.machine.apart import apart
 
@@ -84,11 +85,13 @@ def _make_cards() -> Cards:
     from optimizers import METHODS
     from suite.data import DATASETS
     from suite.models import MODELS
+    from suite.probes import PROBES
 
     cards = {
         "methods": {method.name: _method_card(method) for method in METHODS.values()},
         "models": {model.name: _model_card(model) for model in MODELS.values()},
         "data": {dataset.name: _data_card(dataset) for dataset in DATASETS.values()},
+        "probes": {probe.name: _probe_card(probe) for probe in PROBES.values()},
     }
     return json.loads(json.dumps(cards))  # as they will be read: JSON has no tuples
 
@@ -130,6 +133,15 @@ def _additions(hyper: "Hyper") -> list[tuple[Any, "Addition"]]:
 
 def _model_card(model: "Model") -> Card:
     return {"summary": model.summary, "options": model.options, **_texts(model.build)}
+
+
+def _probe_card(probe: "Probe") -> Card:
+    return {
+        "summary": probe.summary,
+        "options": probe.options,
+        "needs_latents": probe.needs_latents,
+        **_texts(probe.measure),
+    }
 
 
 def _data_card(dataset: "Dataset") -> Card:

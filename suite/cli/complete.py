@@ -29,7 +29,7 @@ def complete_records(incomplete: str) -> list[str]:
 
 
 def complete_name(incomplete: str) -> list[str]:
-    """Names of experiments and, once `list` has kept its cards, of methods, models and data sets."""
+    """Names of experiments and, once `list` has kept its cards, of methods, models, data sets and probes."""
     from suite.cli.catalogue import kept_cards
 
     names = {name for cards in (kept_cards() or {}).values() for name in cards} | set(experiments())

@@ -1,4 +1,4 @@
-"""`flipbench list`: the methods, models, data sets and experiments that there are."""
+"""`flipbench list`: the methods, models, data sets, probes and experiments that there are."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,21 +11,27 @@ from suite.cli.options import AsJson, Plugin
 from suite.experiment.files import experiments
 from suite.machine.errors import UserError
 
-Kind = Literal["methods", "models", "data", "experiments"]
-LISTED = {"models": ("summary", "options"), "data": ("summary", "classes", "shape")}  # `show` prints the rest
+Kind = Literal["methods", "models", "data", "probes", "experiments"]
+LISTED = {  # `show` prints the rest
+    "models": ("summary", "options"),
+    "data": ("summary", "classes", "shape"),
+    "probes": ("summary", "options"),
+}
 
 
 def list_(
     kind: Annotated[
         Kind | None,
         typer.Argument(
-            metavar="KIND", help="Only this: methods, models, data or experiments.", show_default="all"
+            metavar="KIND",
+            help="Only this: methods, models, data, probes or experiments.",
+            show_default="all",
         ),
     ] = None,
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
-    """List methods with their hyperparameters and ranges, models, data sets, experiments."""
+    """List methods with their hyperparameters and ranges, models, data sets, probes, experiments."""
     from suite.cli.views.list import tables
 
     found = _found(kind, plugin)

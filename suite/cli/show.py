@@ -1,4 +1,4 @@
-"""`flipbench show`: all about one method, model, data set or experiment."""
+"""`flipbench show`: all about one method, model, data set, probe or experiment."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,8 +12,8 @@ from suite.cli.options import AsJson, Plugin
 from suite.experiment.files import SUFFIXES, experiments
 from suite.machine.errors import UserError, one_of
 
-Kind = Literal["method", "model", "data", "experiment"]
-IN_CATALOGUE: dict[Kind, str] = {"method": "methods", "model": "models", "data": "data"}
+Kind = Literal["method", "model", "data", "probe", "experiment"]
+IN_CATALOGUE: dict[Kind, str] = {"method": "methods", "model": "models", "data": "data", "probe": "probes"}
 
 
 def show(
@@ -21,7 +21,7 @@ def show(
         str,
         typer.Argument(
             metavar="NAME",
-            help="A method, model, data set or experiment, as `list` names it; or the path of a YAML file.",
+            help="A method, model, data set, probe or experiment, as `list` names it; or a YAML file's path.",
             autocompletion=complete_name,
         ),
     ],
@@ -31,7 +31,7 @@ def show(
     plugin: Plugin = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show all about one method, model, data set or experiment: its options, its file, its texts."""
+    """Show all about one method, model, data set, probe or experiment: its options, its file, its texts."""
     from suite.cli.views.show import VIEWS
 
     if name.endswith(SUFFIXES):
@@ -55,7 +55,7 @@ def _kind_of(name: str, wanted: Kind | None, cards: Cards) -> Kind:
         names = {wanted: names[wanted]}
     found: list[Kind] = [kind for kind, known in names.items() if name in known]
     if not found:
-        what = wanted or "method, model, data set or experiment"
+        what = wanted or "method, model, data set, probe or experiment"
         raise UserError(f"there is no {what} {name!r}{one_of(name, sorted(set().union(*names.values())))}")
     if len(found) > 1:
         choices = " or ".join(f"--kind {kind}" for kind in found)
@@ -97,6 +97,7 @@ def _experiment_card(path: Path) -> dict[str, Any]:
         "tuning": [encode(track) for track in experiment.tuning.resolved().tracks],
         "seeds": experiment.seeds,
         "plugins": experiment.plugins,
+        "probes": [{"name": probe.name, **probe.options} for probe in experiment.probes],
     }
 
 

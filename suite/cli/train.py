@@ -115,9 +115,11 @@ def _train(
     from suite.machine.environment import choose_device, use_device
     from suite.records.run import RunFolder
     from suite.training.loop import train as train_trial
+    from suite.training.probing import require_one_process
     from suite.training.progress import Progress
     from suite.training.ranks import device_of_rank, joined
 
+    require_one_process(trial, int(os.environ.get("WORLD_SIZE", "1")))
     where, run, progress = choose_device(device_of_rank(device)), RunFolder(folder), Progress()
     use_device(where, threads)
     if not (run.path / "result.json").exists():

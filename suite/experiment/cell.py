@@ -9,22 +9,32 @@ import torch
 from optuna.distributions import BaseDistribution
 
 from optimizers import METHODS, PLUGINS
-from optimizers.core import BadHyper, Hyper, HyperValue, log
+from optimizers.core import BadHyper, BadValue, Hyper, HyperValue, log
 from suite.data import DATASETS, DataError, describe, resolve
 from suite.experiment.build import apply_schedules, network_size, rule_at, schedules_of
 from suite.experiment.resolve import (
     checked_decay,
+    checked_options,
     checked_value,
     look_up,
-    model_options,
     searched_hypers,
     settings,
 )
-from suite.experiment.spec import Experiment, MethodEntry, Named, Problem, RealEntry, TaskEntry
+from suite.experiment.spec import (
+    Experiment,
+    MethodEntry,
+    Named,
+    ProbeEntry,
+    Problem,
+    RealEntry,
+    TaskEntry,
+)
 from suite.experiment.strict_yaml import Location
 from suite.machine.errors import described, one_of
 from suite.models import MODELS
 from suite.models.model import BadOption
+from suite.probes import PROBES
+from suite.probes.probe import has_latents
 from suite.records.schedules import Schedule, value_at
 from suite.records.schema import DataSizes, PlannedCell
 from suite.records.seeds import final_seed
@@ -54,6 +64,7 @@ class Cell:
     sizes: DataSizes
     seed: int  # of the experiment
     plugin: str | None = None  # a hash of the method's file, if that is not in the catalogue
+    probes: tuple[Choice, ...] = ()  # of final runs
 
     @property
     def name(self) -> str:
@@ -78,6 +89,7 @@ class Cell:
                 *(() if self.plugin else _revised_hypers(self.method, values)),
                 *_revised_options(self.model),
             ),
+            probes=self.probes if stage == "final" else (),
         )
 
     @functools.cached_property
@@ -133,12 +145,23 @@ def resolve_data(data: Named, location: Location) -> DataSet:
 def resolve_model(model: Named, location: Location) -> Choice:
     """A model with all its options; Problem for an unknown name or a wrong option."""
     defaults = look_up(MODELS, model.name, location).options
-    return Choice(model.name, model_options(defaults, model.options, location))
+    return Choice(model.name, checked_options(defaults, model.options, location))
 
 
 def resolve_method(entry: MethodEntry, location: Location) -> dict[str, Hyper]:
     """The searched hyperparameters of a method; Problem for an unknown name or a wrong hyperparameter."""
     return searched_hypers(look_up(METHODS, entry.name, location), entry, location)
+
+
+def resolve_probe(probe: ProbeEntry, location: Location) -> Choice:
+    """A probe with all its options; Problem for an unknown name or a wrong option."""
+    known = look_up(PROBES, probe.name, location)
+    options = checked_options(known.options, probe.options, location)
+    try:
+        known.check(**options)
+    except BadValue as error:
+        raise Problem((*location, error.name), f"{probe.name}: {error}") from None
+    return Choice(probe.name, options)
 
 
 def resolve_cell(
@@ -167,10 +190,12 @@ def resolve_cell(
         sizes=data.sizes,
         seed=experiment.tuning.seed,
         plugin=PLUGINS[entry.name].source if entry.name in PLUGINS else None,
+        probes=tuple(resolve_probe(named, ("probes", n)) for n, named in enumerate(experiment.probes)),
     )
     _check_training(cell, task, task_number)
     _check_rule(cell, method_at)
     _check_network(cell, model_at)
+    _check_probes(cell)
     return cell
 
 
@@ -257,3 +282,15 @@ def _check_network(cell: Cell, location: Location) -> None:
         raise Problem(location, f"{cell.model.name}: {error}") from None
     except (RuntimeError, TypeError, OverflowError):  # torch's, when a size does not fit into 64 bits
         raise Problem(location, f"{cell.model.name}: a network of this size cannot be built") from None
+
+
+def _check_probes(cell: Cell) -> None:
+    """Can each probe measure what this method trains?"""
+    for number, each in enumerate(cell.probes):
+        if PROBES[each.name].needs_latents and not has_latents(rule_at(cell.first, 0.0)):
+            raise Problem(
+                ("probes", number),
+                f"{each.name} compares stored latent weights with the binary ones, and {cell.method} has "
+                "none: its layers compute with the numbers that they store. Put it into an experiment of its "
+                "own, without this probe",
+            )

@@ -7,6 +7,7 @@ from suite.experiment.build import binary_shapes, network_size
 from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
+from suite.probes import PROBES
 
 BYTES_PER_LINE = 500  # of epochs.jsonl, and as many again for each binary layer's counts
 BYTES_PER_RUN = 10_000  # trial, environment, result, and the run's lines in the ledger and in optuna.log
@@ -29,6 +30,14 @@ def disk_bytes(plan: Plan) -> int:
 def training_images(plan: Plan) -> int:
     """How many images all runs train on, each counted as often as it is used: time, for a known rate."""
     return sum(plan.runs_per_cell * cell.train.epochs * cell.sizes.train for cell in plan.cells)
+
+
+def probed_images(plan: Plan) -> int:
+    """How many images the probes of all final runs compute at most: none takes longer than to train on it."""
+    final = plan.runs_per_cell - plan.tuning.count("tuning", plan.seeds)
+    return final * sum(
+        PROBES[probe.name].images(cell.sizes, **probe.options) for cell in plan.cells for probe in cell.probes
+    )
 
 
 def checkpoint_bytes(plan: Plan, workers: int) -> int:

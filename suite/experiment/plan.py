@@ -18,6 +18,7 @@ from suite.experiment.cell import (
     resolve_data,
     resolve_method,
     resolve_model,
+    resolve_probe,
 )
 from suite.experiment.claim import claim_problems
 from suite.experiment.edges import edge_problems
@@ -107,7 +108,7 @@ def make_plan(source: ExperimentFile) -> Plan:
     if wrong := list(_wrong_parts(experiment)):
         raise source.error(*wrong)
     cells, problems = _cells(experiment)
-    problems += [*_ambiguous(cells), *_published_of_nothing(experiment)]
+    problems += [*_ambiguous(cells), *_published_of_nothing(experiment), *_named_twice(experiment)]
     if not problems and experiment.claim is not None:
         problems += claim_problems(experiment.claim, experiment, cells)
     if problems := problems or edge_problems(cells):
@@ -137,6 +138,7 @@ def _wrong_parts(experiment: Experiment) -> Iterator[Problem]:
         parts += [(resolve_data, data, ("tasks", number, "data", n)) for n, data in enumerate(task.data)]
         parts += [(resolve_model, model, ("tasks", number, "model", n)) for n, model in enumerate(task.model)]
     parts += [(resolve_method, entry, ("methods", n)) for n, entry in enumerate(experiment.methods)]
+    parts += [(resolve_probe, probe, ("probes", n)) for n, probe in enumerate(experiment.probes)]
     for check, part, location in parts:
         try:
             check(part, location)
@@ -157,6 +159,13 @@ def _published_of_nothing(experiment: Experiment) -> Iterator[Problem]:
             if name is not None and name not in known:
                 message = f"this experiment has no {key} {shown(name)}{one_of(name, known)}"
                 yield Problem(("published", number, key), message)
+
+
+def _named_twice(experiment: Experiment) -> Iterator[Problem]:
+    """Probes that are named more than once: a record has one place for each."""
+    for number, probe in enumerate(experiment.probes):
+        if probe.name in [earlier.name for earlier in experiment.probes[:number]]:
+            yield Problem(("probes", number), f"{probe.name} is named twice")
 
 
 def _cells(experiment: Experiment) -> tuple[list[Cell], list[Problem]]:

@@ -29,10 +29,10 @@ def look_up(registry: Mapping[str, Entry], name: str, location: Location) -> Ent
     return registry[name]
 
 
-def model_options(
+def checked_options(
     defaults: Mapping[str, Any], given: Mapping[str, Any], location: Location
 ) -> dict[str, Any]:
-    """All options of a model; each given one must be of the kind of its default."""
+    """All options of a model or a probe; each given one must be of the kind of its default."""
     resolved = {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
     for name, value in given.items():
         if name not in defaults:

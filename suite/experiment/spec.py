@@ -79,6 +79,17 @@ class Named(_Strict):
         return dict(self.model_extra or {})
 
 
+class ProbeEntry(_Strict):
+    """A probe, measured on the trained network of every final run: its name and its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
 class MethodEntry(Named):
     """A method. Its options set hyperparameters; `tune` names those to search, by default all others.
 
@@ -247,6 +258,7 @@ class Experiment(_Strict):
     published: list[PublishedEntry] = []  # next to which the report shows its own scores
     claim: Claim | None = None  # what the experiment sets out to decide
     plugins: list[str] = []
+    probes: list[Annotated[ProbeEntry, BeforeValidator(_named)]] = []
 
 
 class ExperimentFile:

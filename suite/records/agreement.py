@@ -98,7 +98,7 @@ def named_runs(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> Iterat
     first, key = planned.trial, plan.tuning.seed
     for study in ledger.studies:
         seed = tuning_seed(key, planned.cell, study.track, study.number)
-        tuning = replace(first, stage="tune", seed=seed)
+        tuning = replace(first, stage="tune", seed=seed, probes=())
         for entry in study.tuning:
             place = Place("tuning", study.track, study.number, entry.number)
             yield NamedRun(place, entry.run, entry.hypers, tuning)

@@ -7,6 +7,7 @@ would take the place of another experiment. Nothing here imports torch.
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from suite.machine.errors import UserError
@@ -95,17 +96,28 @@ def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord
         if old.cell in edited:
             continue
         new = cells.get(old.cell)
-        kept = new is not None and not list(_of_cell(old, new, before, after))
+        kept, kept_tuning = _kept(old, new, before, after)
         try:
             ledger = folder.ledger(old, before)
         except (FileNotFoundError, DamagedRecord):
             continue  # it names no run
         for named in named_runs(ledger, old, before):
-            if kept and named.place in places:
+            if (kept_tuning if named.place.phase == "tuning" else kept) and named.place in places:
                 wanted.add(named.run)
             elif (folder.run(named.run).path / "result.json").exists():
                 dropped.add(named.run)
     return len(dropped - wanted)  # a winner may be the published default: its runs are in two places
+
+
+def _kept(
+    old: PlannedCell, new: PlannedCell | None, before: PlanRecord, after: PlanRecord
+) -> tuple[bool, bool]:
+    """Whether the final runs, and the tuning runs, which have no probes, are part of the new plan."""
+    if new is None:
+        return False, False
+    probed = replace(new, trial=replace(new.trial, probes=old.trial.probes))
+    tuning = not list(_of_cell(old, probed, before, after))
+    return tuning and old.trial.probes == new.trial.probes, tuning
 
 
 def require_same_work(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord) -> str:

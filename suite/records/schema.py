@@ -137,7 +137,10 @@ class BytesPerWeight:
 
 @record
 class Result:
-    """A finished run. `digest` covers all but the measurements; `files` are the sha256 of the run's files."""
+    """A finished run. `digest` covers all but the measurements; `files` are the sha256 of the run's files.
+
+    probes: what each probe of the trial found in the trained network, by name and key.
+    """
 
     status: Literal["done", "diverged"]
     epochs: Count
@@ -149,6 +152,7 @@ class Result:
     bytes_per_binary_weight: BytesPerWeight
     diverged_at_step: Count | None = absent()
     damaged_images: list[StrictStr] = absent(list)
+    probes: dict[StrictStr, dict[StrictStr, Number | StrictStr]] = absent(dict)
     digest: StrictStr = ""
     seconds: Seconds = 0.0
     step_milliseconds: Seconds | None = None

@@ -78,6 +78,7 @@ class Trial:
     real_lr: the learning rate of Adam for the real parameters.
     plugin: a hash of the method's file, if that is not in the catalogue.
     revised: settings that gave other numbers when they were first run under this protocol.
+    probes: what is measured on the trained network, with all options; of final runs only.
     """
 
     stage: Stage
@@ -89,6 +90,7 @@ class Trial:
     seed: int
     plugin: str | None = None
     revised: tuple[str, ...] = ()
+    probes: tuple[Choice, ...] = ()
     protocol: int = PROTOCOL
 
     def as_json(self) -> dict[str, Any]:
@@ -105,6 +107,7 @@ class Trial:
             "seed": self.seed,
             **({} if self.plugin is None else {"plugin": self.plugin}),
             **({"revised": list(self.revised)} if self.revised else {}),
+            **({"probes": encode(self.probes)} if self.probes else {}),
         }
 
     @classmethod
@@ -143,6 +146,7 @@ class _TrialFile:
     seed: StrictInt
     plugin: StrictStr | None = None
     revised: tuple[StrictStr, ...] = ()
+    probes: tuple[Annotated[Choice, BeforeValidator(_parse_choice)], ...] = ()
 
 
 _FILE = TypeAdapter(_TrialFile)
@@ -164,4 +168,5 @@ def _parse_trial(value: Any) -> Trial:
         seed=file.seed,
         plugin=file.plugin,
         revised=file.revised,
+        probes=file.probes,
     )

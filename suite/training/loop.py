@@ -1,5 +1,6 @@
 """The training loop, from a trial to its record: everything that a run does, in order."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -11,11 +12,13 @@ from suite.deploy import network_content
 from suite.experiment.build import build_network, rule_at, schedules_of
 from suite.machine import preemption
 from suite.machine.environment import reset_peak_memory
+from suite.probes.probe import Found
 from suite.records.run import RunFolder
 from suite.records.schema import EpochLine, Result
 from suite.records.trial import Trial
 from suite.training.checkpoint import Checkpoints
 from suite.training.evaluate import chance, evaluate, reestimate_batch_norm, scores_of
+from suite.training.probing import measure_probes, require_one_process
 from suite.training.progress import Progress
 from suite.training.provenance import environment, merge_environments, pack, unpack
 from suite.training.ranks import ALONE, Ranks
@@ -49,8 +52,10 @@ def train(
         writes the record.
     keep_weights: whether a final run that does not diverge keeps its network in the record.
 
-    Raises StopRequested, once the state is saved, if the process was asked to stop.
+    Raises StopRequested, once the state is saved, if the process was asked to stop, and RanksError if the
+    processes cannot train this trial together.
     """
+    require_one_process(trial, ranks.count)
     progress = Progress() if progress is None else progress
     progress.start()
     reset_peak_memory(device)
@@ -155,8 +160,9 @@ def train(
             run.append_epoch(line)
         on_epoch(line)
 
-    # The end: batch norm if asked for, the scores, the record
+    # The end: batch norm if asked for, the scores, the probes, the record
     test = test_correct = None
+    probes: dict[str, Found] = {}
     if diverged_at is None:
         if checkpoints.due():
             checkpoints.save()
@@ -167,6 +173,9 @@ def train(
             if is_final:
                 test, correct = evaluate(model, data.test, precision, ranks, progress.damaged)
                 test_correct = np.packbits(correct.numpy())
+                all_flips = flips_of_all_steps(learner, progress)
+                again = functools.partial(batches.epoch, settings.epochs + 1)
+                probes = measure_probes(trial, model, data, all_flips, again, progress.damaged)
     else:
         val = chance(data.classes)
         test = val if is_final else None
@@ -174,7 +183,7 @@ def train(
     # The digest covers the flips of every step. Tuning runs, most of a sweep, do not keep the steps: they are
     # nine tenths of a record, and only final runs are drawn.
     per_step = flips_of_all_steps(learner, progress).numpy() if is_final else None
-    result = result_of(trial, learner, progress, scores_of(val, test), diverged_at)
+    result = result_of(trial, learner, progress, scores_of(val, test), diverged_at, probes)
     if not ranks.first:
         return result
     kept = None

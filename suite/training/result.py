@@ -4,13 +4,14 @@ import dataclasses
 import hashlib
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from suite.machine.environment import peak_memory
 from suite.models.blocks.layers import binary_layers
+from suite.probes.probe import Found
 from suite.records.files import digest
 from suite.records.schema import BytesPerWeight, Layer, Result, Scores
 from suite.records.trial import Trial
@@ -32,11 +33,16 @@ def epoch_loss(learner: Learner, losses: Sequence[Tensor]) -> tuple[float, int |
 
 
 def result_of(
-    trial: Trial, learner: Learner, progress: Progress, scores: Scores, diverged_at: int | None
+    trial: Trial,
+    learner: Learner,
+    progress: Progress,
+    scores: Scores,
+    diverged_at: int | None,
+    probes: Mapping[str, Found],
 ) -> Result:
     """The result of a run: the part that repeats bit for bit, a digest of that, and the measurements."""
     model, lines = learner.model, progress.lines
-    repeats = deterministic_result(learner, progress, scores, diverged_at)
+    repeats = deterministic_result(learner, progress, scores, diverged_at, probes)
     digest_of = {
         "trial": trial.as_json(),
         "result": repeats.deterministic(),
@@ -58,7 +64,11 @@ def result_of(
 
 
 def deterministic_result(
-    learner: Learner, progress: Progress, scores: Scores, diverged_at: int | None
+    learner: Learner,
+    progress: Progress,
+    scores: Scores,
+    diverged_at: int | None,
+    probes: Mapping[str, Found],
 ) -> Result:
     """The part of a result that the same trial gives again, bit for bit; the rest are measurements."""
     flips, lines = learner.flips, progress.lines
@@ -81,6 +91,7 @@ def deterministic_result(
         ),
         diverged_at_step=diverged_at,
         damaged_images=sorted(progress.damaged),
+        probes={name: dict(found) for name, found in probes.items()},
     )
 
 

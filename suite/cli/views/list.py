@@ -13,7 +13,7 @@ Card = Mapping[str, Any]
 
 
 def tables(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
-    """The tables of these kinds: methods, models, data, experiments."""
+    """The tables of these kinds: methods, models, data, probes, experiments."""
     if methods := found.get("methods"):
         yield _methods(methods)
         yield _hypers(methods)
@@ -21,6 +21,8 @@ def tables(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
         yield _pairs("Models", {name: f"{card['summary']} {_options(card)}" for name, card in models.items()})
     if data := found.get("data"):
         yield _pairs("Data sets", {name: card["summary"] for name, card in data.items()})
+    if probes := found.get("probes"):
+        yield _pairs("Probes", {name: f"{card['summary']} {_options(card)}" for name, card in probes.items()})
     if "experiments" in found:
         yield _pairs("Experiments", found["experiments"])
 
@@ -60,4 +62,5 @@ def _hypers(methods: Mapping[str, Card]) -> Table:
 
 
 def _options(card: Card) -> str:
-    return "(" + ", ".join(f"{name}: {value}" for name, value in card["options"].items()) + ")"
+    options = ", ".join(f"{name}: {value}" for name, value in card["options"].items())
+    return f"({options})" if options else ""

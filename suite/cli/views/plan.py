@@ -11,7 +11,7 @@ from rich.text import Text
 from suite.cli.console import table
 from suite.data import absent
 from suite.experiment.build import network_size
-from suite.experiment.cost import disk_bytes, training_images
+from suite.experiment.cost import disk_bytes, probed_images, training_images
 from suite.experiment.plan import Plan
 from suite.records.codec import encode
 
@@ -32,13 +32,15 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str]) -> Group:
         )
     spaces = {cell.method_label: cell.space for cell in plan.cells}
     searches = [f"{label} searches {', '.join(space) or 'nothing'}" for label, space in spaces.items()]
-    images = training_images(plan)
+    images, probed = training_images(plan), probed_images(plan)
+    and_probed = f" and at most {probed:,} to probe" if probed else ""
     totals = (
         f"each cell: {_budget(plan)}",
         f"{len(plan.cells)} cells, at most {plan.runs:,} runs, {plan.epochs:,} epochs, "
         f"at most {disk_bytes(plan) / 1e6:,.0f} MB of records in {results / plan.name}",
-        f"{images:,} images to train on: {_time(images / RATE)} at {RATE:,} images per second (make bench "
-        "measures the rate of a machine)",
+        *_probes(plan),
+        f"{images:,} images to train on{and_probed}: {_time((images + probed) / RATE)} at {RATE:,} images "
+        "per second (make bench measures the rate of a machine)",
     )
     missing = [f"{label}: {text}" for label, text in missing_images(plan).items()]
     return Group(Text(plan.experiment.summary), cells, *map(Text, (*searches, *totals, *shows, *missing)))
@@ -56,6 +58,16 @@ def _budget(plan: Plan) -> str:
     default = _times(tuning.count("default", seeds), "final run", "final runs")
     shared = ", which are the winner's where it wins" if tuning.tracks else ", not tuned"
     return "; ".join([*parts, f"{default} of the published default{shared}"])
+
+
+def _probes(plan: Plan) -> list[str]:
+    """What is measured on the network of each final run, with its options."""
+    probes = {each.name: each.options for cell in plan.cells for each in cell.probes}
+    texts = [
+        f"{name} ({', '.join(f'{key}: {value}' for key, value in options.items())})" if options else name
+        for name, options in probes.items()
+    ]
+    return [f"probes of each final run: {', '.join(texts)}"] if texts else []
 
 
 def _times(number: int, one: str, many: str) -> str:
@@ -82,5 +94,5 @@ def _time(seconds: float) -> str:
 def plan_as_json(plan: Plan) -> dict[str, Any]:
     """The content of plan.json and the costs."""
     costs = {"runs": plan.runs, "epochs": plan.epochs, "disk_bytes": disk_bytes(plan)}
-    costs |= {"training_images": training_images(plan)}
+    costs |= {"training_images": training_images(plan), "probed_images": probed_images(plan)}
     return {**encode(plan.record), **costs, "missing_images": missing_images(plan)}

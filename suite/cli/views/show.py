@@ -1,4 +1,4 @@
-"""All about one method, model, data set or experiment, as a person reads it."""
+"""All about one method, model, data set, probe or experiment, as a person reads it."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +36,13 @@ def method_view(name: str, card: Card) -> Group:
 def model_view(name: str, card: Card) -> Group:
     """An architecture: its texts, its file, its options."""
     return Group(*_texts(name, card), _facts({"file": card["file"]}), _options(card["options"]))
+
+
+def probe_view(name: str, card: Card) -> Group:
+    """A probe: its texts, its file, its options."""
+    facts = _facts({"file": card["file"], "needs latent weights": yes_or_no(card["needs_latents"])})
+    options = [_options(card["options"])] if card["options"] else []
+    return Group(*_texts(name, card), facts, *options)
 
 
 def data_view(name: str, card: Card) -> Group:
@@ -77,6 +84,7 @@ def experiment_view(name: str, card: Card) -> Group:
         "final runs": f"{card['seeds']} seeds for each winner, and for the published default",
         "epochs": f"{card['epochs']}, where a task does not say otherwise",
         **({"plugins": ", ".join(card["plugins"])} if card["plugins"] else {}),
+        **({"probes": ", ".join(map(_as_yaml, card["probes"]))} if card["probes"] else {}),
     }
     comments = [card["comments"], ""] if card["comments"] else []
     return Group(Text(name, style="bold"), card["summary"], "", *comments, _facts(facts))
@@ -86,6 +94,7 @@ VIEWS: dict[str, Callable[[str, Card], Group]] = {
     "method": method_view,
     "model": model_view,
     "data": data_view,
+    "probe": probe_view,
     "experiment": experiment_view,
 }
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from report.export import write
-from report.export.tables import HYPER, Tables, cell, start, type_of
+from report.export.tables import HYPER, PROBE, Tables, cell, start, type_of
 from report.export.tensorboard import FILE
 from report.export.write import EVENTS, export_records
 from report.read.experiment import read_records
@@ -201,6 +201,29 @@ def test_a_column_has_one_type(values: list[Any], kind: type, cells: list[Any]) 
     assert found == cells and all(type(value) is kind for value in found if value is not None)
 
 
+def test_what_probes_found_has_a_column_for_each_key(records: Path) -> None:
+    whole = read_records(records)
+    one, other, plain = [replace(run, curves=None) for run in whole.runs if run.result][:3]
+    assert one.result and other.result
+    first = {"signs": {"weights": "ab"}, "reestimate": {"val_top1.kept": 0.5, "mixed": 1.0}}
+    one = replace(one, result=replace(one.result, probes=first))
+    other = replace(other, result=replace(other.result, probes={"reestimate": {"mixed": "x", "new": 2.0}}))
+    tables = Tables(replace(whole, runs=[one, other, plain]))
+    columns = {name: kind for name, kind in tables.columns["runs"].items() if name.startswith(PROBE)}
+    assert columns == {
+        "probe.signs.weights": str,
+        "probe.reestimate.val_top1.kept": float,
+        "probe.reestimate.mixed": str,
+        "probe.reestimate.new": float,
+    }
+    rows = [tables.rows(run, [])["runs"][0] for run in (one, other, plain)]
+    assert [[row.get(name) for name in columns] for row in rows] == [
+        ["ab", 0.5, "1.0", None],
+        [None, None, "x", 2.0],
+        [None] * 4,
+    ]
+
+
 # ---- the files
 
 
@@ -215,10 +238,13 @@ def test_the_documents_describe_these_columns_and_no_others(records: Path) -> No
     columns = Tables(read_records(records)).columns
     assert list(columns) == ["runs", "epochs", "layers"]
     for documented, found in zip(own, columns.values(), strict=True):
-        names = [name for name in found if not name.startswith(HYPER)]
+        names = [name for name in found if not name.startswith((HYPER, PROBE))]
         assert names[: len(which)] == which
-        assert sorted(name for name in documented if name != f"{HYPER}*") == sorted(names[len(which) :])
-    assert f"{HYPER}*" in own[0] and {"hypers.gamma", "hypers.real.lr"} < columns["runs"].keys()
+        many = (f"{HYPER}*", f"{PROBE}*")
+        assert sorted(name for name in documented if name not in many) == sorted(names[len(which) :])
+    assert {f"{HYPER}*", f"{PROBE}*"} < {*own[0]} and {"hypers.gamma", "hypers.real.lr"} < columns[
+        "runs"
+    ].keys()
 
 
 def test_the_same_records_give_the_same_bytes_whatever_lay_there(

@@ -12,6 +12,7 @@ from suite.data import DATASETS
 from suite.experiment.files import SHIPPED, experiments, find_experiment
 from suite.experiment.ranges import range_of
 from suite.models import MODELS
+from suite.probes import PROBES
 from suite.records.archive import ARCHIVE
 from suite.records.files import read_json, write_json
 from tests.suite.cli.conftest import TINY, Flipbench
@@ -28,7 +29,7 @@ def test_list_names_all_there_is(flipbench: Flipbench):
 
 def test_list_as_json(flipbench: Flipbench):
     ended = flipbench("list", "--json")
-    assert list(ended.json) == ["methods", "models", "data", "experiments"] and ended.err == ""
+    assert list(ended.json) == ["methods", "models", "data", "probes", "experiments"] and ended.err == ""
     assert ended.json["methods"]["bop"]["hypers"]["gamma"] == {
         "default": 1e-4,
         "range": "log 1e-06 … 0.1",
@@ -39,9 +40,15 @@ def test_list_as_json(flipbench: Flipbench):
     assert ended.json["experiments"]["tiny"] == "Tiny."
 
 
-@pytest.mark.parametrize("kind", ["methods", "models", "data", "experiments"])
+@pytest.mark.parametrize("kind", ["methods", "models", "data", "probes", "experiments"])
 def test_list_of_one_kind_is_that_part_of_all(flipbench: Flipbench, kind: str):
-    parts = {"methods": METHODS, "models": MODELS, "data": DATASETS, "experiments": experiments()}
+    parts = {
+        "methods": METHODS,
+        "models": MODELS,
+        "data": DATASETS,
+        "probes": PROBES,
+        "experiments": experiments(),
+    }
     ended, everything = flipbench("list", kind), flipbench("list", "--json").json
     assert ended.code == 0 and all(name in ended.out for name in parts[kind])
     others = {name for other in parts if other != kind for name in parts[other]} - {*parts[kind]}
@@ -136,6 +143,12 @@ def test_show_a_model(flipbench: Flipbench):
     assert ["hidden", "[512,", "512]"] in rows and ["activation", "clipped"] in rows
     assert card["name"] == "mlp" and card["options"]["hidden"] == [512, 512]
     assert card["file"] == "suite/models/mlp.py" and card["description"].startswith(card["summary"])
+
+
+def test_show_a_probe(flipbench: Flipbench):
+    ended, card = flipbench("show", "signs"), flipbench("show", "signs", "--json").json
+    assert PROBES["signs"].summary in ended.out and "suite/probes/signs.py" in ended.out
+    assert card["options"] == {} and "weights.<layer>" in card["description"]
 
 
 def test_show_a_data_set_and_where_its_files_are_looked_for(flipbench: Flipbench):

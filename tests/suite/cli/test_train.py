@@ -36,6 +36,17 @@ def test_train_leaves_one_record_and_repeats_it_for_free(flipbench: Flipbench):
     assert (run / "result.json").stat().st_mtime_ns == before
 
 
+def test_several_processes_with_probes_are_refused_before_a_folder_is_made(
+    flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ended = flipbench(
+        "train", "tiny", "digits.mlp.bop", "--final", "--device", "cpu", "--set", "probes=[signs]"
+    )
+    assert ended.code == 2 and "2 train this run together" in " ".join(ended.err.split())
+    assert not Path("results").exists()
+
+
 def test_train_without_final_never_sees_the_test_set(flipbench: Flipbench):
     ended = flipbench("train", "tiny", "digits.mlp.bop", "--device", "cpu", "--results", "elsewhere")
     assert ended.code == 0 and "val_top1" in ended.out and "test_top1" not in ended.out

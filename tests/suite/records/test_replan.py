@@ -100,6 +100,11 @@ DROPS: list[tuple[str, Callable[[PlanRecord], PlanRecord], Dropped]] = [
         everything,
     ),
     (
+        "probes is 'absent', in the new plan it is [{'name': 'signs'}] (2 cells)",
+        cells(lambda cell: replace(cell, trial=replace(cell.trial, probes=(Choice("signs", {}),)))),
+        lambda cell, place: place.phase != "tuning",
+    ),
+    (
         "protocol is 4, in the new plan it is 5",
         cells(lambda c: replace(c, trial=replace(c.trial, protocol=5))),
         everything,
