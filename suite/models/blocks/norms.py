@@ -6,17 +6,19 @@
   norm (Ba et al. 2016, https://arxiv.org/abs/1607.06450, whose scale and shift also differ between places)
 * fan-in: times 1/sqrt(n) where the layer before sums n products; nothing is measured or learned. Sums of n
   independent -1 and +1 get unit variance; outputs of a real layer with a Glorot start become small.
+* learned-scale: the same, times one learned number for the whole layer, which starts at 1
 * none: the output of the layer, unchanged
 """
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from suite.models.blocks.layers import BinaryLayer
 from suite.models.model import BadOption
 
-NORMS = ("batch", "batch-without-affine", "layer", "fan-in", "none")
+NORMS = ("batch", "batch-without-affine", "layer", "fan-in", "learned-scale", "none")
 
 
 class FanInScale(nn.Module):
@@ -28,6 +30,17 @@ class FanInScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale
+
+
+class LearnedScale(FanInScale):
+    """gain · x / sqrt(fan_in); the gain, a scalar, is learned."""
+
+    def __init__(self, fan_in: int) -> None:
+        super().__init__(fan_in)
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.gain
 
 
 @dataclass(frozen=True)
@@ -53,13 +66,14 @@ class Norm:
     def after(self, layer: BinaryLayer | nn.Conv2d | nn.Linear, fan_in: int | None = None) -> nn.Module:
         """A new module that normalises each output of `layer`; pooling may come between them.
 
-        fan_in: the number n of `fan-in`, if it is not that of the layer.
+        fan_in: the number n of products, if it is not that of the layer.
         """
         outputs = layer.weight.shape[0]
         if self.kind == "none":
             return nn.Identity()
-        if self.kind == "fan-in":
-            return FanInScale(layer.weight[0].numel() if fan_in is None else fan_in)
+        if self.kind in ("fan-in", "learned-scale"):
+            scale = FanInScale if self.kind == "fan-in" else LearnedScale
+            return scale(layer.weight[0].numel() if fan_in is None else fan_in)
         if self.kind == "layer":
             norm: nn.Module = nn.GroupNorm(1, outputs, eps=self.eps)
         else:

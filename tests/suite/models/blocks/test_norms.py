@@ -17,7 +17,7 @@ from suite.models.blocks.layers import (
     real_conv2d,
     real_linear,
 )
-from suite.models.blocks.norms import NORMS, FanInScale, Norm
+from suite.models.blocks.norms import NORMS, FanInScale, LearnedScale, Norm
 from suite.models.model import BadOption
 from suite.training.evaluate import reestimate_batch_norm
 from tests.support.training import SMALL, noisy_prototypes
@@ -98,6 +98,10 @@ def test_fan_in_divides_by_the_root_of_the_number_of_products(
     x = torch.randn(4, 6)
     torch.testing.assert_close(norm(x), x / math.sqrt(fan_in))
     assert not norm.state_dict()
+    learned = Norm("learned-scale", 0.1, 1e-3).after(layer)
+    assert torch.equal(learned(x), norm(x))  # at its start
+    learned.load_state_dict({"gain": torch.tensor(-2.5)})
+    torch.testing.assert_close(learned(x), -2.5 * x / math.sqrt(fan_in))
 
 
 def test_fan_in_gives_sums_of_random_signs_unit_variance() -> None:
@@ -122,7 +126,8 @@ def test_which_parameters_are_trained(kind: str, layer: str, scale: bool) -> Non
     norm = Norm(kind, 0.1, 1e-3, scale).after(LAYERS[layer])
     trained = {name: tuple(p.shape) for name, p in norm.named_parameters() if p.requires_grad}
     affine = {"weight": (6,), "bias": (6,)} if scale else {"bias": (6,)}
-    assert trained == (affine if kind in ("batch", "layer") else {})
+    expected = {"batch": affine, "layer": affine, "learned-scale": {"gain": ()}}
+    assert trained == expected.get(kind, {})
 
 
 # ---- in the architectures
@@ -133,6 +138,7 @@ STAND_INS = {
     "batch-without-affine": nn.BatchNorm1d | nn.BatchNorm2d,
     "layer": nn.GroupNorm,
     "fan-in": FanInScale,
+    "learned-scale": LearnedScale,
     "none": nn.Identity,
 }
 
@@ -225,7 +231,7 @@ def test_an_impossible_momentum_is_refused_whether_it_is_used_or_not(model: str,
     assert error.value.name == "batch_norm_momentum"
 
 
-@pytest.mark.parametrize("kind", ["layer", "fan-in", "none"])
+@pytest.mark.parametrize("kind", ["layer", "fan-in", "learned-scale", "none"])
 def test_there_is_nothing_to_reestimate_without_batch_norm(kind: str) -> None:
     network = small("convnet", kind)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
