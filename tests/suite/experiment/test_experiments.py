@@ -54,7 +54,8 @@ def test_its_head_says_what_it_costs_and_how_to_run_it(name: str):
     assert len(head[0]) > 20, "the first line says what it is"
     told = {words[0]: words[1] for line in head if len(words := re.split(r" {2,}", line)) == 2}
     assert told["Data"] and re.search(r"\d", told["Cost"])
-    assert told["Command"] == ("make demo" if name == "demo" else f"make sweep EXP={name}")
+    claim = f"make claim C={name.removeprefix('claims/')}" if name.startswith("claims/") else ""
+    assert told["Command"] == ("make demo" if name == "demo" else claim or f"make sweep EXP={name}")
 
 
 @pytest.mark.parametrize("name", NAMES)

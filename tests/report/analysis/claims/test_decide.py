@@ -1,6 +1,7 @@
 """Estimates and outcomes, against scipy and against planted effects."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ A, B = [85.1, 85.4, 84.9, 85.6, 85.2], [84.0, 84.9, 84.1, 84.4]
 
 def test_a_difference_is_welchs():
     estimate = estimate_of([sample(A), sample(B)], [1.0, -1.0])
-    expected = stats.ttest_ind(A, B, equal_var=False)
+    expected: Any = stats.ttest_ind(A, B, equal_var=False)
     assert estimate.value / estimate.error == pytest.approx(expected.statistic)
     assert estimate.df == pytest.approx(expected.df)
     interval = expected.confidence_interval(0.95)
