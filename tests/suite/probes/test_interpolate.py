@@ -103,6 +103,14 @@ def test_only_scales_and_shifts_are_trained_and_the_loss_falls() -> None:
     assert not network.training and subject.score(network, subject.data.train).loss < loss
 
 
+def test_the_affine_epoch_reads_the_deployed_weights() -> None:
+    """A method may draw its weights in training, or read real ones there."""
+    model = planted()
+    for _, layer in binary_layers(model):
+        layer.read = None  # type: ignore[assignment]
+    train_affine(trained(model).network(), trained(model), lr=0.01)
+
+
 def test_an_affine_epoch_is_adams() -> None:
     """One step by hand: Adam's first moves each shift by lr in the direction of its gradient."""
     model = planted()
