@@ -65,7 +65,7 @@ verify: $(RUN_READY) ## check that all records of EXP=name are there and intact;
 plan: $(RUN_READY) ## cells, trials, epochs and disk of EXP=name, before anything runs
 	@$(FLIPBENCH) plan $(call needs_exp) $(ARGS)
 
-list: $(RUN_READY) ## methods, models, data sets and experiments
+list: $(RUN_READY) ## methods, models, data sets, probes and experiments
 	@$(FLIPBENCH) list $(ARGS)
 
 publish: $(RUN_READY) ## write the records of EXP=name as one file, with its report, to results/published/

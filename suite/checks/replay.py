@@ -12,6 +12,7 @@ from suite.checks.run import Finding, protocol_problem
 from suite.machine.apart import apart
 from suite.machine.environment import choose_device, use_device
 from suite.machine.errors import described
+from suite.records.agreement import NAMED, differences
 from suite.records.codec import encode
 from suite.records.files import read_json
 from suite.records.run import RunFolder
@@ -109,7 +110,13 @@ def different_results(recorded: RunFolder, before: Result, again: RunFolder, now
             break
     one, other = before.deterministic(), now.deterministic()
     for key in _differing(one, other):
-        yield f"{key}: {one.get(key)} recorded, {other.get(key)} now"
+        if key != "probes":
+            yield f"{key}: {one.get(key)} recorded, {other.get(key)} now"
+    found = differences(other.get("probes", {}), one.get("probes", {}), "probes.")
+    for name, then, today in found[:NAMED]:
+        yield f"{name}: {then} recorded, {today} now"
+    if len(found) > NAMED:
+        yield f"{len(found) - NAMED} more of the probes"
 
 
 def different_environments(before: Environment, now: Environment) -> Iterator[str]:

@@ -35,6 +35,10 @@ class ImageSet(Protocol):
         """Share the memory with other processes; RuntimeError if the system has too little of that kind."""
         ...
 
+    def subset(self, index: Tensor) -> "ImageSet":
+        """The images at the given positions (n,), in that order."""
+        ...
+
     def hashed_tensors(self) -> tuple[Tensor, ...]:
         """The tensors that identify these images in a data record."""
         ...

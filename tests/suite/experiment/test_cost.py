@@ -19,13 +19,25 @@ CONVNET = "tasks.0.model={name: convnet, channels: 8}"
 KEEP, WIDE, REAL = "train.keep_weights=true", "tasks.0.model={name: mlp, hidden: [512]}", "methods=[real]"
 
 
+PROBED = "probes=[signs, reestimate, interpolate, {name: distort, draws: 1}]"
+
+
 class Usage(NamedTuple):
     total: int
     used: int
     free: int
 
 
-@pytest.mark.parametrize("changes", [(), (CONVNET, "train.epochs=30"), (KEEP, CONVNET), (KEEP, WIDE, REAL)])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        (CONVNET, "train.epochs=30"),
+        (KEEP, CONVNET),
+        (KEEP, WIDE, REAL),
+        ("methods=[latent-adam]", PROBED),
+    ],
+)
 def test_records_take_no_more_than_was_estimated(tmp_path: Path, changes: tuple[str, ...]) -> None:
     plan = tiny_plan(tmp_path, *changes)
     tuning = plan.tuning.count("tuning", plan.seeds)

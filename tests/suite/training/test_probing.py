@@ -132,3 +132,15 @@ def test_verify_finds_probes_that_are_not_those_of_the_trial(tmp_path: Path, pro
     changed = dataclasses.replace(result, probes=probes)
     write_json(run.path / "result.json", {"run": run.path.name, **encode(changed)})
     assert [finding.kind for finding in check_run(run.path).findings] == ["contradictory"]
+
+
+def test_no_probe_repeats_the_scores_of_the_run_with_other_bits(tmp_path: Path) -> None:
+    changes = ("train.reestimate_batch_norm=true", "tasks.0.model={name: convnet, channels: 4, dense: 16}")
+    trial = tiny_trial(tmp_path, "latent-adam", "final", 7, *changes, "train.epochs=1")
+    result = train(probed(trial, "reestimate", "interpolate"), RunFolder(tmp_path / "run"), CPU)
+    degrees, statistics = result.probes["interpolate"], result.probes["reestimate"]
+    for name in ("val_loss", "val_top1", "test_loss", "test_top1"):
+        score = getattr(result.scores, name)
+        assert statistics[f"{name}.kept"] == statistics[f"{name}.reestimated"] == score
+        if "top1" in name:
+            assert degrees[f"{name}.kept.b0"] == degrees[f"{name}.reestimated.b0"] == score
