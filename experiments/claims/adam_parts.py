@@ -63,7 +63,7 @@ class LayerAdam(LatentStep, Flipper):
 
     move = Flipper.step
 
-    def __init__(self, params: Iterable[Any], **hypers: float) -> None:
+    def __init__(self, params: Iterable[Any], **hypers: Any) -> None:
         state = {"average": torch.zeros_like, "square": scalar_zero, "steps": scalar_zero}
         super().__init__(params, layer_v_update, state, elementwise=False, **hypers)
 
@@ -73,7 +73,7 @@ class SignSteps(LatentStep, Flipper):
 
     move = Flipper.step
 
-    def __init__(self, params: Iterable[Any], **hypers: float) -> None:
+    def __init__(self, params: Iterable[Any], **hypers: Any) -> None:
         super().__init__(params, sign_update, {"average": torch.zeros_like}, **hypers)
 
 

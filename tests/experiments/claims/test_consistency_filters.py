@@ -25,10 +25,11 @@ def test_the_last_gradient_is_bop_at_gamma_one() -> None:
     assert (ours[1:-1] != ours[2:]).any()
 
 
-def test_one_vote_of_one_is_bop_at_gamma_one_without_a_threshold() -> None:
+def test_without_a_threshold_one_vote_of_one_is_that_too() -> None:
     gradients = random_gradients(steps=100)
     gradients[::7] = 0.0  # no vote
     bop = run(METHODS["bop"](gamma=1.0, threshold=0.0), gradients)
+    assert_same_signs(run(PLUGIN.last_gradient(threshold=0.0), gradients), bop)
     assert_same_signs(run(PLUGIN.agreement(window=1, agreeing=1.0), gradients), bop)
 
 

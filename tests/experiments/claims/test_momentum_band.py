@@ -47,6 +47,7 @@ def loop(start: list[float], gradients: Any, lr: float, beta: float, band: float
 
 def test_between_the_ends_it_equals_a_scalar_loop() -> None:
     gradients, start = random_gradients(), torch.linspace(-0.5, 0.5, COUNT, dtype=torch.float64)
+    start[0] = 0.3  # at its edge a weight is outside
     weight = start.clone().requires_grad_()
     rule = BANDED(lr=0.01, momentum=0.8, band=0.3, clip=None)
     found = take_steps(weight, rule.optimizer([weight]), gradients)
