@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from optimizers.core import clear_gradients, run_step
-from optimizers.core.checks import check_positive
+from optimizers.core.checks import check_rates
 from suite.data import ImageSet
 from suite.data.splits import stratified_index
 from suite.machine.precision import autocast
@@ -40,7 +40,7 @@ def _images(sizes: DataSizes, lr: float) -> int:
     return len(DEGREES) * (3 * scored + 3 * sizes.train)
 
 
-@probe(images=_images, check=check_positive, needs_latents=True)
+@probe(images=_images, check=check_rates, needs_latents=True)
 def interpolate(trained: Trained, *, lr: float = 1e-3) -> Found:
     """Top-1 with the weights by degrees b between the binary (b = 0) and the latent ones (b = 1).
 

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from suite.data import Images
 from suite.models.blocks.layers import binary_layers
 from suite.probes.probe import Trained
 
@@ -48,7 +47,7 @@ def reestimated(model: Any, weights: list[np.ndarray], trained: Trained) -> list
     ]
 
 
-def score(model: Any, weights: list[np.ndarray], norms: list[Norm], images: Images) -> tuple[float, float]:
+def score(model: Any, weights: list[np.ndarray], norms: list[Norm], images: Any) -> tuple[float, float]:
     """Mean loss in nats, and top-1."""
     logits = forward(model, weights, norms, images.pixels.reshape(len(images), -1).numpy() / 127.5 - 1.0)
     labels = images.labels.numpy()

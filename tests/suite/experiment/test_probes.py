@@ -62,6 +62,8 @@ def test_a_defaults_option_is_part_of_the_trial(tmp_path: Path) -> None:
             "[{name: planted, times: many}]",
             "probes.0.times: a whole number belongs here, not the text 'many'",
         ),
+        ("[{name: interpolate, lr: 2.0}]", r"probes.0.lr: interpolate: lr must lie in \(0, 1\], not 2.0"),
+        ("[{name: distort, draws: 0}]", "probes.0.draws: distort: draws must be > 0, not 0"),
         ("[3]", "probes.0: keys with values belong here, not 3"),
         ("[{times: 3}]", "probes.0.name: is missing"),
     ],

@@ -798,6 +798,7 @@ TREE: dict[str, Any] = {
     "tuning": {"random": {"trials": 2, "studies": 2}, "tpe": {"trials": "small", "at_once": 3}, "seed": 0},
     "seeds": 2,
     "plugins": [],
+    "probes": ["signs", {"name": "distort", "draws": 2}],
 }  # fmt: skip
 
 WORDS = [

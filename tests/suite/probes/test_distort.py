@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from optimizers.core import stored_signs
+from optimizers.core import sign, stored_signs
 from optimizers.core.latent.transforms import scaled_sign
 from suite.machine.random_keys import generator
 from suite.models.blocks.layers import binary_layers
@@ -118,3 +118,13 @@ def test_two_levels_are_the_signs_and_there_are_none_without_latents() -> None:
         layer.read = layer.deploy = stored_signs
     without = PROBES["distort"](subject, draws=1)
     assert without == {key: value for key, value in found.items() if "levels" not in key}
+
+
+def test_levels_have_the_mean_magnitude_of_the_deployed_weights() -> None:
+    """Half the signs, in two levels: at kept statistics it is the network itself."""
+
+    def half(weight: Tensor) -> Tensor:
+        return 0.5 * sign(weight)
+
+    found = PROBES["distort"](trained(planted(half)), draws=1)
+    assert found["val_top1.kept.levels2"] == found["test_top1.kept.levels2"] == 1.0

@@ -71,6 +71,7 @@ def test_nothing_follows_from_a_probe(tmp_path: Path, and_vandal: Probe) -> None
     after = train(probed(trial, "vandal", "signs"), run, CPU, keep_weights=True)
     assert same_but_for_probes([plain, run], [before, after]) and before.digest != after.digest
     assert after.probes["vandal"]["word"] == "spoilt" and not before.probes
+    assert "probes" in after.deterministic() and "probes" not in before.deterministic()  # of the digest
     alone = train(probed(trial, "signs"), RunFolder(tmp_path / "alone"), CPU)
     assert alone.probes["signs"] == after.probes["signs"]
 
