@@ -48,7 +48,7 @@ def agreement_update(
     """
     votes.index_copy_(0, slot.long().view(1), gradient.sign()[None])
     against = (votes == weight).sum(0)
-    needed = math.ceil(agreeing * len(votes) - 1e-9)  # 0.55 · 20 is 11, in floats a little more
+    needed = math.ceil(agreeing * len(votes) - 1e-9)  # 0.56 · 25 is 14, in floats a little more
     return torch.where(against >= needed, -weight, weight), votes, (slot + 1.0) % len(votes)
 
 

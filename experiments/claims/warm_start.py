@@ -39,12 +39,13 @@ class WarmStart(LatentAdam):
         # One group with the entries that LatentStep reads.
         group = {"params": list(params), "bound": clip, "lr_scale": 1.0}
         super().__init__([group], lr=lr, eps=1e-7, fused=True)
-        self.param_groups[0].update(progress=0.0, share=share, gamma=gamma, threshold=threshold)
+        self.param_groups[0].update(progress=0.0, gamma=gamma, threshold=threshold)
+        self.share = share  # in no group: it cannot follow a schedule, as the forward pass knows it too
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         (group,) = self.param_groups
-        if group["progress"] < group["share"]:
+        if group["progress"] < self.share:
             super().step(closure)
             return
         for weight in group["params"]:

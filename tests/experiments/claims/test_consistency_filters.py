@@ -44,7 +44,7 @@ def vote_loop(signs: list[float], gradients: Any, window: int, needed: int) -> A
     return after
 
 
-@pytest.mark.parametrize(("window", "agreeing", "needed"), [(5, 0.8, 4), (20, 0.55, 11), (7, 1.0, 7)])
+@pytest.mark.parametrize(("window", "agreeing", "needed"), [(5, 0.8, 4), (25, 0.56, 14), (7, 1.0, 7)])
 def test_the_vote_equals_a_scalar_loop(window: int, agreeing: float, needed: int) -> None:
     gradients = random_gradients()
     gradients[100:110, ::3] = 0.0
