@@ -164,7 +164,7 @@ def counts(name: str, rows: Sequence[Counted], axis: str) -> Picture:
             words = f"{found}, claimed {row.claimed:g}"
             axes.text(1.03, y, words, transform=across(axes), va="center", color=TEXT, fontsize=11)
         axes.set_yticks(range(len(rows)), [row.label for row in rows])
-        bare(axes)
+        bare(axes, integer=all(row.claimed == round(row.claimed) for row in rows))
 
     return draw(name, WIDTH, height, paint)
 
@@ -198,8 +198,8 @@ def across(axes: Axes) -> Transform:
     return axes.get_yaxis_transform()
 
 
-def bare(axes: Axes) -> None:
+def bare(axes: Axes, integer: bool = False) -> None:
     axes.tick_params(axis="y", length=0, labelcolor=TEXT)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=integer))
     axes.spines["left"].set_visible(False)
     axes.grid(False, axis="y")

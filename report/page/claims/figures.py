@@ -108,13 +108,18 @@ def zones(test: object) -> tuple[tuple[float, float], ...]:
 
 def shares(name: str, shown: Sequence[Shown]) -> Iterator[Drawing]:
     """The share of good settings of each arm."""
+    found = [v for v, _ in shown if isinstance(v.test, Ease) and isinstance(v.finding, EaseFinding)]
     levels: dict[str, GoodShare] = {}
-    for verdict, _ in shown:
-        if isinstance(verdict.finding, EaseFinding) and isinstance(verdict.test, Ease):
-            at = f", {verdict.test.delta:g} points"
-            of_group = " ".join(("", *verdict.group)) if len({v.group for v, _ in shown}) > 1 else ""
-            levels[f"{verdict.test.of}{of_group}{at}"] = verdict.finding.estimate.one
-            levels[f"{verdict.test.against}{of_group}{at}"] = verdict.finding.estimate.other
+    for each in found:
+        assert isinstance(each.test, Ease) and isinstance(each.finding, EaseFinding)
+        at = (
+            f", {each.test.delta:g} points"
+            if len({v.test.delta for v in found if isinstance(v.test, Ease)}) > 1
+            else ""
+        )
+        of_group = f", {'.'.join(each.group)}" if len({v.group for v in found}) > 1 else ""
+        levels[f"{each.test.of}{of_group}{at}"] = each.finding.estimate.one
+        levels[f"{each.test.against}{of_group}{at}"] = each.finding.estimate.other
     if not levels:
         return
     rows = [
