@@ -11,7 +11,7 @@ from rich.table import Table
 from report.analysis.claims.verdict import verdict_of
 from report.analysis.versions import compare_versions
 from report.draw.svg import standalone
-from report.page.claims.evidence import ClaimEvidence, damaged, evidence_of
+from report.page.claims.evidence import ClaimEvidence, claims_csv, damaged, evidence_of
 from report.page.downloads import numbers
 from report.page.gather import Report, gather
 from report.page.html import markdown_page, page
@@ -183,6 +183,7 @@ def files_of(report: Report) -> dict[str, str]:
     return {
         **{f"{drawing.name}.svg": standalone(drawing.svg) for drawing in report.drawings},
         **{name: frame.to_csv(index=False, lineterminator="\n") for name, frame in report.frames.items()},
+        **({"claims.csv": claims_csv([report.claim])} if report.claim else {}),
         "accuracy.tex": latex([each.comparison for each in report.tasks]),
         "tuning.tex": latex_tables((each.task.title, each.tuning.ease) for each in report.tasks),
         "flips.tex": latex_tables((each.task.title, each.tables.flips) for each in report.tasks),

@@ -1,7 +1,5 @@
 """Builds the page of all claims: the verdict of each from its records, next to the authors' reply."""
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -11,7 +9,7 @@ from urllib.parse import quote
 
 from report.build import claim_evidence
 from report.draw.svg import standalone
-from report.page.claims.evidence import ClaimEvidence, damaged, not_run
+from report.page.claims.evidence import ClaimEvidence, claims_csv, damaged, not_run
 from report.page.claims.overview import Overview, overview
 from report.page.claims.reply import read_reply
 from report.page.html import claims_markdown, claims_page
@@ -21,11 +19,6 @@ from suite.machine.errors import UserError
 from suite.records.archive import ARCHIVE
 from suite.records.claim import Claim
 from suite.records.files import DamagedRecord, make_part, write_atomically, writing
-
-COLUMNS = (
-    *("claim", "experiment", "title", "verdict", "why", "test", "kind", "control", "group", "outcome"),
-    *("estimate", "low", "high", "margin", "n", "needed", "reason"),
-)
 
 
 @dataclass(frozen=True)
@@ -130,20 +123,3 @@ def links_of(name: str, target: Path, results: Path) -> list[tuple[str, str]]:
         for words, place in places
         if place.is_file()
     ]
-
-
-def claims_csv(evidence: Sequence[ClaimEvidence]) -> str:
-    """A row for each test; one for a claim without any."""
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n", restval="")
-    writer.writeheader()
-    for each in evidence:
-        head = {
-            "claim": each.claim.id,
-            "experiment": each.name,
-            "title": each.claim.title,
-            "verdict": each.mark.word,
-            "why": each.why,
-        }
-        writer.writerows({**head, **numbers} for numbers in ([row.numbers for row in each.rows] or [{}]))
-    return lines.getvalue()

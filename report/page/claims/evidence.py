@@ -1,5 +1,7 @@
 """A claim with its evidence as a page shows it: verdict, tests, figures, settings, and what is missing."""
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -129,12 +131,14 @@ def evidence_of(records: Records, verdict: Verdict, cautions: Sequence[str] = ()
         test_row(each, unit, several=sum(other.test is each.test for other in verdict.tests) > 1)
         for each in verdict.tests
     )
-    scored, planned = sum(run.scored for run in records.runs), len(records.runs)
+    names = {cell.name for cell in cells}
+    runs = [run for run in records.runs if run.cell.name in names]
+    scored, planned = sum(run.scored for run in runs), len(runs)
     mark = MARKS[verdict.outcome]
     if verdict.outcome == "undecided" and scored < planned:
         mark = INCOMPLETE
     same, settings = settings_of(records, cells)
-    seconds = sum(run.result.seconds for run in records.runs if run.result is not None)
+    seconds = sum(run.result.seconds for run in runs if run.result is not None)
     return ClaimEvidence(
         name=plan.experiment,
         claim=claim,
@@ -155,7 +159,8 @@ def cells_of_claim(records: Records, claim: Claim) -> list[CellRecord]:
     """The cells that any of its tests names, once, in the order of the plan."""
     planned = {cell.name: cell.planned for cell in records.cells}
     arms = {arm for test in claim.tests for arm in test.arms}
-    named = {cell.cell for arm in arms for cell in cells_of_arm(arm, planned.values()).values()}
+    pools = [pool for arm in arms for pool in cells_of_arm(arm, planned.values()).values()]
+    named = {cell.cell for pool in pools for cell in pool}
     first = {cell.name: cell for cell in reversed(records.cells)}
     return [first[name] for name in planned if name in named]
 
@@ -234,3 +239,26 @@ def settings_of_cell(records: Records, cell: CellRecord) -> dict[str, str]:
         "precision": train.precision,
         "batch norm re-estimated": "yes" if train.reestimate_batch_norm else "no",
     }
+
+
+COLUMNS = (
+    *("claim", "experiment", "title", "verdict", "why", "test", "kind", "control", "group", "outcome"),
+    *("estimate", "low", "high", "margin", "n", "needed", "reason"),
+)
+
+
+def claims_csv(evidence: Sequence[ClaimEvidence]) -> str:
+    """A row for each test; one for a claim without any."""
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n", restval="")
+    writer.writeheader()
+    for each in evidence:
+        head = {
+            "claim": each.claim.id,
+            "experiment": each.name,
+            "title": each.claim.title,
+            "verdict": each.mark.word,
+            "why": each.why,
+        }
+        writer.writerows({**head, **numbers} for numbers in ([row.numbers for row in each.rows] or [{}]))
+    return lines.getvalue()

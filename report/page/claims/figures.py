@@ -189,7 +189,7 @@ def equal_runs(name: str, records: Records, shown: Sequence[Shown]) -> Iterator[
         test, finding = verdict.test, verdict.finding
         if not isinstance(test, Identical) or not isinstance(finding, Identity):
             continue
-        first = cells_by_group(records, test.arms)[verdict.group][0]
+        first = cells_by_group(records, test.arms)[verdict.group][0][0]
         seeds = [run.seed for run in records.finals(first)]
         for arm in test.arms[1:]:
             parted = {each.seed: each for each in finding.partings if each.other == arm}

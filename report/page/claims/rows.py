@@ -147,10 +147,14 @@ def measured(test: Test) -> str:
             return (
                 f"random settings within {test.delta:g} points of the best: {test.of} {MINUS} {test.against}"
             )
-    minus = f" less {measure_words(test.minus)}" if test.minus is not None else ""
-    if isinstance(test, Order):
-        return f"{measure_words(test.measure)}{minus} along {listing(test.arms)}"
-    return f"{measure_words(test.measure)}{minus}: {weighted(test)}"
+    what = measure_words(test.measure)
+    if test.minus is not None:
+        what += f" less {measure_words(test.minus)}"
+    arms = f" along {listing(test.arms)}" if isinstance(test, Order) else f": {weighted(test)}"
+    if test.match is None:
+        return what + arms
+    matched = f"{measure_words(test.match.measure)} nearest to {test.match.target:g}"
+    return f"{what}{arms}, of each the setting with {matched}"
 
 
 def weighted(test: Contrast) -> str:
@@ -198,7 +202,8 @@ def must(test: Test) -> str:
 def amount(value: float, measure: str | None) -> str:
     """A difference of a measure with its unit; without a measure, of shares."""
     unit = "%" if measure is None else unit_of(measure)
-    words = {"%": " points", "nats": " nats"}.get(unit, "")
+    points = " point" if abs(value) == 1 else " points"
+    words = {"%": points, "nats": " nats"}.get(unit, "")
     return f"{value:g}{words}".replace("-", MINUS)
 
 
@@ -254,12 +259,18 @@ def described(test: Test, finding: object) -> tuple[str, str, str, str]:
 
 
 def means_words(test: Test, finding: object) -> str:
-    """The mean of each arm of a contrast."""
-    if not isinstance(test, Contrast) or not isinstance(finding, ContrastFinding):
+    """The mean of each arm of a contrast; where arms are matched, which of its settings counts."""
+    if not isinstance(finding, ContrastFinding | OrderFinding) or not isinstance(test, Contrast | Order):
         return ""
     unit = unit_of(test.measure)
-    means = ", ".join(f"{each.arm} {number(each.mean, unit)}" for each in finding.samples if each.n)
-    return f"{means}{' %' if means and unit == '%' and test.minus is None else ''}"
+    words = []
+    for each in finding.samples:
+        mean = f" {number(each.mean, unit)}" if isinstance(test, Contrast) and each.n else ""
+        if each.matched is not None:
+            words.append(f"{each.cell.rsplit('.', 1)[-1]}{mean} (matched at {each.matched:.3g})")
+        elif mean:
+            words.append(f"{each.arm}{mean}")
+    return ", ".join(words)
 
 
 def identity_words(identity: Identity) -> str:
