@@ -188,7 +188,7 @@ def why(verdict: Verdict, rows: Sequence[TestRow], scored: int, planned: int) ->
     first = of[0]
     needed = f" {capital(first.remarks[0])}." if first.remarks else ""
     which = (
-        "Open is"
+        "Still open:"
         if len(own) == 1
         else f"{len(of)} of {len(own)} tests {'is' if len(of) == 1 else 'are'} open:"
     )

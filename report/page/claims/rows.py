@@ -318,7 +318,11 @@ def steps_shown(test: Order, finding: OrderFinding) -> str:
         return ""
     hardest = max(finding.steps, key=lambda each: each.error)
     power = power_at("above", test.margin, hardest.error, hardest.df)
-    return f"a step of {number(power, unit_of(test.measure))} in 80 % of the cases"
+    return step_words(power, test.measure)
+
+
+def step_words(power: float, measure: str) -> str:
+    return f"a step of {number(power, unit_of(measure))} in 80 % of the cases"
 
 
 def n_words(finding: object, unit: str) -> str:
