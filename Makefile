@@ -25,7 +25,7 @@ DEV_READY := $(VENV)/.ready-dev
 DASHBOARD_READY := $(VENV)/.ready-dashboard
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sweep tune train prepare report study status verify plan list publish export dashboard setup test torture \
+.PHONY: help demo sweep tune train prepare report claims claim study status verify plan list publish export dashboard setup test torture \
         check calibrate lock clean bench bench-peers
 
 help: ## show this list
@@ -52,6 +52,17 @@ prepare: $(RUN_READY) ## convert ImageNet once, for speed: SRC=tree DST=folder A
 
 report: $(RUN_READY) ## write the report of EXP=name from the records that are there
 	@$(FLIPBENCH) report $(call needs_exp) $(ARGS)
+
+# A sweep that ends with 1 or 2 lacks some runs: the other claims go on, and make ends with that code.
+claims: $(RUN_READY) ## the whole way for every claim of experiments/claims/, then their page; run it again after a stop
+	@worst=0; for file in experiments/claims/*.yaml; do \
+	  $(FLIPBENCH) sweep $$file $(ARGS); code=$$?; \
+	  if [ $$code -gt 2 ]; then exit $$code; elif [ $$code -gt $$worst ]; then worst=$$code; fi; \
+	done; $(FLIPBENCH) claims && exit $$worst
+
+claim: $(RUN_READY) ## one claim, C=theorem-1 (a file of experiments/claims/), then its verdict
+	@$(FLIPBENCH) sweep claims/$(or $(C),$(error name a claim: make claim C=theorem-1)) $(ARGS); code=$$?; \
+	  [ $$code -gt 2 ] || $(FLIPBENCH) claims claims/$(C); exit $$code
 
 study: $(RUN_READY) ## how easy each method of EXP=name is to tune, and what its tuning gained
 	@$(FLIPBENCH) study $(call needs_exp) $(ARGS)

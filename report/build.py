@@ -1,15 +1,17 @@
 """Builds the report of an experiment: reads its records, writes its report folder."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
+from report.analysis.claims.verdict import verdict_of
 from report.analysis.versions import compare_versions
 from report.draw.svg import standalone
+from report.page.claims.evidence import ClaimEvidence, claims_csv, damaged, evidence_of
 from report.page.downloads import numbers
 from report.page.gather import Report, gather
 from report.page.html import markdown_page, page
@@ -18,7 +20,10 @@ from report.page.study import StudyPage, study_page
 from report.page.texts import console, latex
 from report.page.versions import Versions
 from report.read.experiment import read_records
-from suite.records.files import make_part, write_atomically, writing
+from report.read.records import Records
+from report.read.trajectories import flips_reader
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import DamagedRecord, make_part, write_atomically, writing
 
 
 def build_report(
@@ -38,11 +43,33 @@ def build_report(
     records = read_records(experiment_folder)
     for problem in records.damaged:
         on_problem(problem)
-    report = gather(records)
+    report = gather(records, claim_shown(records, experiment_folder, on_problem))
     page = write_report(report, target or experiment_folder / "report")
     show(console([each.comparison for each in report.tasks]))
     take(numbers_of(report))
     return page
+
+
+def claim_shown(
+    records: Records, folder: Path, on_problem: Callable[[str], object] = lambda text: None
+) -> ClaimEvidence | None:
+    """The claim that these records decide, if they make one; what keeps it from a verdict is shown."""
+    if (claim := records.plan.claim) is None:
+        return None
+    try:
+        return claim_evidence(records, folder)
+    except DamagedRecord as problem:
+        on_problem(str(problem))
+        return damaged(records.plan.experiment, claim, str(problem))
+
+
+def claim_evidence(records: Records, folder: Path, cautions: Sequence[str] = ()) -> ClaimEvidence:
+    """The verdict on the claim of these records' plan, with its evidence.
+
+    Raises DamagedRecord for the flips of a run that are not as they were written.
+    """
+    verdict = verdict_of(records, flips_reader(ExperimentFolder(folder)))
+    return evidence_of(records, verdict, cautions)
 
 
 def write_report(report: Report, target: Path) -> Path:
@@ -79,9 +106,10 @@ def write_figure(
     records = read_records(experiment_folder)
     for problem in records.damaged:
         on_problem(problem)
-    report = gather(records)
+    report = gather(records, claim_shown(records, experiment_folder))
     found = {each.name: (task.task, each) for task in report.tasks for each in task.drawings}
-    found |= {each.name: (None, each) for each in (report.across.drawings if report.across else ())}
+    over_tasks = (*(report.across.drawings if report.across else ()), *report.claim_drawings)
+    found |= {each.name: (None, each) for each in over_tasks}
     if name not in found:
         raise NoFigure(name, list(found))
     task, drawing = found[name]
@@ -118,6 +146,7 @@ def numbers_of(report: Report) -> dict[str, Any]:
         "protocol": report.plan.protocol,
         "planned": report.planned,
         "scored": report.scored,
+        **({"claim": report.claim.as_json()} if report.claim else {}),
         "tasks": [
             {
                 "data": each.task.data,
@@ -154,6 +183,7 @@ def files_of(report: Report) -> dict[str, str]:
     return {
         **{f"{drawing.name}.svg": standalone(drawing.svg) for drawing in report.drawings},
         **{name: frame.to_csv(index=False, lineterminator="\n") for name, frame in report.frames.items()},
+        **({"claims.csv": claims_csv([report.claim])} if report.claim else {}),
         "accuracy.tex": latex([each.comparison for each in report.tasks]),
         "tuning.tex": latex_tables((each.task.title, each.tuning.ease) for each in report.tasks),
         "flips.tex": latex_tables((each.task.title, each.tables.flips) for each in report.tasks),

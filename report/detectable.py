@@ -1,4 +1,4 @@
-"""What a plan can show, for `flipbench plan`: the smallest difference between two of its methods."""
+"""What a plan can show, for `flipbench plan`: the smallest difference of two methods, and its claim."""
 
 import math
 from collections import Counter
@@ -10,6 +10,7 @@ from report.analysis.judgement import ENOUGH_UNITS
 from report.analysis.numbers import count, plural
 from report.analysis.planning import detectable_difference
 from report.analysis.units import studies_of
+from suite.records.claim import Contrast, Ease, Exact, Identical, Test, cells_of_arm
 from suite.records.schema import MethodCard, PlanRecord
 
 ASSUMED_SD = 0.3  # points, of a unit: small networks on Fashion-MNIST vary so, those on the digits by 0.8
@@ -79,3 +80,57 @@ def rows(plan: PlanRecord, cards: Sequence[MethodCard]) -> Iterator[tuple[str | 
     for track in tracks:
         units = track.studies if studies > 1 else track.studies * plan.seeds
         yield track.name, methods, units, "study" if studies > 1 else "run", studies
+
+
+@dataclass(frozen=True)
+class PlannedTest:
+    """A test of the plan's claim before anything runs. shows: what the planned units can show, in words."""
+
+    says: str
+    must: str
+    units: int
+    unit: str
+    shows: str
+
+    def __str__(self) -> str:
+        units = f"{count(self.units, self.unit)} of each arm"
+        return f"  {self.says}: supported if {self.must}; {units}: {self.shows}"
+
+
+def planned_tests(plan: PlanRecord) -> list[PlannedTest]:
+    """The tests of the plan's claim; none without one."""
+    from report.page.claims.rows import must  # only here, because a claim's words import all of its analysis
+
+    if plan.claim is None:
+        return []
+    found = []
+    for test in plan.claim.tests:
+        pools = [pool for arm in test.arms for pool in cells_of_arm(arm, plan.cells).values()]
+        cards = [plan.methods[cell.method] for pool in pools for cell in pool]
+        _, _, units, unit, _ = next(rows(plan, cards))
+        found.append(PlannedTest(test.says, must(test), units, unit, shown_by(test, units)))
+    return found
+
+
+def shown_by(test: Test, units: int) -> str:
+    """What so many units of each arm show, at the assumed standard deviation of an accuracy."""
+    from report.analysis.claims.decide import power_at
+    from report.page.claims.rows import power_words, step_words
+
+    if isinstance(test, Identical | Exact):
+        return "exact"
+    if isinstance(test, Ease):
+        return "every random draw counts"
+    if not test.measure.endswith("_top1") or test.minus is not None:
+        return "what they show depends on the spread, which nobody knows yet"
+    if units < ENOUGH_UNITS:
+        return f"no verdict, which takes {ENOUGH_UNITS}"
+    weights = list(test.of.values()) if isinstance(test, Contrast) else [1.0, -1.0]
+    squares = sum(each**2 for each in weights)
+    df = (units - 1) * squares**2 / sum(each**4 for each in weights)
+    error = ASSUMED_SD * math.sqrt(squares / units)
+    if isinstance(test, Contrast):
+        words = power_words(test, power_at(test.expect, test.margin, error, df), test.measure)
+    else:
+        words = step_words(power_at("above", test.margin, error, df), test.measure)
+    return f"{words}, if the sd is {ASSUMED_SD}"

@@ -22,6 +22,7 @@ from report.draw.styles import Looks, glyph, looks_of
 from report.page import tables, verdict
 from report.page.across import AcrossReport, across
 from report.page.advice import advice_of
+from report.page.claims.evidence import ClaimEvidence
 from report.page.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
 from report.page.guide import reading_guide
 from report.page.tables import Table
@@ -94,6 +95,7 @@ class Report:
     frames: dict[str, pd.DataFrame]  # by the name of its CSV file
     families: dict[str, str]  # by the label of their rows
     advice: Advice | None
+    claim: ClaimEvidence | None = None  # that the experiment sets out to decide
 
     @property
     def many(self) -> bool:
@@ -122,7 +124,12 @@ class Report:
     def drawings(self) -> list[Drawing]:
         """Of all tasks, and over them."""
         over_all = self.across.drawings if self.across else []
-        return [*(drawing for task in self.tasks for drawing in task.drawings), *over_all]
+        of_tasks = (drawing for task in self.tasks for drawing in task.drawings)
+        return [*of_tasks, *over_all, *self.claim_drawings]
+
+    @property
+    def claim_drawings(self) -> tuple[Drawing, ...]:
+        return self.claim.drawings if self.claim else ()
 
     @property
     def bulky(self) -> bool:
@@ -139,7 +146,7 @@ class Report:
         return self.scored == self.planned
 
 
-def gather(records: Records) -> Report:
+def gather(records: Records, claim: ClaimEvidence | None = None) -> Report:
     curves, layers = curves_frame(records), layers_frame(records)
     finished_curves, finished_layers = finished(curves), finished(layers)
     comparisons = {task: compare(records, task) for task in records.tasks}
@@ -186,6 +193,7 @@ def gather(records: Records) -> Report:
         },
         families=families,
         advice=advice_of(records, judgements, draws_needed(studies)),
+        claim=claim,
     )
 
 

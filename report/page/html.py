@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from report.analysis.families import Family
 from report.analysis.numbers import count, grouped
 from report.draw.svg import RULES
+from report.page.claims.overview import Overview
 from report.page.downloads import figure_files, table_files
 from report.page.gather import Report
 from report.page.placement import ExperimentPlacement
@@ -48,6 +49,18 @@ def placement_markdown(placement: PlacementRecord, found: Sequence[ExperimentPla
     """The same content without the drawings."""
     template = templates(autoescape=False, finalize=plain).get_template("placement.md.jinja")
     return template.render(placement=placement, found=found)
+
+
+def claims_page(overview: Overview) -> str:
+    """The whole page of all claims."""
+    template = templates(autoescape=True).get_template("claims.html.jinja")
+    return template.render(page=overview, rules=Markup(RULES))
+
+
+def claims_markdown(overview: Overview, picture: str = "") -> str:
+    """The same content without the drawings. picture: the name of a file with the top of the page."""
+    template = templates(autoescape=False, finalize=plain).get_template("claims.md.jinja")
+    return template.render(page=overview, picture=picture)
 
 
 def templates(autoescape: bool, finalize: Callable[[Any], Any] | None = None) -> Environment:

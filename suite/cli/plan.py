@@ -1,6 +1,7 @@
 """`flipbench plan`: an experiment, resolved and checked, before anything runs."""
 
 import importlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,15 @@ def _plan_with_plugins(exp: str, changes: list[str] | None, plugins: list[Path] 
 
 def print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
     """Print a plan, its costs and what it can show; nothing is written."""
-    from report.detectable import detectable
+    from report.detectable import detectable, planned_tests
     from suite.cli.views.plan import plan_as_json, plan_view
 
-    shown = detectable(planned.record)
+    shown, tests = detectable(planned.record), planned_tests(planned.record)
     if as_json:
-        print_json({**plan_as_json(planned), "detectable": [each.as_json() for each in shown]})
-    else:
-        out.print(plan_view(planned, results, list(map(str, shown))))
+        found = {"detectable": [each.as_json() for each in shown]}
+        found |= {"tests": [asdict(each) for each in tests]} if tests else {}
+        print_json({**plan_as_json(planned), **found})
+        return
+    claim = planned.record.claim
+    words = [] if claim is None else [f"claim {claim.id}: {claim.sentence}"]
+    out.print(plan_view(planned, results, [*map(str, shown), *words, *map(str, tests)]))

@@ -46,7 +46,7 @@ def publish(exp: Folder, results: Results = RESULTS) -> None:
         write_atomically(target / file.name, read_bytes(file))
     with writing(target / OUTDATED):
         (target / OUTDATED).unlink(missing_ok=True)
-    _take_picture(page, target / "report.png")
+    take_picture(page, target / "report.png")
     size = decimal((target / ARCHIVE).stat().st_size)
     say(out, f"published: {target} ({len(contents.finished_runs):,} finished runs in {size})")
 
@@ -74,12 +74,12 @@ def _target(folder: Path, results: Path) -> Path:
     return target
 
 
-def _take_picture(page: Path, picture: Path) -> None:
-    """The top of the page as a picture, where there is a browser to take it."""
+def take_picture(page: Path, picture: Path) -> bool:
+    """The top of the page as a picture; whether there was a browser that took it."""
     browser = shutil.which(BROWSER)
     if browser is None:
         say(err, f"{BROWSER} is not installed: no picture of the page")
-        return
+        return False
     if picture.is_symlink():
         picture.unlink()  # the browser would write where it leads
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1180,1060"]
@@ -88,3 +88,5 @@ def _take_picture(page: Path, picture: Path) -> None:
         subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)
     except subprocess.SubprocessError:
         say(err, f"{BROWSER} took no picture of the page within {SECONDS} s")
+        return False
+    return True

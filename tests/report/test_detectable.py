@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from report.detectable import detectable
+from report.detectable import detectable, planned_tests
+from suite.records.claim import Contrast, Exact
 from suite.records.experiment import ExperimentFolder
 from suite.records.schema import PlanRecord, Track, Tuning
+from tests.support.claim_records import claim_of
 from tests.support.fake_records import TASKS, write_experiment
 
 
@@ -66,3 +68,22 @@ def test_controls_do_not_count_and_one_method_compares_with_nothing(plan: PlanRe
     (alone,) = detectable(replace(plan, methods=control, cells=cells, seeds=5))
     assert str(alone) == "1 task, 1 method, 5 runs each: nothing to compare"
     assert math.isnan(alone.sds)
+
+
+def test_what_the_tests_of_a_claim_can_show(plan: PlanRecord) -> None:
+    """By hand: 0.3 √(2/5) = 0.18974 points; 8 degrees of freedom, t 2.306 and 0.889."""
+    of = {"bop": 1.0, "latent_adam": -1.0}
+    above = Contrast(kind="contrast", says="better", of=of, expect="above", margin=0.5)
+    two = Exact(kind="exact", says="two", measure="reals", values={"bop": 2.0})
+    tests = (above, replace(above, expect="within"), replace(above, measure="test_loss"), two)
+    untuned = replace(plan, tuning=Tuning(tracks=[]), seeds=5, claim=claim_of(*tests))
+    better, equal, loss, exact = planned_tests(untuned)
+    assert str(better) == (
+        "  better: supported if above 0.5 points; 5 runs of each arm: 1.11 or more in 80 % of the cases, "
+        "if the sd is 0.3"
+    )
+    # 0.5 + 3.195 * 0.18974; below P(|t| < 0.5 / 0.18974 - 1.8595)
+    assert equal.shows == "equality with a chance of 54 %, if there is no difference, if the sd is 0.3"
+    assert loss.shows.startswith("what they show depends") and exact.shows == "exact"
+    assert planned_tests(replace(untuned, seeds=2))[0].shows == "no verdict, which takes 3"
+    assert planned_tests(plan) == []

@@ -1,0 +1,160 @@
+"""A claim in words: its verdict's reason, and each test with what was found and what it must be."""
+
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from report.analysis.claims.verdict import verdict_of
+from report.page.claims.evidence import ClaimEvidence, evidence_of, key_of, not_run
+from report.page.claims.overview import chance, natural, tallies
+from suite.records.claim import Contrast, Exact, Identical, Match, Order
+from tests.support.claim_records import Run, claim_of, records_of
+
+ABOVE = Contrast(kind="contrast", says="b beats a", of={"b": 1.0, "a": -1.0}, expect="above", margin=0.5)
+WITHIN = Contrast(kind="contrast", says="b equals a", of={"b": 1.0, "a": -1.0}, expect="within", margin=0.5)
+BELOW = Contrast(kind="contrast", says="b is worse", of={"b": 1.0, "a": -1.0}, expect="below", margin=0.5)
+
+
+@pytest.fixture(autouse=True)
+def no_drawing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Drawings are not rendered, which would take most of the time here."""
+
+    def blank(figure: Figure, file: BinaryIO, **_: object) -> None:
+        file.write(b"<svg>\n</svg>\n")
+
+    monkeypatch.setattr(Figure, "savefig", blank)
+    yield
+
+
+def evidence(*tests, **arms: Sequence[Run]) -> ClaimEvidence:
+    flips = {"b-1": np.array([[1, 2], [3, 9]])}
+    records = records_of(claim_of(*tests), arms)
+    return evidence_of(
+        records, verdict_of(records, lambda run: flips.get(run.run_id, np.array([[1, 2], [3, 4]])))
+    )
+
+
+def scores(*values: float) -> list[Run]:
+    return [Run(top1=value / 100) for value in values]
+
+
+LOW, HIGH = scores(50.0, 50.2, 49.8, 50.0), scores(53.0, 53.1, 52.9, 53.0)
+
+
+def test_a_contrast_in_words() -> None:
+    found = evidence(ABOVE, a=LOW, b=HIGH)
+    (row,) = found.rows
+    assert (found.mark.key, row.mark.key, found.n, row.must) == (
+        "supported",
+        "supported",
+        "4 runs",
+        "above 0.5 points",
+    )
+    assert found.why == "The test holds." and row.measured == "test accuracy: b − a"  # noqa: RUF001
+    assert row.found == "+3.00 points" and row.arms == "b 53.00, a 50.00"
+    low, high = row.numbers["low"], row.numbers["high"]
+    assert row.interval == f"[{low:+.2f}, {high:+.2f}]" and low < row.numbers["estimate"] < high
+    assert [drawing.name for drawing in found.drawings] == ["claim-claim-margins"]
+    assert found.cost == "8 of 8 runs, 0.0 s of training"
+
+
+def test_a_refuted_claim_names_the_test_that_fails() -> None:
+    found = evidence(ABOVE, WITHIN, BELOW, a=LOW, b=HIGH)
+    assert found.mark.key == "refuted"
+    assert found.why.startswith("It fails here: b equals a. Found: +3.00 points [")
+    assert found.why.endswith("supported if within ±0.5 points. So does 1 more.")
+    within, below = found.rows[1:]
+    assert within.decided_by.startswith("90 %: [+") and within.shows.startswith("equality with a chance of ")
+    assert below.must == "below −0.5 points" and below.shows.endswith("or less in 80 % of the cases")  # noqa: RUF001
+
+
+def test_an_open_claim_says_what_it_takes_and_a_part_of_the_runs_is_no_verdict() -> None:
+    found = evidence(ABOVE, a=LOW, b=scores(50.6, 53.0, 50.2, 52.2))
+    needed = found.rows[0].numbers["needed"]
+    assert found.mark.key == "undecided" and found.why.startswith("Still open: b beats a. Found: ")
+    assert found.why.endswith(f" {needed} runs of each arm would decide, if the estimate stays.")
+    part = evidence(ABOVE, a=LOW, b=[*HIGH[:3], Run(top1=None)])
+    assert part.mark.key == "incomplete" and part.why == "7 of 8 runs are in. 3 of 4 runs of b are in."
+
+
+def test_a_control_that_fails_is_the_reason() -> None:
+    control = Contrast(kind="contrast", says="a wins", of={"a": 1.0, "b": -1.0}, expect="above", control=True)
+    found = evidence(ABOVE, control, a=LOW, b=HIGH)
+    assert found.mark.key == "undecided" and not found.decided
+    assert found.why == "A control does not do what it must: a wins."
+    kept = Contrast(kind="contrast", says="", of={"b": 1.0, "a": -1.0}, expect="above", control=True)
+    assert evidence(ABOVE, kept, a=LOW, b=HIGH).why == "The test holds. Its control does what it must."
+
+
+def test_runs_that_part_are_named_with_seed_step_and_layer() -> None:
+    same = Identical(kind="identical", says="the same", arms=["a", "b"])
+    one = Run(probes={"signs": {"weights": "x"}})
+    other = Run(probes={"signs": {"weights": "y"}})
+    found = evidence(same, a=[one] * 3, b=[one, other, one])
+    assert found.mark.key == "refuted" and not found.by_chance
+    assert found.rows[0].found == (
+        "2 of 3 pairs of runs are equal; first difference in step 2, layer last (b against a, seed 1)"
+    )
+    (drawing,) = found.drawings
+    assert drawing.numbers is not None and drawing.numbers["equal"].tolist() == [True, False, True]
+    assert "2 of 3 equal, first difference: step 2, last" in drawing.label
+    assert evidence(same, a=[one] * 3, b=[one] * 3).rows[0].found == "3 of 3 pairs of runs are equal"
+
+
+def test_counts_and_orders() -> None:
+    exact = Exact(kind="exact", says="two", measure="reals", values={"a": 2.0, "b": 3.0})
+    found = evidence(exact, a=[Run()], b=[Run(reals=2.5)])
+    assert found.rows[0].found == "a 2, b 2.5" and found.rows[0].must == "a 2, b 3"
+    order = Order(kind="order", says="", measure="flips", shape="rising", arms=["a", "b", "c"])
+    arms = {name: [Run(flips=n + 0.01 * k) for k in range(4)] for n, name in enumerate("abc", 1)}
+    found = evidence(order, **arms)
+    assert found.mark.key == "supported" and found.rows[0].found == "1.01 → 2.01 → 3.01"
+    assert found.rows[0].shows.startswith("a step of 0.0") and found.by_chance
+
+
+def test_matched_arms_show_which_of_their_settings_counts() -> None:
+    match = Match(target=2.0)
+    test = Contrast(kind="contrast", says="", of={"b": 1.0, "a-*": -1.0}, expect="above", match=match)
+    arms = {
+        "a-1": [Run(top1=r.top1, flips=1.0) for r in LOW],
+        "a-2": [Run(top1=r.top1, flips=2.1) for r in LOW],
+        "b": [Run(top1=r.top1, flips=1.9) for r in HIGH],
+    }
+    (row,) = evidence(test, **arms).rows
+    assert row.arms == "b 53.00 (matched at 1.9), a-2 50.00 (matched at 2.1)"
+    assert row.measured.endswith("of each the setting with flips per weight nearest to 2")
+
+
+def test_the_settings_that_differ_are_a_table_and_the_others_a_sentence() -> None:
+    found = evidence(ABOVE, a=LOW, b=HIGH)
+    assert found.settings is not None
+    assert found.settings.columns == ["arm", "method"] and found.settings.rows == [["a", "a"], ["b", "b"]]
+    assert "batch size 2" in found.same
+
+
+def test_what_stands_falls_and_is_open() -> None:
+    claim = claim_of(ABOVE)
+    found = [
+        evidence(ABOVE, a=LOW, b=HIGH),
+        evidence(WITHIN, a=LOW, b=HIGH),
+        not_run("claims/x", claim, 10, 50),
+        evidence(Exact(kind="exact", says="", measure="reals", values={"a": 2.0}), a=[Run()]),
+    ]
+    assert list(map(str, tallies(found))) == [
+        "Stands: 2 of the 4 claims are supported: C1, C1.",
+        "Falls: 1 of the 4 claims is refuted: C1.",
+        "Open: 1 of the 4 claims is not decided: not run C1.",
+    ]
+    assert chance(found).startswith("Of 3 verdicts, 2 could be wrong by chance, each in at most 5 % of")
+    assert "0.1 are expected at most. 1 verdict rests on equality" in chance(found)
+    assert chance(found[2:3]) == "There is no verdict yet that could be wrong by chance."
+    assert found[2].why == "No run is in. It takes at most 10 runs, 50 epochs."
+    assert found[2].command == "make claim C=x" and found[0].command == "make sweep EXP=claim"
+
+
+def test_ids_are_in_their_order_and_keys_are_safe() -> None:
+    assert sorted(["M", "C10", "C9", "C1"], key=natural) == ["C1", "C9", "C10", "M"]
+    assert key_of("claims/a") == "a" and key_of("claims/../../x y/<b>") == "------x-y--b-"
