@@ -120,7 +120,7 @@ def spans(paragraph: Sequence[Letter], claim: Claim) -> list[tuple[int, int]]:
     if not any(on_lines):
         return []
     text = "".join(letter.text for letter in paragraph)
-    if found := _literal(text, claim.sentence):
+    if found := literal(text, claim.sentence):
         return found
     sentences = [
         (each.start(), each.end())
@@ -131,7 +131,7 @@ def spans(paragraph: Sequence[Letter], claim: Claim) -> list[tuple[int, int]]:
     return mostly or [(on_lines.index(True), len(on_lines) - on_lines[::-1].index(True))]
 
 
-def _literal(text: str, sentence: str) -> list[tuple[int, int]]:
+def literal(text: str, sentence: str) -> list[tuple[int, int]]:
     """The places of a quotation, in parts where it leaves something out; none unless all are there."""
     plain = text.translate(QUOTES).lower()
     words = " ".join(sentence.translate(QUOTES).lower().split())

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from report.page.claims.reply import Piece, pieces, read_reply
+from report.page.claims.reply import Piece, literal, pieces, read_reply
 from suite.experiment.claim_files import REPLY
+from suite.experiment.files import experiments
+from suite.experiment.spec import ExperimentFile
 from suite.records.claim import Claim, Exact
 
 TEXT = """# Who wrote it.
@@ -68,6 +70,27 @@ def test_a_claim_marks_what_it_quotes_else_the_sentences_on_its_lines(
     sentence: str, lines: list[int], marked: str
 ) -> None:
     assert quoted(a=replace(CLAIM, sentence=sentence, lines=lines)) == {"a": marked}
+
+
+def test_shipped_claims_quote_the_reply_to_the_letter() -> None:
+    reply = read_reply(REPLY.read_text())
+    quoting = [
+        claim
+        for path in experiments().values()
+        if "\nclaim:" in path.read_text()
+        and (claim := ExperimentFile(path).experiment().claim) is not None
+        and claim.lines
+        and "in our words" not in claim.source
+    ]
+    assert len(quoting) > 15
+    for claim in quoting:
+        quotes = [
+            quote
+            for paragraph in reply.paragraphs
+            if {letter.line for letter in paragraph} & {*claim.lines}
+            for quote in literal("".join(letter.text for letter in paragraph), claim.sentence)
+        ]
+        assert quotes, f"{claim.id} quotes what is not on lines {claim.lines}: {claim.sentence}"
 
 
 def test_claims_share_a_sentence_and_each_begins_once() -> None:
