@@ -1,7 +1,7 @@
 """Records of a claim in memory: each arm's final runs have the numbers that a test gives them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,16 @@ from suite.records.schema import (
     FORMAT,
     BytesPerWeight,
     DataSizes,
+    HyperCard,
     Ledger,
     MethodCard,
     Place,
     PlannedCell,
     PlanRecord,
+    Range,
     Result,
     Scores,
+    Track,
     Tuning,
 )
 from suite.records.trial import PROTOCOL, Choice, TrainSettings, Trial
@@ -75,6 +78,41 @@ def records_of(claim: Claim, arms: Mapping[str, Sequence[Run]]) -> Records:
         for number, run in enumerate(arm)
     ]
     return Records(plan, [task], cells, runs, {})
+
+
+def tuned_records_of(
+    claim: Claim,
+    draws: Mapping[str, Sequence[float]],
+    *,
+    best: float,
+    studies: Mapping[str, Sequence[Sequence[Run]]] | None = None,
+) -> Records:
+    """One study of random search: the validation scores of each method's draws, after the default's.
+
+    best: the score of every published default on fresh seeds. studies: the winners' final runs by study, in
+    place of none.
+    """
+    plain = records_of(claim, {arm: [Run(top1=best)] * 2 for arm in draws})
+    finals = studies or {}
+    count = max((len(groups) for groups in finals.values()), default=1)
+    trials = 1 + max(map(len, draws.values()))
+    tuning = Tuning(tracks=[Track(name="random", trials=trials, studies=count)])
+    cells = [replace(cell, track="random") for cell in plain.cells]
+    runs = [replace(run, cell=cells[plain.cells.index(run.cell)]) for run in plain.runs]
+    for cell in cells:
+        for number, score in enumerate([best, *draws[cell.method]]):
+            run = _run(cell, number, Run(top1=score))
+            runs.append(replace(run, place=Place("tuning", "random", 0, number), seed=None))
+        for study, group in enumerate(finals.get(cell.method, [])):
+            for number, each in enumerate(group):
+                runs.append(replace(_run(cell, number, each), place=Place("final", "random", study, number)))
+    range_ = Range("log", (1e-6, 1e-2))
+    cards = {
+        arm: replace(card, hypers={"gamma": HyperCard(default=1e-4, range=range_)})
+        for arm, card in plain.plan.methods.items()
+    }
+    plan = replace(plain.plan, tuning=tuning, methods=cards)
+    return Records(plan, plain.tasks, cells, runs, {})
 
 
 def _card(arm: str) -> MethodCard:

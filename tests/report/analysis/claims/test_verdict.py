@@ -1,16 +1,19 @@
 """The verdict of a claim, from the records of planted arms."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from report.analysis.claims.identity import Parting
 from report.analysis.claims.measures import measured
-from report.analysis.claims.verdict import ContrastFinding, ExactFinding, Verdict, verdict_of
+from report.analysis.claims.verdict import ContrastFinding, EaseFinding, ExactFinding, Verdict, verdict_of
 from report.read.records import RunRecord
-from suite.records.claim import MEASURES, Contrast, Exact, Identical, Match, Order
-from tests.support.claim_records import IMAGES, Run, claim_of, records_of
+from suite.records.claim import MEASURES, Contrast, Ease, Exact, Identical, Match, Order
+from tests.support.claim_records import IMAGES, Run, claim_of, records_of, tuned_records_of
 
 ABOVE = Contrast(kind="contrast", says="b beats a", of={"b": 1.0, "a": -1.0}, expect="above", margin=0.5)
 WITHIN = Contrast(kind="contrast", says="b equals a", of={"b": 1.0, "a": -1.0}, expect="within", margin=1.0)
@@ -183,6 +186,65 @@ def test_order_of_the_arms():
     test = Order(kind="order", says="", arms=["a", "b", "c"], shape="rising")
     assert verdict([test], a=LOW, b=HIGH, c=scores(60.0, 60.1, 60.2, 60.1)).outcome == "supported"
     assert verdict([test], a=HIGH, b=LOW, c=scores(60.0, 60.1, 60.2, 60.1)).outcome == "refuted"
+
+
+NOT_LOWER = Ease(kind="ease", says="", of="bop", against="adam", delta=1.0, expect="above", margin=-10.0)
+
+
+def ease(good: int, of: int, against: int = 30, test: Ease = NOT_LOWER) -> Verdict:
+    """So many of 60 draws of each method are within a point of the best, 90 %."""
+    near, far = 0.895, 0.8
+    draws = {
+        "bop": [near] * good + [far] * (of - good),
+        "adam": [near] * against + [far] * (60 - against),
+    }
+    return verdict_of(tuned_records_of(claim_of(test), draws, best=0.9), flips_of)
+
+
+def test_ease_compares_the_shares_of_good_settings():
+    found = ease(40, 60)
+    assert found.outcome == "supported"
+    finding = found.tests[0].finding
+    assert isinstance(finding, EaseFinding)
+    assert finding.estimate.value == pytest.approx(100 * (40 / 60 - 30 / 60))
+    mine, theirs = (binomtest(good, 60).proportion_ci(method="wilson") for good in (40, 30))
+    below = math.hypot(40 / 60 - mine.low, theirs.high - 30 / 60)  # Newcombe's square and add
+    above = math.hypot(mine.high - 40 / 60, 30 / 60 - theirs.low)
+    interval = finding.estimate.interval()
+    assert interval.low == pytest.approx(100 * (10 / 60 - below))
+    assert interval.high == pytest.approx(100 * (10 / 60 + above))
+    assert finding.reference.validation == pytest.approx(0.9)
+    assert ease(10, 60).outcome == "refuted"
+    assert ease(30, 60).outcome == "undecided"
+
+
+def test_ease_waits_for_every_draw():
+    records = tuned_records_of(claim_of(NOT_LOWER), {"bop": [0.9] * 60, "adam": [0.8] * 60}, best=0.9)
+    lost = next(run for run in records.runs if run.place == ("tuning", "random", 0, 3))
+    runs = [replace(run, status="missing", result=None) if run is lost else run for run in records.runs]
+    assert verdict_of(records, flips_of).outcome == "supported"
+    found = verdict_of(replace(records, runs=runs), flips_of)
+    assert found.reason == "1 draws of bop have no score"
+
+
+def test_a_unit_is_a_study_where_there_are_several():
+    groups = {
+        "a": [scores(50.0, 51.0), scores(50.2, 50.8), scores(49.9, 51.1)],
+        "b": [scores(53.0, 54.0), scores(53.2, 53.8), scores(52.9, 54.1)],
+    }
+    draws = {"a": [0.5], "b": [0.5]}
+    records = tuned_records_of(claim_of(ABOVE), draws, best=0.5, studies=groups)
+    found = verdict_of(records, flips_of)
+    finding = found.tests[0].finding
+    assert found.outcome == "supported" and isinstance(finding, ContrastFinding)
+    assert [each.n for each in finding.samples] == [3, 3]
+    assert finding.samples[1].values == pytest.approx([50.5, 50.5, 50.5])
+    two = {arm: each[:2] for arm, each in groups.items()}
+    records = tuned_records_of(claim_of(ABOVE), draws, best=0.5, studies=two)
+    assert verdict_of(records, flips_of).reason == "2 studies carry no verdict: it takes 3"
+    one = {arm: [[run for group in each for run in group]] for arm, each in groups.items()}
+    found = verdict_of(tuned_records_of(claim_of(ABOVE), draws, best=0.5, studies=one), flips_of)
+    assert found.tests[0].notes == ("given one draw of the tuning",) and found.outcome == "supported"
 
 
 def test_every_measure_has_a_number_on_a_finished_run():
