@@ -116,6 +116,13 @@ def test_the_units_needed_decide_and_one_fewer_do_not():
     assert outcome_of(estimate.with_units(needed - 1), "above", 0.0) == "undecided"
 
 
+def test_more_units_have_more_degrees_of_freedom():
+    estimate = estimate_of([sample(A), sample([each - 1.0 for each in A])], [1.0, -1.0])
+    assert estimate.df == pytest.approx(8.0)
+    assert estimate.with_units(20).df == pytest.approx(38.0)
+    assert estimate.with_units(20).units_error == pytest.approx(estimate.units_error / 4)
+
+
 def test_no_number_of_units_mends_a_small_test_set():
     first, second = own_images(20)
     estimate = estimate_of([sample(A, first), sample(A, second)], [1.0, -1.0])
@@ -164,6 +171,11 @@ def test_planted_effects_are_found():
         assert peaked(planted(rng, [0.0, 3.0, 4.0, 0.0]), 0.0) == "supported"
         assert peaked(planted(rng, [4.0, 0.0, 4.0, 0.0]), 0.0) == "refuted"  # a valley
         assert peaked(planted(rng, [6.0, 4.0, 2.0, 0.0]), 0.0) == "refuted"  # best at an end
+
+
+def test_a_step_that_is_not_shown_leaves_the_shape_open():
+    noise = np.array([-0.3, 0.0, 0.3])
+    assert rising([sample(level + noise) for level in (0.0, 3.0, 3.1, 6.0)], 0.0) == "undecided"
 
 
 def test_a_shape_forgives_a_step_within_the_margin():
