@@ -104,14 +104,9 @@ def results(tmp_path_factory: pytest.TempPathFactory, blank: None) -> Path:
     return results
 
 
-@contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Path]:
-    yield folder
-
-
 def evidence(results: Path, name: str, claim: Claim | None = None) -> ClaimEvidence:
     planned = Planned(f"claims/{name}", claim or claim_of(name), 10, 20)
-    return evidence_for(planned, opened(results / "claims" / name))
+    return evidence_for(planned, contextlib.nullcontext(results / "claims" / name))
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +208,7 @@ def test_records_that_are_older_than_their_claim_say_so(results: Path, tmp_path:
 
 def test_no_name_leads_out_of_the_folder(results: Path, tmp_path: Path) -> None:
     planned = Planned("claims/../../<x>", claim_of("better"), 10, 20)
-    found = evidence_for(planned, opened(results / "claims" / "better"))
+    found = evidence_for(planned, contextlib.nullcontext(results / "claims" / "better"))
     target = tmp_path / "deep" / "claims"
     target.mkdir(parents=True)
     path, _ = build_claims([found], REPLY.read_text(encoding="utf-8"), target, tmp_path)

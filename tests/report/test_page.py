@@ -1,5 +1,6 @@
 """The page in a real browser: whole, quiet, self-contained, and no wider than the screen."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from report.build import build_report
+from report.claims import Planned, build_claims, evidence_for
+from suite.experiment.claim_files import REPLY
+from suite.records.claim import Claim, Contrast, Exact, Identical, Order
 from suite.records.experiment import ExperimentFolder
+from tests.support.fake_claims import Arm, write_claim
 from tests.support.fake_records import METHODS, TASKS, spoil, write_experiment, write_plan
 from tests.support.many_methods import write_many
 
@@ -81,6 +86,45 @@ def test_the_page_is_quiet_and_fits(browser, page_path: Path) -> None:
 
 def test_a_page_of_many_methods_is_quiet_and_fits(browser, many_path: Path) -> None:
     check_page(browser, many_path)
+
+
+def test_the_page_of_all_claims_is_quiet_and_fits(browser, tmp_path: Path) -> None:
+    check_page(browser, write_claims_page(tmp_path))
+
+
+def write_claims_page(results: Path) -> Path:
+    """A claim with a figure of every form, with long names, and one that was not run."""
+    of = {long("b"): 1.0, long("a"): -1.0}
+    arms = {name: replace(ARM, signs="s", parts={1: (2, 0)} if name != long("a") else {}) for name in of}
+    arms[long("c")] = ARM
+    claim = Claim(
+        id="C9",
+        title="A title that is as long as a title may sensibly be, and then somewhat longer",
+        sentence="the introduced hyperparameters can be directly related to … the training behavior",
+        source="the reply",
+        lines=[15],
+        supports="this",
+        refutes="that",
+        limits="small",
+        tests=[
+            Contrast(kind="contrast", says="b is better by far " * 5, of=of, expect="beyond", margin=0.5),
+            Identical(kind="identical", says="the same", arms=list(of)),
+            Order(kind="order", says="more flips", measure="flips", shape="rising", arms=list(arms)),
+            Exact(kind="exact", says="two", measure="reals", values=dict.fromkeys(arms, 2.5)),
+        ],
+    )
+    folder = write_claim(results / "claims" / "x", claim, arms)
+    planned = [Planned(f"claims/{name}", claim, 10, 20) for name in ("x", "y")]
+    found = [
+        evidence_for(each, contextlib.nullcontext(at))
+        for each, at in zip(planned, (folder, results / "y"), strict=True)
+    ]
+    page, _ = build_claims(found, REPLY.read_text(encoding="utf-8"), results / "claims", results)
+    assert len(found[0].drawings) == 4
+    return page
+
+
+ARM = Arm([0.9, 0.91, 0.92])
 
 
 def check_page(browser, path: Path) -> None:

@@ -1,6 +1,8 @@
 """A claim in words: its verdict's reason, and each test with what was found and what it must be."""
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -9,6 +11,7 @@ from matplotlib.figure import Figure
 
 from report.analysis.claims.verdict import verdict_of
 from report.page.claims.evidence import ClaimEvidence, evidence_of, key_of, not_run
+from report.page.claims.figures import zones
 from report.page.claims.overview import chance, natural, tallies
 from suite.records.claim import Contrast, Exact, Identical, Match, Order
 from tests.support.claim_records import Run, claim_of, records_of
@@ -153,6 +156,19 @@ def test_what_stands_falls_and_is_open() -> None:
     assert chance(found[2:3]) == "There is no verdict yet that could be wrong by chance."
     assert found[2].why == "No run is in. It takes at most 10 runs, 50 epochs."
     assert found[2].command == "make claim C=x" and found[0].command == "make sweep EXP=claim"
+
+
+@pytest.mark.parametrize(
+    ("expect", "zones_of"),
+    [
+        ("above", ((0.5, math.inf),)),
+        ("below", ((-math.inf, -0.5),)),
+        ("within", ((-0.5, 0.5),)),
+        ("beyond", ((-math.inf, -0.5), (0.5, math.inf))),
+    ],
+)
+def test_the_shaded_zone_is_where_an_interval_supports(expect, zones_of) -> None:
+    assert zones(replace(ABOVE, expect=expect)) == zones_of
 
 
 def test_ids_are_in_their_order_and_keys_are_safe() -> None:
