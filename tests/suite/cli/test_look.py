@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS
 from suite.cli import catalogue
 from suite.cli.views.show import reflowed
 from suite.data import DATASETS
 from suite.experiment.files import SHIPPED, experiments, find_experiment
 from suite.experiment.ranges import range_of
 from suite.models import MODELS
+from suite.plugins import PLUGINS
 from suite.records.archive import ARCHIVE
 from suite.records.files import read_json, write_json
 from tests.suite.cli.conftest import TINY, Flipbench
@@ -278,7 +279,7 @@ def test_a_plugins_methods_are_listed_and_never_kept(flipbench: Flipbench, monke
         assert card["latent_free"] and card["file"] == str(flipbench.folder / "mine.py")
     finally:
         METHODS.pop("mine", None)
-        PLUGINS.pop("mine", None)
+        PLUGINS.pop(("method", "mine"), None)
     assert "mine" not in flipbench("list", "--json").json["methods"]
 
 
@@ -290,7 +291,7 @@ def test_a_plugin_that_cannot_take_a_step_is_named(flipbench: Flipbench):
         assert "mine.py: mine: ValueError: Invalid learning rate" in ended.err
     finally:
         METHODS.pop("mine", None)
-        PLUGINS.pop("mine", None)
+        PLUGINS.pop(("method", "mine"), None)
 
 
 # ---- plan

@@ -15,18 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-import optimizers
-from optimizers import METHODS, source_of
+from optimizers import METHODS
 from optimizers.core import Method
 from suite.experiment.cell import Cell
 from suite.experiment.files import find_experiment
 from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile, SpecError
+from suite.machine.plugin_file import source_of
 from suite.records.codec import decode, encode
 from suite.records.files import canonical
 from suite.records.schedules import Cosine, Exponential, Linear, value_at
 from suite.records.schema import PHASES, HyperCard, PlanRecord, Range, Track
 from suite.records.trial import Choice, TrainSettings, Trial
+from tests.support.registries import restored
 
 TASK, METHOD, TRAIN = "{data: digits, model: mlp}", "bop", "{epochs: 1, batch_size: 32}"
 
@@ -217,7 +218,7 @@ MISTAKES = [
     ("method", "{label: bop}", "6:5", "methods.0.name", "is missing"),
     ("task", "{data: digits}", "4:5", "tasks.0.model", "is missing"),
     ("train", "{batch_size: 32}", "7:1", "train.epochs", "is missing"),
-    ("more", "plugins: [nowhere.py]", "8:11", "plugins.0", "nowhere.py: no such Python file"),
+    ("more", "plugins: [nowhere.py]", "8:11", "plugins.0", "nowhere.py: there is no such file"),
 ]  # fmt: skip
 
 
@@ -319,13 +320,10 @@ def test_an_absent_experiment_names_the_near_one(tmp_path: Path, monkeypatch: py
 
 
 @pytest.fixture
-def catalogue(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The registry as it was, after a test that loads plugins."""
-    methods, plugins = dict(optimizers.METHODS), dict(optimizers.PLUGINS)
-    yield
-    for registry, before in ((optimizers.METHODS, methods), (optimizers.PLUGINS, plugins)):
-        registry.clear()
-        registry.update(before)  # type: ignore[arg-type]
+def catalogue() -> Iterator[None]:
+    """The registries as they were, after a test that loads plugins."""
+    with restored():
+        yield
 
 
 PLUGIN = """
@@ -355,7 +353,7 @@ def test_a_plugin_stands_beside_the_experiment(tmp_path: Path):
     [
         ("raise KeyError('inside')", "KeyError: 'inside'"),
         ("def broken(:", "SyntaxError: invalid syntax"),
-        ("x = 1", "no method in it; decorate a function with @method"),
+        ("x = 1", "no method, model or data set in it: decorate a function with @method"),
         (PLUGIN.replace("def mine", "def bop"), "a method called 'bop' exists already"),
         (PLUGIN.replace("'''Mine.'''", ""), "mine needs a docstring"),
     ],

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS
 from suite.data import load_splits
 from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
+from suite.plugins import PLUGINS
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import digest, read_json, write_json
 from suite.records.run import RunFolder
@@ -125,7 +126,7 @@ def test_an_edited_plugin_is_run_anew(tmp_path: Path) -> None:
     assert ids[0] != ids[1]
     for name in MISBEHAVED:
         METHODS.pop(f"my-{name}")
-        PLUGINS.pop(f"my-{name}")
+        PLUGINS.pop(("method", f"my-{name}"))
 
 
 def trial_in(folder: Path, run: str) -> Json:
@@ -300,7 +301,7 @@ def plugin(tmp_path: Path):
     yield
     for name in MISBEHAVED:
         METHODS.pop(name, None)
-        PLUGINS.pop(name, None)
+        PLUGINS.pop(("method", name), None)
 
 
 def named_in(ledger: Json) -> set[str]:
@@ -471,7 +472,7 @@ class PretendPool:
     def stop(self, seconds: float) -> list[Message]:
         return self.listen(seconds)
 
-    def lend(self, data: object, splits: object) -> str:
+    def lend(self, data: object, splits: object, read_test: object = None) -> str:
         return ""
 
     def close(self) -> None: ...
