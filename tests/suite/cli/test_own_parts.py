@@ -1,20 +1,15 @@
 """A model and a data set of one's own, as docs/plugins.md shows them: from `check` to a kept network."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
+from suite.checks.replay import replay
 from suite.data import DATASETS
 from suite.machine.plugin_file import source_of
 from suite.machine.repository import ROOT
 from suite.models import MODELS
+from suite.records.files import read_json
 from tests.suite.cli.conftest import Flipbench
-
-SMALL = (
-    *("--set=tasks.0.data.validation=0.8", "--set=methods=[bop]", "--set=tuning={trials: 1}"),
-    *("--set=train={epochs: 1, batch_size: 100, keep_weights: true}", "--set=seeds=1", "--workers=1"),
-)
 
 
 def write_documented() -> None:
@@ -24,10 +19,6 @@ def write_documented() -> None:
     (experiment,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     for name, content in (("rms_mlp.py", model), ("stripes.py", data), ("stripes.yaml", experiment)):
         Path(name).write_text(content)
-
-
-def records(folder: Path, name: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"runs/*/{name}.json"))]
 
 
 def test_the_documented_files_pass_their_check_and_are_listed(flipbench: Flipbench) -> None:
@@ -41,46 +32,40 @@ def test_the_documented_files_pass_their_check_and_are_listed(flipbench: Flipben
     assert cards["data"]["stripes"]["shape"] == [1, 8, 8]
     shown = flipbench("show", "stripes", *files).out
     assert str(flipbench.folder / "stripes.py") in shown and "noise" in shown
-    assert flipbench.completions("show", *files, "st") == ["stripes"]
+    assert flipbench.completions("show", *files, "str") == ["stripes"]
     assert flipbench.completions("show", *files, "rm") == ["rms-mlp"]
     assert "stripes" not in DATASETS and "rms-mlp" not in MODELS
 
 
-def test_a_model_and_a_data_set_of_ones_own_from_plan_to_a_kept_network(flipbench: Flipbench) -> None:
+def test_a_run_of_a_model_and_a_data_set_of_ones_own_is_repeated_and_its_network_loaded(
+    flipbench: Flipbench,
+) -> None:
     write_documented()
-    ended = flipbench("sweep", "stripes.yaml", *SMALL)
-    assert ended.code == 0, ended.err
-    (folder,) = Path("results").iterdir()
-    model, data = source_of(Path("rms_mlp.py")), source_of(Path("stripes.py"))
-    trials = records(folder, "trial")
-    assert trials, (ended.err, flipbench.files())
-    assert {trial["model"]["name"]: trial["plugins"] for trial in trials} == {
-        "mlp": {"data": data},
-        "rms-mlp": {"model": model, "data": data},
-    }
-    for trial, made in zip(trials, records(folder, "environment"), strict=True):
-        named = {part: made.get(f"{part}_file", {}).get("name") for part in ("model", "data")}
-        own = "rms_mlp.py" if trial["model"]["name"] == "rms-mlp" else None
-        assert named == {"model": own, "data": "stripes.py"}
+    trained = flipbench(
+        *("train", "stripes.yaml", "stripes.rms-mlp.bop", "--final", "--keep-weights", "--device=cpu"),
+        *("--set=tasks.0.data.validation=0.8", "--set=train.epochs=1", "--json"),
+    )
+    assert trained.code == 0, trained.err
+    run = Path(trained.json["run"])
+    hashes = {source_of(Path(name)): Path(name).resolve() for name in ("rms_mlp.py", "stripes.py")}
+    model, data = hashes
+    made_in = read_json(run / "environment.json")
+    assert read_json(run / "trial.json")["plugins"] == {"model": model, "data": data}
+    assert [made_in[f"{part}_file"]["name"] for part in ("model", "data")] == ["rms_mlp.py", "stripes.py"]
+    assert made_in["data_file"]["sha256"].startswith(data)
 
+    assert replay(run, hashes) is None
+    partly = replay(run, {data: hashes[data]})
+    assert partly is not None and f"made from a plugin with hash {model}" in partly.text
+    unnamed = replay(run, {})
+    assert (
+        unnamed is not None and "there is no model 'rms-mlp' here; if it is one of your own" in unnamed.text
+    )
+
+    assert "there is no model 'rms-mlp' here" in flipbench("load", str(run)).err
     files = ("--plugin", "rms_mlp.py", "--plugin", "stripes.py")
-    replayed = flipbench("verify", str(folder), "--replay", "all", *files)
-    assert replayed.code == 0 and f"{len(trials)} of {len(trials)} replayed" in replayed.out
-    wrong = flipbench("verify", str(folder), "--replay", "all", "--plugin", "stripes.py").out
-    assert f"made from a plugin with hash {model}" in wrong
-
-    (kept,) = [
-        path.parent
-        for path in folder.glob("runs/*/weights.safetensors")
-        if json.loads((path.parent / "trial.json").read_text())["model"]["name"] == "rms-mlp"
-    ][:1]
-    assert "there is no model 'rms-mlp' here; if it is one of your own" in flipbench("load", str(kept)).err
-    assert flipbench("load", str(kept), *files, "--json").json["same"] is True
-
+    assert flipbench("load", str(run), *files, "--json").json["same"] is True
     with Path("stripes.py").open("a") as file:
         file.write("# edited\n")
-    again = flipbench("load", str(kept), *files)
-    assert again.code == 2 and "the data set 'stripes' was made from a plugin with hash" in again.err
-    ended = flipbench("sweep", "stripes.yaml", *SMALL)
-    assert ended.code == 0 and "the file of stripes was edited: its runs are made again" in ended.err
-    assert len(records(folder, "trial")) == 2 * len(trials)
+    edited = flipbench("load", str(run), *files)
+    assert edited.code == 2 and "the data set 'stripes' was made from a plugin with hash" in edited.err

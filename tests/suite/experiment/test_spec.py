@@ -379,6 +379,37 @@ def test_a_method_that_raises_is_told_with_its_place(tmp_path: Path, old: str, n
     assert message.startswith("bad.yaml:6:5: methods.0") and len(message.splitlines()) == 1
 
 
+MODEL = """
+from torch import nn
+from suite.models.blocks.layers import BinaryLinear
+from suite.models.model import model
+
+@model
+def mine(shape, classes, rule, *, width: int = 8):
+    'Mine.'
+    return nn.Sequential(nn.Flatten(), BinaryLinear(rule, 64, classes))
+"""
+
+
+@pytest.mark.usefixtures("catalogue")
+@pytest.mark.parametrize(
+    ("old", "new", "option", "words"),
+    [
+        ("64, classes", "[][0], classes", "", r"mine: IndexError: list index out of range \(.*mine.py:9\)"),
+        ("BinaryLinear(rule, ", "nn.Linear(", "", "mine: it has no binary layer"),
+        ("64", "64", ", width: x", "a whole number belongs here, not the text 'x'"),
+        ("64", "64", ", depth: 1", "unknown option; the choices are width"),
+    ],
+)
+def test_a_plugins_model_that_cannot_be_built_is_told_with_its_place(
+    tmp_path: Path, old: str, new: str, option: str, words: str
+):
+    (tmp_path / "mine.py").write_text(MODEL.replace(old, new))
+    task = f"{{data: digits, model: {{name: mine{option}}}}}"
+    message = message_of(tmp_path, text_of(task=task, more="plugins: [mine.py]"))
+    assert message.startswith("bad.yaml:4:") and re.search(words, message) and "tasks.0.model.0" in message
+
+
 # ---- --set
 
 
@@ -731,6 +762,7 @@ def test_every_field_of_a_trial_changes_its_run_id(tmp_path: Path):
         "seed": 1002,
         "protocol": 99,
         "plugin": "0123456789abcdef",
+        "plugins": {"model": "0123456789abcdef"},
         "revised": ("gamma",),
     }
     assert set(others) == {field.name for field in dataclasses.fields(trial)}

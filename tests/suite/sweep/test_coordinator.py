@@ -69,6 +69,19 @@ def test_data_that_changed_are_refused(tmp_path: Path) -> None:
         prepare_folder(plan, tmp_path, {"digits": replace(record, sha256="two")})
 
 
+def test_data_that_changed_with_an_edit_of_their_plugin_are_taken(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    record = load_splits(plan.cells[0].data, with_test=False).record
+    before, after = (
+        replace(plan, cells=tuple(replace(cell, plugins={"data": source}) for cell in plan.cells))
+        for source in ("1", "2")
+    )
+    prepare_folder(before, tmp_path, {"digits": record})
+    (note,) = prepare_folder(after, tmp_path, {"digits": replace(record, sha256="0" * 64)})
+    assert "the file of digits was edited: its runs are made again" in note
+    assert ExperimentFolder(tmp_path).data("digits").sha256 == "0" * 64
+
+
 def test_a_folder_of_an_older_protocol_is_refused_and_left_alone(tmp_path: Path, unbroken: Path) -> None:
     """Its runs have other ids: readers and the sweep say what to do, and nothing is written."""
     folder = tmp_path / "results"
