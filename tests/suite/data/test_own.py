@@ -47,7 +47,7 @@ def test_the_test_part_is_asked_for_alone() -> None:
         (PIXELS[:, 0], LABELS, r"has pixels of shape \(6, 2, 2\), not \(N, 1, 2, 2\)"),
         (PIXELS, LABELS[:5], "has 6 images and 5 labels"),
         (PIXELS, LABELS.int(), r"has labels of torch\.int32 in 1 dimensions, not torch\.int64 in one"),
-        (PIXELS, LABELS[:, None], "in 2 dimensions"),
+        (PIXELS, LABELS[:, None], r"has labels of torch\.int64 in 2 dimensions"),
         (PIXELS[:5], LABELS[:5], "has 5 images, but 6 are declared"),
         (PIXELS, LABELS + 1, "has labels from 1 to 3, but those of 3 classes are 0 to 2"),
         (PIXELS, LABELS - 1, "has labels from -1 to 1"),

@@ -398,7 +398,7 @@ def mine(shape, classes, rule, *, width: int = 8):
         ("64, classes", "[][0], classes", "", r"mine: IndexError: list index out of range \(.*mine.py:9\)"),
         ("BinaryLinear(rule, ", "nn.Linear(", "", "mine: it has no binary layer"),
         ("64", "64", ", width: x", "a whole number belongs here, not the text 'x'"),
-        ("64", "64", ", depth: 1", "unknown option; the choices are width"),
+        ("64", "64", ", depth: 1", "unknown option; did you mean 'width'"),
     ],
 )
 def test_a_plugins_model_that_cannot_be_built_is_told_with_its_place(

@@ -182,6 +182,7 @@ def test_results_in_the_place_of_an_older_flipbench_are_named(
     [
         ({"plugin": "1"}, {"plugin": "2"}, ["bop"], set()),
         ({"plugins": {"model": "1"}}, {"plugins": {"model": "2"}}, ["mlp"], set()),
+        ({"plugins": {"model": "1"}}, {}, ["mlp"], set()),  # it is in the catalogue now
         ({"plugins": {"data": "1"}}, {"plugins": {"data": "2"}}, ["digits"], {"digits"}),
         (
             {"plugin": "1", "plugins": {"model": "1", "data": "1"}},
