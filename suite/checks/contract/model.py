@@ -24,6 +24,7 @@ Rule = Callable[[Small], Iterator[Remark]]
 SHAPES: tuple[Shape, ...] = ((1, 8, 8), (1, 16, 16), (1, 32, 32), (3, 64, 64), (3, 224, 224))
 TINY: tuple[Shape, ...] = ((1, 1, 1), (1, 2, 9))
 FEW = 200_000  # binary weights: a rule of a few dozen steps takes seconds
+MANY = 1_000_000  # binary weights: more than a minute for a hundred steps
 LEARNT = 0.9  # of the loss at the start
 SIGNS, LATENT, REAL = METHODS["bop"], METHODS["latent-adam"], METHODS["real"]
 
@@ -249,6 +250,10 @@ def computes_with_signs(small: Small) -> Iterator[Remark]:
 
 def learns(small: Small) -> Iterator[Remark]:
     """The loss of a small task falls by a tenth in a few epochs, with one of two methods."""
+    if (weights := _binary_weights(small)) > MANY:
+        text = f"it is not tried whether it learns: {weights:,} binary weights take long"
+        yield note(f"{text}; with an option `width` it is tried in small", line_of(small.model.build))
+        return
     for method in (LATENT, SIGNS):
         training = Training(method(), small)
         loss = after = training.loss_on_unseen_batches()

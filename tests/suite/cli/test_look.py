@@ -167,7 +167,9 @@ def test_show_a_data_set_and_where_its_files_are_looked_for(flipbench: Flipbench
 
 
 def test_show_a_data_set_without_files_of_its_own(flipbench: Flipbench):
-    assert "they are part of an installed package" in flipbench("show", "digits").out
+    assert (
+        "none: its code makes them, or finds them in an installed package" in flipbench("show", "digits").out
+    )
     ended = flipbench("show", "imagenet")
     assert ended.code == 0 and "depends on the files" in ended.out
     assert f"in the option folder, absolute or below {flipbench.folder / 'no-data'}" in ended.out

@@ -3,13 +3,16 @@
 import re
 from pathlib import Path
 
+from optimizers import METHODS
 from suite.checks.replay import replay
+from suite.cli.catalogue import _cards_with
 from suite.data import DATASETS
 from suite.machine.plugin_file import source_of
 from suite.machine.repository import ROOT
 from suite.models import MODELS
 from suite.records.files import read_json
 from tests.suite.cli.conftest import Flipbench
+from tests.support.registries import restored
 
 
 def write_documented() -> None:
@@ -27,6 +30,11 @@ def test_the_documented_files_pass_their_check_and_are_listed(flipbench: Flipben
     ended = flipbench("check", "both.py")
     assert (ended.code, ended.out) == (0, "both.py: passed (model rms-mlp, data set stripes)\n")
     files = ("--plugin", "rms_mlp.py", "--plugin", "stripes.py")
+    with restored():
+        METHODS.clear()  # their cards take seconds
+        made = _cards_with([Path("rms_mlp.py"), Path("stripes.py")])
+    for command in ("list", "show"):
+        flipbench.monkeypatch.setattr(f"suite.cli.{command}.catalogue", lambda plugins: made)
     cards = flipbench("list", *files, "--json").json
     assert cards["models"]["rms-mlp"]["options"] == {"hidden": 256, "activation": "clipped"}
     assert cards["data"]["stripes"]["shape"] == [1, 8, 8]

@@ -32,7 +32,7 @@ class Own(nn.Module):
         return {returns}
 
 @model
-def mine(shape, classes, rule, *, hidden: tuple[int, ...] = (16,), {options}norm: str = "batch"):
+def mine(shape, classes, rule, *, hidden: tuple[int, ...] = ({hidden},), {options}norm: str = "batch"):
     """{summary}"""
     {in_build}
     norms, (width,) = Norm(norm, 0.1, eps=1e-3), hidden
@@ -50,6 +50,7 @@ GOOD = {
     "in_init": "pass",
     "in_forward": "pass",
     "returns": "x",
+    "hidden": "16",
     "options": "",
     "summary": "A small network.",
     "in_build": "pass",
@@ -135,6 +136,7 @@ def test_a_good_model_keeps_every_rule(tmp_path: Path, rule: Any) -> None:
             "the size of a latent weight changes its logits",
         ),
         ("learns", {"returns": "torch.zeros_like(x)"}, "it does not learn"),
+        ("learns", {"hidden": "15000"}, "it is not tried whether it learns: 1,020,000 binary weights"),
         ("evaluates_each_image_alone", {"returns": "x * next(calls)"}, "other logits the second time"),
         (
             "evaluates_each_image_alone",
