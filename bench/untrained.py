@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from optimizers import METHODS
-from suite.data import Splits, load_splits
+from suite.data import Splits, load_splits, load_test
+from suite.data.held import ReadTest
 from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile
 from suite.machine.random_keys import random_key
@@ -86,7 +87,7 @@ class InstantPool:
         self._messages: list[Message] = []
         self._environments: dict[str, Environment] = {}
 
-    def lend(self, data: Choice, splits: Splits) -> str:
+    def lend(self, data: Choice, splits: Splits, read_test: ReadTest = load_test) -> str:
         return ""  # no image is looked at
 
     def submit(self, folder: Path, trial: Trial) -> None:

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from optimizers.core import WeightRule, stored_signs
 from suite.data import NORMALISATIONS, Splits
 from suite.experiment.build import build_network
-from suite.machine.errors import UserError, described, one_of
+from suite.machine.errors import UserError, described
 from suite.machine.precision import autocast
-from suite.models import MODELS
 from suite.models.blocks.layers import binary_layers
+from suite.plugins import not_here
 from suite.records.files import DamagedRecord
 from suite.records.schema import Environment, Scores
 from suite.records.trial import Trial
@@ -87,14 +87,14 @@ def load(path: str | Path) -> Deployed:
     """The network that a run keeps, from the run's folder or from the file alone, on the CPU.
 
     DamagedRecord names a file that is truncated, edited or none of flipbench's; UserError one that is not
-    there, or whose model is unknown here. Nothing from the file is executed.
+    there, or whose model is unknown here: load the plugin that holds it first (suite.plugins.load_plugin).
+    Nothing from the file is executed.
     """
     file, content = find_kept(Path(path))
     kept = read_kept(content, file)
     header = kept.header
-    if header.trial.model.name not in MODELS:
-        name = header.trial.model.name
-        raise UserError(f"{file}: there is no model {name!r} here{one_of(name, MODELS)}")
+    if problem := not_here(header.trial, "model"):
+        raise UserError(f"{file}: {problem}")
     if header.normalisation not in NORMALISATIONS:
         raise UserError(f"{file}: its images are normalised in a way that is unknown here")
     state = {name: torch.from_numpy(tensor.copy()) for name, tensor in kept.rest.items()}

@@ -32,7 +32,13 @@ from suite.records.codec import encode
 from suite.records.schema import Environment, MethodCard, PlanRecord, PublishedScore
 
 MANY_TASKS = 6
-PRIVATE = ("host", "method_file", "earlier")  # of an environment: no report shows them
+PRIVATE = (
+    "host",
+    "method_file",
+    "model_file",
+    "data_file",
+    "earlier",
+)  # of an environment: no report shows them
 
 
 @dataclass(frozen=True)

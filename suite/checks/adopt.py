@@ -18,7 +18,7 @@ from suite.records.archive import read_contents, unpack
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import DamagedRecord, flush_folder, make_part, read_json, write_json, writing
-from suite.records.replan import changes
+from suite.records.replan import changes, edited_data
 from suite.records.schema import DataRecord, Ledger, PlanRecord, Tuning
 from suite.records.trial import PROTOCOL
 
@@ -101,7 +101,7 @@ def _prepared(
         if problem := _other_plan(records, plan, part):
             return Adoption(folder, archive, refused=problem)
         finished = require_intact(aside, archive).finished
-        if problem := _other_images(records, data):
+        if problem := _other_images(records, plan, data):
             return Adoption(folder, archive, refused=problem)
         if part:
             finished = _keep_part(records, plan).intersection(finished)
@@ -167,9 +167,10 @@ def _part_of_ledger(ledger: Ledger, tuning: Tuning, seeds: int) -> Ledger:
     )
 
 
-def _other_images(records: ExperimentFolder, data: Mapping[str, DataRecord]) -> str:
+def _other_images(records: ExperimentFolder, plan: PlanRecord, data: Mapping[str, DataRecord]) -> str:
     """Why the runs of an archive do not belong to this machine's images, or nothing."""
-    for label in records.plan().data:
+    archived = records.plan()
+    for label in archived.data.keys() - edited_data(archived, plan):
         try:
             before = records.data(label)
         except FileNotFoundError:

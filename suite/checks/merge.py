@@ -34,7 +34,7 @@ from suite.records.files import (
     write_json,
     writing,
 )
-from suite.records.replan import changes, edited_plugins
+from suite.records.replan import changes, edited_plugins, text_of_edited
 from suite.records.run import FILES, RunFolder
 from suite.records.schema import Ledger, Place, PlannedCell, PlanRecord, Scores
 from suite.records.trial import PROTOCOL
@@ -207,7 +207,7 @@ class _Merge:
         mine = self.folder.plan()
         changed = changes(mine, theirs)
         if edited := edited_plugins(mine, theirs):
-            changed = f"the plugin of {', '.join(dict.fromkeys(edited.values()))} is another one"
+            changed = f"the plugin of {text_of_edited(edited)} is another one"
         if not changed and changes(theirs, mine):
             write_atomically(path, read_bytes(source.folder.plan_path))
             self.done.notes.append(f"{path}: extended to the plan of {source.place}")

@@ -1,50 +1,67 @@
 """Train a recorded trial again and compare bit for bit. Nothing from a record is executed."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optimizers import METHODS, PLUGINS, load_plugin
 from suite.checks.run import Finding, protocol_problem
 from suite.machine.apart import apart
 from suite.machine.environment import choose_device, use_device
 from suite.machine.errors import described
+from suite.plugins import load_plugin, not_here
 from suite.records.agreement import NAMED, differences
 from suite.records.codec import encode
 from suite.records.files import read_json
 from suite.records.run import RunFolder
 from suite.records.schema import Environment, Result
-from suite.records.trial import Trial
 from suite.training.loop import train
 
 # The parts of an environment that may change bits.
-MADE_WITH = ("versions", "device", "device_name", "threads", "platform", "method_file", "git")
+MADE_WITH = (
+    "versions",
+    "device",
+    "device_name",
+    "threads",
+    "platform",
+    "method_file",
+    "model_file",
+    "data_file",
+    "git",
+)
 
 
 def replay(folder: Path, plugins: Mapping[str, Path]) -> Finding | None:
     """Repeat the finished run in `folder`: None if every bit is the same, else the difference.
 
     It trains on the recorded type of device with the recorded number of threads, in a temporary folder; a run
-    of a plugin in a process of its own. `plugins` are the files of methods, by the hash of their content.
+    of plugins in a process of its own. `plugins` are their files, by the hash of their content.
     """
     file = f"runs/{folder.name}"
     try:
-        source = read_json(folder / "trial.json").get("plugin")
-        if isinstance(source, str) and source in plugins:
-            return apart([plugins[source]], _replay_with, folder, plugins[source])
-        if source is not None and plugins:
-            problem = f"made from a plugin with hash {source}; those named here have {', '.join(plugins)}"
+        sources = _sources(read_json(folder / "trial.json"))
+        if unknown := [source for source in sources if plugins and source not in plugins]:
+            problem = f"made from a plugin with hash {unknown[0]}; those named here have {', '.join(plugins)}"
             return Finding("not replayed", file, f"{problem}: it would be another run")
+        if sources and plugins:
+            files = [plugins[source] for source in sources]
+            return apart(files, _replay_with, folder, files)
     except Exception as error:  # its trial is damaged, or the plugin has ended its process
         return Finding("not replayed", file, described(error))
     return _replay_here(folder)
 
 
-def _replay_with(folder: Path, plugin: Path) -> Finding | None:
-    load_plugin(plugin)
+def _sources(trial: Mapping[str, Any]) -> list[Any]:
+    """The hashes of the plugins that a trial of any protocol was made with, each once."""
+    parts = trial.get("plugins", {})
+    return [source for source in dict.fromkeys([trial.get("plugin"), *parts.values()]) if source is not None]
+
+
+def _replay_with(folder: Path, files: Sequence[Path]) -> Finding | None:
+    for path in files:
+        load_plugin(path)
     return _replay_here(folder)
 
 
@@ -56,7 +73,7 @@ def _replay_here(folder: Path) -> Finding | None:
         if problem := protocol_problem(made):
             return Finding("not replayed", file, f"{problem}: it would be another run")
         trial, made_in = recorded.trial(), recorded.environment()
-        if problem := not_possible(trial):
+        if problem := not_here(trial, "method", "model", "data"):
             return Finding("not replayed", file, problem)
         device = choose_device(made_in.device)
         use_device(device, made_in.threads)
@@ -66,20 +83,6 @@ def _replay_here(folder: Path) -> Finding | None:
             return _verdict(file, recorded, again)
     except Exception as error:  # a method is a user's code: one bad run never stops the others
         return Finding("not replayed", file, described(error))
-
-
-def not_possible(trial: Trial) -> str:
-    """Why this code cannot repeat a trial, or nothing."""
-    name = trial.method.name
-    if name not in METHODS:
-        return f"there is no method {name!r} here; if it is one of your own, name its file with --plugin"
-    here = PLUGINS[name].source if name in PLUGINS else None
-    if trial.plugin != here:
-        return (
-            f"the method {name!r} was made from a plugin with hash {trial.plugin}, the one here has {here}: "
-            "it would be another run"
-        )
-    return ""
 
 
 def _verdict(file: str, recorded: RunFolder, again: RunFolder) -> Finding | None:
@@ -123,7 +126,7 @@ def different_environments(before: Environment, now: Environment) -> Iterator[st
     """The differences between two environments that may change bits."""
     one, other = encode(before), encode(now)
     for key in MADE_WITH:
-        old, new = one[key], other[key]
+        old, new = one.get(key), other.get(key)
         if isinstance(old, dict):
             for name in sorted(_differing(old, new)):
                 yield f"{key}.{name} {old.get(name)} then, {new.get(name)} now"

@@ -156,6 +156,7 @@ def _data_card(dataset: "Dataset") -> Card:
         "required": {name: kind.__name__ for name, kind in dataset.required.items()},
         "options": {"validation": dataset.validation, "train_limit": None, **dataset.optional},
         "files": dataset.files,
+        **_texts(inspect.unwrap(dataset.open)),
     }
 
 

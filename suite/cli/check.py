@@ -1,4 +1,4 @@
-"""`flipbench check`: does a file of one's own keep the contract that the tests hold the catalogue to?"""
+"""`flipbench check`: does a file of one's own keep the contracts that the tests hold the catalogue to?"""
 
 import dataclasses
 from pathlib import Path

@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
+import typer
+
 from suite.experiment.files import PARTS, PUBLISHED, experiments
+from suite.machine.plugin_file import names_in
 from suite.records.archive import ARCHIVE
 
 
@@ -28,9 +31,12 @@ def complete_records(incomplete: str) -> list[str]:
     return sorted({*complete_folder(incomplete), *(n for n in archived if n.startswith(incomplete))})
 
 
-def complete_name(incomplete: str) -> list[str]:
-    """Names of experiments and, once `list` has kept its cards, of methods, models, data sets and probes."""
+def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of experiments, of what the `--plugin` files hold, and, once `list` has kept its cards, of
+    methods, models, data sets and probes.
+    """
     from suite.cli.catalogue import kept_cards
 
     names = {name for cards in (kept_cards() or {}).values() for name in cards} | set(experiments())
+    names |= {name for file in ctx.params.get("plugin") or () for name in names_in(Path(file))}
     return sorted(name for name in names if name.startswith(incomplete))

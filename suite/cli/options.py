@@ -47,7 +47,9 @@ Set = Annotated[
 ]
 Plugin = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", help="A Python file with methods of your own; it is executed."),
+    typer.Option(
+        "--plugin", help="A Python file with methods, models or data sets of your own; it is executed."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Adopt = Annotated[

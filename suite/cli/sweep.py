@@ -169,11 +169,13 @@ def _lend_images(planned: "Plan", pool: "Pool", workers: int) -> "dict[str, Data
 
     workers: those on this machine. DataError if they have too little shared memory for images on disk.
     """
-    from suite.data import StoredImages, load_splits, skipped_text
+    from suite.data import StoredImages, skipped_text
+    from suite.sweep.images import read_images
 
     records = {}
-    for label, data in {cell.data_label: cell.data for cell in planned.cells}.items():
-        splits = load_splits(data, with_test=False)
+    for label, cell in {cell.data_label: cell for cell in planned.cells}.items():
+        own = cell.plugins.get("data")
+        splits, read_test = read_images(cell.data, {own: planned.plugins[own]} if own else {})
         records[label] = splits.record
         if note := skipped_text(splits.record.skipped):
             say(err, f"{label}: {note}")
@@ -181,7 +183,7 @@ def _lend_images(planned: "Plan", pool: "Pool", workers: int) -> "dict[str, Data
             trains = [cell.train for cell in planned.cells if cell.data_label == label]
             parts = [train.batch_size // train.batch_parts for train in trains]
             splits.train.require_shared_memory(parts, workers=min(workers, planned.runs))
-        if problem := pool.lend(data, splits):
+        if problem := pool.lend(cell.data, splits, read_test):
             say(err, f"{label}: every worker holds its own images, because they cannot be shared: {problem}")
     return records
 

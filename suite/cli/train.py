@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from suite.experiment.plan import Plan
     from suite.records.schema import EpochLine, Result
     from suite.records.trial import Trial
+    from suite.sweep.worker import Files
 
 NO_NETWORK = (
     "{run}: this run is finished and holds no network, and a finished run never changes. Move its folder "
@@ -55,8 +56,8 @@ def train(
     notes = [note for note in _notes(planned, results, trial) if note]
     keep = keep_weights or planned.keep_weights
     preemption.heed_sigterm()
-    if own := planned.plugins.get(trial.plugin or ""):
-        ended = apart([own], _train_with, own, trial, run, device, threads, keep, notes)
+    if own := {source: planned.plugins[source] for source in trial.sources}:
+        ended = apart(own.values(), _train_with, own, trial, run, device, threads, keep, notes)
     else:
         ended = _train(trial, run, device, threads, keep, notes)
     if isinstance(ended, int):
@@ -94,13 +95,13 @@ def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Tri
 
 
 def _train_with(
-    plugin: str, trial: "Trial", run: Path, device: str, threads: int, keep: bool, notes: Sequence[str]
+    files: "Files", trial: "Trial", run: Path, device: str, threads: int, keep: bool, notes: Sequence[str]
 ) -> "Result | int | None":
-    """`_train` in a process that has imported the plugin of the cell."""
-    from suite.sweep.worker import load
+    """`_train` in a process that has imported the plugins of the cell."""
+    from suite.sweep.worker import load_files
 
     preemption.heed_sigterm()
-    load(plugin, trial.plugin)
+    load_files(files)
     return _train(trial, run, device, threads, keep, notes)
 
 

@@ -6,15 +6,17 @@ from pathlib import Path
 from torch import Tensor
 
 from suite.data.errors import DataError, DecoderDied, TestSetGuard
+from suite.data.files import data_root
 from suite.data.image_set import Batch, Batches, ImageSet
 from suite.data.memory import Images, scale
 from suite.data.options import resolve_options
+from suite.data.own import dataset
 from suite.data.sets.digits import DIGITS
 from suite.data.sets.image_folder import IMAGE_FOLDER
 from suite.data.sets.imagenet import IMAGENET
 from suite.data.sets.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, SVHN
 from suite.data.source import Dataset
-from suite.data.splits import Splits, make_splits, part_sizes
+from suite.data.splits import Splits, make_splits, sizes_of
 from suite.data.stored.crops import normalise
 from suite.data.stored.entries import skipped_text
 from suite.data.stored.images import StoredImages
@@ -36,6 +38,8 @@ __all__ = [
     "StoredImages",
     "TestSetGuard",
     "absent",
+    "data_root",
+    "dataset",
     "describe",
     "load_splits",
     "load_test",
@@ -90,15 +94,4 @@ def describe(choice: Choice) -> DataSizes:
 
     Where the folder is not there, they are the published ones if the options name a published data set.
     """
-    dataset, options = _find(choice.name), resolve(choice).options
-    sizes = dataset.known(options) if dataset.absent(options) else None
-    if sizes is not None:
-        classes, shape, total, test = sizes
-    elif dataset.classes and dataset.shape and dataset.train and dataset.test:
-        classes, shape, total, test = dataset.classes, dataset.shape, dataset.train, dataset.test
-    else:
-        source = dataset.source(options)
-        classes, shape, total, test = source.classes, source.shape, len(source.labels), source.test_size
-    train, val = part_sizes(dataset, total, options)
-    size = (train + val + test) * shape[0] * shape[1] * shape[2]  # uint8 pixels
-    return DataSizes(classes=classes, shape=list(shape), train=train, val=val, test=test, bytes=size)
+    return sizes_of(_find(choice.name), resolve(choice).options)

@@ -5,6 +5,7 @@ workers, so that a machine holds them once. A worker reads the images that it ha
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from suite.data import ImageSet, Splits, load_splits, load_test
 from suite.machine.errors import UserError
 from suite.records.files import canonical
 from suite.records.trial import Choice, Stage
+
+ReadTest = Callable[[Choice], ImageSet]
 
 
 class Loan(NamedTuple):
@@ -33,15 +36,16 @@ class Shelf:
     def __init__(self) -> None:
         self._splits: dict[str, Splits] = {}
         self._tests: dict[str, ImageSet | None] = {}
+        self._read_test: dict[str, ReadTest] = {}
 
-    def put(self, choice: Choice, splits: Splits) -> str:
+    def put(self, choice: Choice, splits: Splits, read_test: ReadTest = load_test) -> str:
         """Share the images of a data set. Returns the reason if the system cannot share them, else ""."""
         try:
             splits.train.share()
             splits.val.share()
         except RuntimeError as error:
             return str(error).splitlines()[0]
-        self._splits[_key(choice)] = splits
+        self._splits[_key(choice)], self._read_test[_key(choice)] = splits, read_test
         return ""
 
     def loan(self, choice: Choice, stage: Stage) -> Loan:
@@ -50,13 +54,13 @@ class Shelf:
         if key not in self._splits:
             return Loan(choice)
         if stage == "final" and key not in self._tests:
-            self._tests[key] = _shared_test(choice)
+            self._tests[key] = _shared_test(choice, self._read_test[key])
         return Loan(choice, self._splits[key], self._tests[key] if stage == "final" else None)
 
 
-def _shared_test(choice: Choice) -> ImageSet | None:
+def _shared_test(choice: Choice, read_test: ReadTest) -> ImageSet | None:
     try:
-        test = load_test(choice)
+        test = read_test(choice)
         test.share()
     except (UserError, OSError, RuntimeError):
         return None  # the worker reads it, and its run fails with the reason

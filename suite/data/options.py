@@ -25,6 +25,11 @@ def resolve_options(dataset: Dataset, options: Options) -> dict[str, Any]:
 
 
 def _check_values(dataset: Dataset, resolved: dict[str, Any]) -> None:
+    for name, default in dataset.optional.items():
+        if default is not None and type(resolved[name]) is not type(default):
+            if type(default) is not float or type(resolved[name]) is not int:
+                raise _bad(dataset, name, f"of type {type(default).__name__}", resolved[name])
+            resolved[name] = float(resolved[name])
     validation, limit = resolved["validation"], resolved["train_limit"]
     if not isinstance(validation, float) or not 0 < validation < 1:
         raise _bad(dataset, "validation", "a fraction between 0 and 1", validation)

@@ -12,7 +12,7 @@ from suite.data.errors import DataError, TestSetGuard
 from suite.data.image_set import ImageSet
 from suite.data.source import Dataset, Options, Source
 from suite.machine.random_keys import random_key
-from suite.records.schema import DataRecord
+from suite.records.schema import DataRecord, DataSizes
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,21 @@ def part_sizes(dataset: Dataset, total: int, options: Options) -> tuple[int, int
             f"data set {dataset.name!r}: train_limit is {limit}, but train has {train} images", "train_limit"
         )
     return limit or train, val
+
+
+def sizes_of(dataset: Dataset, options: Options) -> DataSizes:
+    """The sizes of a data set with all its options; DataError as in `part_sizes`."""
+    sizes = dataset.known(options) if dataset.absent(options) else None
+    if sizes is not None:
+        classes, shape, total, test = sizes
+    elif dataset.classes and dataset.shape and dataset.train and dataset.test:
+        classes, shape, total, test = dataset.classes, dataset.shape, dataset.train, dataset.test
+    else:
+        source = dataset.source(options)
+        classes, shape, total, test = source.classes, source.shape, len(source.labels), source.test_size
+    train, val = part_sizes(dataset, total, options)
+    size = (train + val + test) * shape[0] * shape[1] * shape[2]  # uint8 pixels
+    return DataSizes(classes=classes, shape=list(shape), train=train, val=val, test=test, bytes=size)
 
 
 def make_splits(dataset: Dataset, options: Options, *, with_test: bool) -> Splits:

@@ -1,5 +1,6 @@
 """From a trial to its method's rule and its network, and the values that follow a schedule."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from suite.models import MODELS
 from suite.models.blocks.layers import binary_layers
 from suite.records.schedules import SCHEDULES, Schedule, value_at
 from suite.records.schema import DataSizes
-from suite.records.trial import Trial
+from suite.records.trial import Choice, Trial
 
 
 def rule_at(trial: Trial, progress: float) -> WeightRule:
@@ -48,34 +49,35 @@ def build_network(trial: Trial, shape: Sequence[int], classes: int, rule: Weight
 
 
 class NetworkSize(NamedTuple):
-    """The size of a network: binary layers, binary weights, trainable real parameters."""
+    """The shapes of the binary layers' weights, in order, and the number of trainable real parameters."""
 
-    layers: int
-    binary: int
+    shapes: tuple[tuple[int, ...], ...]
     real: int
 
+    @property
+    def layers(self) -> int:
+        """Binary layers."""
+        return len(self.shapes)
 
-def network_size(trial: Trial, sizes: DataSizes) -> NetworkSize:
-    """The size of the trial's network on images of these sizes; nothing is allocated."""
-    network = _without_memory(trial, sizes)
-    binary = [layer.weight.numel() for _, layer in binary_layers(network)]
-    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return NetworkSize(len(binary), sum(binary), trainable - sum(binary))
+    @property
+    def binary(self) -> int:
+        """Binary weights."""
+        return sum(map(math.prod, self.shapes))
 
-
-def binary_shapes(trial: Trial, sizes: DataSizes) -> list[Sequence[int]]:
-    """The shapes of the binary layers' weights."""
-    return [tuple(layer.weight.shape) for _, layer in binary_layers(_without_memory(trial, sizes))]
-
-
-def layer_kinds(trial: Trial, sizes: DataSizes) -> list[Literal["conv", "dense"]]:
-    """What the binary layers are, in order."""
-    return ["conv" if len(shape) > 2 else "dense" for shape in binary_shapes(trial, sizes)]
+    @property
+    def kinds(self) -> list[Literal["conv", "dense"]]:
+        """What the binary layers are."""
+        return ["conv" if len(shape) > 2 else "dense" for shape in self.shapes]
 
 
-def _without_memory(trial: Trial, sizes: DataSizes) -> nn.Module:
+def network_size(model: Choice, sizes: DataSizes) -> NetworkSize:
+    """The size of a model's network on images of these sizes; nothing is allocated."""
+    channels, height, width = sizes.shape
     # Sizes are the same for every method; this one's start computes nothing, which the meta device cannot do
     # without torch's compiler.
     rule = METHODS["real"]()
     with torch.device("meta"):
-        return build_network(trial, sizes.shape, sizes.classes, rule)
+        network = MODELS[model.name]((channels, height, width), sizes.classes, rule, 0, **model.options)
+    shapes = tuple(tuple(layer.weight.shape) for _, layer in binary_layers(network))
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return NetworkSize(shapes, trainable - sum(map(math.prod, shapes)))

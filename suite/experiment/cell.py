@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from optuna.distributions import BaseDistribution
 
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS
 from optimizers.core import BadHyper, BadValue, Hyper, HyperValue, log
 from suite.data import DATASETS, DataError, describe, resolve
-from suite.experiment.build import apply_schedules, network_size, rule_at, schedules_of
+from suite.experiment.build import NetworkSize, apply_schedules, network_size, rule_at, schedules_of
 from suite.experiment.resolve import (
     checked_decay,
     checked_options,
@@ -30,15 +30,16 @@ from suite.experiment.spec import (
     TaskEntry,
 )
 from suite.experiment.strict_yaml import Location
-from suite.machine.errors import described, one_of
+from suite.machine.errors import described, one_of, place_of
 from suite.models import MODELS
 from suite.models.model import BadOption
+from suite.plugins import hash_of, hashes_of
 from suite.probes import PROBES
 from suite.probes.probe import has_latents
 from suite.records.schedules import Schedule, value_at
 from suite.records.schema import DataSizes, PlannedCell
 from suite.records.seeds import final_seed
-from suite.records.trial import Augmentation, Choice, HyperSetting, Stage, TrainSettings, Trial
+from suite.records.trial import Augmentation, Choice, HyperSetting, Part, Stage, TrainSettings, Trial
 
 # Adam for the real parameters: betas 0.9 and 0.999 and Keras' eps, as in the paper and the rebuttal. Its
 # learning rate is part of every study: published tables confound it with the method by up to seven points.
@@ -62,8 +63,10 @@ class Cell:
     published: Mapping[str, HyperValue]  # the default of each of them: trial 0
     train: TrainSettings
     sizes: DataSizes
+    network: NetworkSize
     seed: int  # of the experiment
-    plugin: str | None = None  # a hash of the method's file, if that is not in the catalogue
+    plugin: str | None  # a hash of the method's file, if that is not in the catalogue
+    plugins: Mapping[Part, str]  # the same of the model's, and of the data set's
     probes: tuple[Choice, ...] = ()  # of final runs
 
     @property
@@ -85,9 +88,10 @@ class Cell:
             train=self.train,
             seed=seed,
             plugin=self.plugin,
-            revised=(
+            plugins=self.plugins,
+            revised=(  # a plugin has no past
                 *(() if self.plugin else _revised_hypers(self.method, values)),
-                *_revised_options(self.model),
+                *(() if "model" in self.plugins else _revised_options(self.model)),
             ),
             probes=self.probes if stage == "final" else (),
         )
@@ -188,13 +192,14 @@ def resolve_cell(
         published={name: hyper.default for name, hyper in searched.items()},
         train=_train_settings(experiment, task, data.augment),
         sizes=data.sizes,
+        network=_network(model_choice, data.sizes, model_at),
         seed=experiment.tuning.seed,
-        plugin=PLUGINS[entry.name].source if entry.name in PLUGINS else None,
+        plugin=hash_of("method", entry.name),
+        plugins=hashes_of(model_choice.name, data.choice.name),
         probes=tuple(resolve_probe(named, ("probes", n)) for n, named in enumerate(experiment.probes)),
     )
     _check_training(cell, task, task_number)
     _check_rule(cell, method_at)
-    _check_network(cell, model_at)
     _check_probes(cell)
     return cell
 
@@ -272,16 +277,23 @@ def _check_rule(cell: Cell, location: Location) -> None:
             raise Problem(("real", "lr"), f"must be above zero, not {trial.as_json()['real']['lr']!r}")
 
 
-def _check_network(cell: Cell, location: Location) -> None:
+def _network(model: Choice, sizes: DataSizes, location: Location) -> NetworkSize:
     """Build the network without memory: do the images fit, are the options possible?"""
     try:
-        network_size(cell.first, cell.sizes)
+        network = network_size(model, sizes)
     except BadOption as error:
-        raise Problem((*location, error.name), f"{cell.model.name}: {error}") from None
+        raise Problem((*location, error.name), f"{model.name}: {error}") from None
     except ValueError as error:
-        raise Problem(location, f"{cell.model.name}: {error}") from None
-    except (RuntimeError, TypeError, OverflowError):  # torch's, when a size does not fit into 64 bits
-        raise Problem(location, f"{cell.model.name}: a network of this size cannot be built") from None
+        raise Problem(location, f"{model.name}: {error}") from None
+    except Exception as error:
+        if hash_of("model", model.name):  # a plugin's model is a user's code and can raise anything
+            raise Problem(location, f"{model.name}: {described(error)} ({place_of(error)})") from None
+        if isinstance(error, RuntimeError | TypeError | OverflowError):  # torch's: a size beyond 64 bits
+            raise Problem(location, f"{model.name}: a network of this size cannot be built") from None
+        raise
+    if not network.shapes:
+        raise Problem(location, f"{model.name}: it has no binary layer (suite.models.blocks.layers)")
+    return network
 
 
 def _check_probes(cell: Cell) -> None:

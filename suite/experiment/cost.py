@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from suite.experiment.build import binary_shapes, network_size
 from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
@@ -42,7 +41,7 @@ def probed_images(plan: Plan) -> int:
 
 def checkpoint_bytes(plan: Plan, workers: int) -> int:
     """The most that the checkpoints of runs in progress take at one time, for methods with usual state."""
-    sizes = [network_size(cell.first, cell.sizes) for cell in plan.cells]
+    sizes = [cell.network for cell in plan.cells]
     return workers * BYTES_PER_PARAMETER * max(size.binary + size.real for size in sizes)
 
 
@@ -63,19 +62,18 @@ def require_space(plan: Plan, folder: Path, workers: int) -> None:
 
 
 def _run_bytes(cell: Cell) -> int:
-    layers = network_size(cell.first, cell.sizes).layers
-    return BYTES_PER_RUN + cell.train.epochs * BYTES_PER_LINE * (1 + layers // 4)
+    return BYTES_PER_RUN + cell.train.epochs * BYTES_PER_LINE * (1 + cell.network.layers // 4)
 
 
 def _network_bytes(plan: Plan, cell: Cell) -> int:
     """What a kept network takes: a bit for each weight, or a float as a control may have; real numbers."""
-    shapes, size = binary_shapes(cell.first, cell.sizes), network_size(cell.first, cell.sizes)
+    size = cell.network
     weights = 4 * size.binary if plan.methods[cell.method_label].control else size.binary // 8
-    outputs = size.real + sum(shape[0] for shape in shapes)
+    outputs = size.real + sum(shape[0] for shape in size.shapes)
     return BYTES_PER_RUN + weights + BYTES_PER_OUTPUT * outputs
 
 
 def _final_bytes(cell: Cell) -> int:
     """What a final run has in addition: the flips of each step, and a bit for each test image."""
     steps = max(1, cell.sizes.train // cell.train.batch_size) * cell.train.epochs
-    return 4 * steps * network_size(cell.first, cell.sizes).layers + cell.sizes.test // 8
+    return 4 * steps * cell.network.layers + cell.sizes.test // 8

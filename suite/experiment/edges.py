@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from optimizers import METHODS
 from optimizers.core import BadHyper, HyperValue, run_step
-from suite.experiment.build import apply_schedules, binary_shapes, rule_at, schedules_of
+from suite.experiment.build import apply_schedules, rule_at, schedules_of
 from suite.experiment.cell import Cell
 from suite.experiment.spec import Problem
 from suite.machine.errors import described, shown
@@ -28,23 +28,19 @@ def edge_problems(cells: Sequence[Cell]) -> list[Problem]:
     """The problem of each method that fails at an edge of its ranges, tried with the first of its cells."""
     first = {cell.method_label: cell for cell in reversed(cells)}
     labels = dict.fromkeys(cell.method_label for cell in cells)
-    layers: dict[tuple[str, str], Sequence[int]] = {}
     with _one_thread():
         return [
             Problem(("methods", number), text)
             for number, label in enumerate(labels)
-            if (text := _problem(first[label], layers))
+            if (text := _problem(first[label]))
         ]
 
 
-def _problem(cell: Cell, layers: dict[tuple[str, str], Sequence[int]]) -> str:
-    network = cell.data_label, cell.model_label
-    if network not in layers:
-        trial = cell.first
-        layers[network] = min(binary_shapes(trial, cell.sizes), key=math.prod)
+def _problem(cell: Cell) -> str:
+    smallest = min(cell.network.shapes, key=math.prod)
     for draw in edges(cell.space):
-        if error := _failure(cell, draw, layers[network]):
-            return _explained(cell, draw, error, layers[network])
+        if error := _failure(cell, draw, smallest):
+            return _explained(cell, draw, error, smallest)
     return ""
 
 

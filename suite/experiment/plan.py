@@ -4,13 +4,14 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from optimizers import METHODS, PLUGINS, load_plugin
+from optimizers import METHODS
 from optimizers.core import Addition, Hyper, Method, WeightRule
-from suite.experiment.build import layer_kinds
+from suite.data import absent
 from suite.experiment.cell import (
     REAL_LR,
     Cell,
@@ -26,7 +27,8 @@ from suite.experiment.ranges import range_of
 from suite.experiment.resolve import searched_hypers, settings
 from suite.experiment.spec import Experiment, ExperimentFile, MethodEntry, Problem, RealEntry
 from suite.experiment.strict_yaml import Location
-from suite.machine.errors import described, one_of, shown
+from suite.machine.errors import UserError, described, one_of, shown
+from suite.plugins import PLUGINS, load_plugin
 from suite.records.files import canonical
 from suite.records.schema import FORMAT, PHASES, HyperCard, MethodCard, PlanRecord, PublishedScore, Tuning
 from suite.records.trial import PROTOCOL
@@ -36,8 +38,9 @@ from suite.records.trial import PROTOCOL
 class Plan:
     """A resolved experiment: its cells and their budget.
 
-    It is made with the plugins loaded, and needs none of them afterwards. `plugins` are the files of the
-    methods from outside the catalogue, by the hash that their trials hold.
+    It is made with the plugins loaded, and needs none of them afterwards. `plugins` are the files from
+    outside the catalogue that its cells use, by the hash that their trials hold; `absent` is what must be
+    there before images can be read, and is not, by data set.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Plan:
     plugins: Mapping[str, str]
     cells: tuple[Cell, ...]
     methods: Mapping[str, MethodCard]  # by label
+    absent: Mapping[str, Sequence[Path]]  # by label
 
     @functools.cached_property
     def tuning(self) -> Tuning:
@@ -90,7 +94,7 @@ class Plan:
             seeds=self.seeds,
             methods=dict(self.methods),
             data={cell.data_label: cell.sizes for cell in self.cells},
-            layers={cell.model_label: layer_kinds(cell.first, cell.sizes) for cell in models.values()},
+            layers={label: cell.network.kinds for label, cell in models.items()},
             cells=[cell.planned for cell in self.cells],
             margin=self.experiment.margin,
             published=[PublishedScore(**entry.model_dump()) for entry in self.experiment.published],
@@ -113,13 +117,15 @@ def make_plan(source: ExperimentFile) -> Plan:
         problems += claim_problems(experiment.claim, experiment, cells)
     if problems := problems or edge_problems(cells):
         raise source.error(*problems)
+    used = {source for cell in cells for source in cell.first.sources}
     return Plan(
         source.name,
         experiment,
         source.text,
-        {cell.plugin: str(PLUGINS[cell.method].path) for cell in cells if cell.plugin},
+        {plugin.source: str(plugin.path) for plugin in PLUGINS.values() if plugin.source in used},
         tuple(cells),
         {entry.called: method_card(entry, experiment.real) for entry in experiment.methods},
+        {label: absent(data) for label, data in {cell.data_label: cell.data for cell in cells}.items()},
     )
 
 
@@ -127,6 +133,8 @@ def _load_plugins(source: ExperimentFile, experiment: Experiment) -> None:
     for number, plugin in enumerate(experiment.plugins):
         try:
             load_plugin(source.path.parent / plugin)
+        except UserError as error:
+            raise source.error(Problem(("plugins", number), str(error))) from None
         except BaseException as error:  # a plugin is a user's code: it may raise anything, also SystemExit
             raise source.error(Problem(("plugins", number), described(error))) from None
 

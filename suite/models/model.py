@@ -1,6 +1,5 @@
 """An architecture: a function from image shape, number of classes and a method's rule to a network."""
 
-import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from torch import nn
 
 from optimizers.core import BadValue, WeightRule
 from suite.machine.random_keys import random_key
+from suite.machine.signature import signature_of
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -44,16 +44,11 @@ class Model:
 def model(function: Callable[..., nn.Module]) -> Model:
     """Register `function(shape, classes, rule, *, option=default, ...)` under its name, with dashes.
 
-    The first line of its docstring is the caption in lists and tables.
+    The first line of its docstring is the caption in lists and tables. Raises TypeError as `signature_of`.
     """
-    options = {
-        name: parameter.default
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
-    name = function.__name__.replace("_", "-")
-    return Model(name, summary, options, function, getattr(function, "revised", {}))
+    return Model(
+        *signature_of(function, ("shape", "classes", "rule")), function, getattr(function, "revised", {})
+    )
 
 
 def revised(**options: Collection[Any]) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:

@@ -6,9 +6,10 @@ would take the place of another experiment. Nothing here imports torch.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from suite.machine.errors import UserError
 from suite.records.agreement import differences, named_runs, text_of
@@ -72,16 +73,28 @@ def _ranges(plan: PlanRecord, cell: PlannedCell) -> dict[str, Range | None]:
     return {name: hyper.range for name, hyper in card.hypers.items()} if card else {}
 
 
-def edited_plugins(before: PlanRecord, after: PlanRecord) -> dict[str, str]:
-    """The cells, each with its method, that differ in nothing but the content of the method's own file."""
+def edited_plugins(before: PlanRecord, after: PlanRecord) -> dict[str, list[str]]:
+    """The cells that differ in nothing but the content of plugins, each with what is edited, by label."""
     cells = {planned.cell: planned for planned in after.cells}
     found = {}
     for old in before.cells:
         if new := cells.get(old.cell):
-            keys = [key for key, *_ in differences(new.trial.as_json(), old.trial.as_json())]
-            if keys == ["plugin"]:
-                found[old.cell] = old.method
+            keys = {key for key, *_ in differences(_with_plugins(new), _with_plugins(old))}
+            labels = {"plugin": old.method, "plugins.model": old.model, "plugins.data": old.data}
+            if keys and keys <= labels.keys():
+                found[old.cell] = [label for key, label in labels.items() if key in keys]
     return found
+
+
+def _with_plugins(planned: PlannedCell) -> dict[str, Any]:
+    """The trial, with the key `plugins` also where it is empty: so a difference names its part."""
+    return {"plugins": {}, **planned.trial.as_json()}
+
+
+def edited_data(before: PlanRecord, after: PlanRecord) -> set[str]:
+    """The data sets, by label, whose own file was edited: they may have other images now."""
+    old, new = ({cell.data: cell.trial.plugins.get("data") for cell in p.cells} for p in (before, after))
+    return {label for label in old.keys() & new.keys() if old[label] != new[label]}
 
 
 def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord) -> int:
@@ -146,8 +159,13 @@ def forget_edited_plugins(folder: ExperimentFolder, before: PlanRecord, after: P
     edited = edited_plugins(before, after)
     for cell in edited:
         folder.ledger_path(cell).unlink(missing_ok=True)
-    methods = ", ".join(dict.fromkeys(edited.values()))
-    return f"{folder.path}: the file of {methods} was edited: its runs are made again" if edited else ""
+    names = text_of_edited(edited)
+    return f"{folder.path}: the file of {names} was edited: its runs are made again" if edited else ""
+
+
+def text_of_edited(edited: Mapping[str, list[str]]) -> str:
+    """What is edited, in words, each once."""
+    return ", ".join(dict.fromkeys(name for names in edited.values() for name in names))
 
 
 def _added(before: PlanRecord, after: PlanRecord) -> str:

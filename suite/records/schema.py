@@ -36,7 +36,7 @@ class GitState:
 
 @record
 class MethodFile:
-    """The file that defines a method, by name and content."""
+    """The file that defines a method, a model or a data set, by name and content."""
 
     name: StrictStr
     sha256: StrictStr
@@ -44,7 +44,10 @@ class MethodFile:
 
 @record
 class Environment:
-    """Where a run was made. `earlier`: the other environments in which it began, if it was interrupted."""
+    """Where a run was made. `earlier`: the other environments in which it began, if it was interrupted.
+
+    model_file, data_file: only of a model and a data set that are not in the catalogue.
+    """
 
     git: GitState
     versions: dict[str, StrictStr]
@@ -56,6 +59,8 @@ class Environment:
     platform: StrictStr
     processes: StrictInt = 1
     earlier: list["Environment"] = absent(list)
+    model_file: MethodFile | None = absent()
+    data_file: MethodFile | None = absent()
 
 
 # ---- epochs.jsonl

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -35,6 +35,7 @@ Settings = dict[str, Setting]
 
 Augmentation = Literal["none", "crop", "crop-flip", "resized-crop-flip"]
 Precision = Literal["float32", "bfloat16"]
+Part = Literal["model", "data"]  # of a trial, which a plugin may hold as it may hold the method
 Stage = Literal["tune", "final"]  # scored on validation, the test set out of reach; scored once on test
 
 
@@ -77,6 +78,7 @@ class Trial:
     method: its options are its hyperparameters: numbers, words, schedules.
     real_lr: the learning rate of Adam for the real parameters.
     plugin: a hash of the method's file, if that is not in the catalogue.
+    plugins: the same of the model's file, and of the data set's.
     revised: settings that gave other numbers when they were first run under this protocol.
     probes: what is measured on the trained network, with all options; of final runs only.
     """
@@ -89,9 +91,15 @@ class Trial:
     train: TrainSettings
     seed: int
     plugin: str | None = None
+    plugins: Mapping[Part, str] = field(default_factory=dict)
     revised: tuple[str, ...] = ()
     probes: tuple[Choice, ...] = ()
     protocol: int = PROTOCOL
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The hashes of all files from outside the catalogue that it needs, each once."""
+        return tuple(dict.fromkeys([*([self.plugin] if self.plugin else []), *self.plugins.values()]))
 
     def as_json(self) -> dict[str, Any]:
         """What trial.json holds."""
@@ -106,6 +114,7 @@ class Trial:
             "train": encode(self.train),
             "seed": self.seed,
             **({} if self.plugin is None else {"plugin": self.plugin}),
+            **({"plugins": dict(self.plugins)} if self.plugins else {}),
             **({"revised": list(self.revised)} if self.revised else {}),
             **({"probes": encode(self.probes)} if self.probes else {}),
         }
@@ -145,6 +154,7 @@ class _TrialFile:
     train: TrainSettings
     seed: StrictInt
     plugin: StrictStr | None = None
+    plugins: dict[Part, StrictStr] = field(default_factory=dict)
     revised: tuple[StrictStr, ...] = ()
     probes: tuple[Annotated[Choice, BeforeValidator(_parse_choice)], ...] = ()
 
@@ -167,6 +177,7 @@ def _parse_trial(value: Any) -> Trial:
         train=file.train,
         seed=file.seed,
         plugin=file.plugin,
+        plugins=file.plugins,
         revised=file.revised,
         probes=file.probes,
     )

@@ -19,7 +19,7 @@ from suite.records.agreement import same_images
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import DamagedRecord, clear_torn, make_folder, make_part, set_aside, write_json
-from suite.records.replan import forget_edited_plugins, require_same_work
+from suite.records.replan import edited_data, forget_edited_plugins, require_same_work
 from suite.records.schema import DataRecord, MethodFile, Result
 from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
@@ -270,11 +270,12 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
     for name in ("runs", "cells", "data"):
         make_part(folder / name)
         clear_torn(folder / name)
-    records, notes = ExperimentFolder(folder), []
+    records, notes, edited = ExperimentFolder(folder), [], set[str]()
     try:
         before = records.plan()
         notes.append(require_same_work(records, before, plan.record))
         notes.append(forget_edited_plugins(records, before, plan.record))
+        edited = edited_data(before, plan.record)
     except FileNotFoundError:
         pass
     except OtherFormat as error:
@@ -283,7 +284,8 @@ def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataReco
         set_aside(records.plan_path)
         notes.append(f"{error}; set aside, and written again")
     for label, record in data_records.items():
-        _check_same_data(records, label, record, notes)
+        if label not in edited:
+            _check_same_data(records, label, record, notes)
     for label, record in data_records.items():
         write_json(records.data_path(label), encode(record))
     write_json(records.plan_path, encode(plan.record))

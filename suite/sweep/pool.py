@@ -1,23 +1,22 @@
 """A pool of worker processes on this machine."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
-from suite.data import Splits
-from suite.data.held import Shelf
+from suite.data import Splits, load_test
+from suite.data.held import ReadTest, Shelf
 from suite.machine.environment import cores
 from suite.machine.forkserver import fork_context
 from suite.records.schema import Failure
 from suite.records.trial import Choice, Trial
 from suite.sweep.messages import EpochDone, Failed, Lost, Message, Preempted
-from suite.sweep.worker import work
+from suite.sweep.worker import Files, files_of, work
 
 
 class Pool(Protocol):
@@ -43,8 +42,11 @@ class Pool(Protocol):
         """Ask all trials to save and stop; their messages until all have, at most for so many seconds."""
         ...
 
-    def lend(self, data: Choice, splits: Splits) -> str:
-        """Offer the images of a data set to the workers. Returns why they cannot be shared, or nothing."""
+    def lend(self, data: Choice, splits: Splits, read_test: ReadTest = ...) -> str:
+        """Offer the images of a data set to the workers. Returns why they cannot be shared, or nothing.
+
+        read_test: reads the test part, when a final run needs it.
+        """
         ...
 
     def close(self) -> None:
@@ -67,23 +69,23 @@ class Machine:
 
 @dataclass
 class Worker:
-    """A worker process, the pipe to it, the plugin that it has imported, and the trial that it trains."""
+    """A worker process, the pipe to it, the plugins that it has imported, and the trial that it trains."""
 
     process: ForkServerProcess
     pipe: Connection
     device: str
-    plugin: str | None = None
+    files: Files = field(default_factory=dict)
     trial: Trial | None = None
 
 
 class LocalPool:
     """Worker processes, started when they are first needed. Losing one loses its trial.
 
-    `plugins` are files with methods from outside the catalogue, by the hash in their trials. A worker that
-    has imported one trains only trials of that plugin from then on: its code may change what others compute.
+    `plugins` are the files from outside the catalogue, by the hash in their trials. A worker that has
+    imported some trains only trials of just these from then on: their code may change what others compute.
     """
 
-    def __init__(self, machine: Machine, plugins: Mapping[Any, str] | None = None) -> None:
+    def __init__(self, machine: Machine, plugins: Files | None = None) -> None:
         self.machine, self.plugins, self.shelf = machine, plugins or {}, Shelf()
         self.workers: list[Worker] = []
         self._context = fork_context()
@@ -101,27 +103,27 @@ class LocalPool:
     def free(self) -> int:
         return len(self.machine.devices) - sum(worker.trial is not None for worker in self.workers)
 
-    def lend(self, data: Choice, splits: Splits) -> str:
-        return self.shelf.put(data, splits)
+    def lend(self, data: Choice, splits: Splits, read_test: ReadTest = load_test) -> str:
+        return self.shelf.put(data, splits, read_test)
 
     def submit(self, folder: Path, trial: Trial) -> None:
-        plugin = self.plugins.get(trial.plugin)
+        files = files_of(trial, self.plugins)
         while True:
-            worker = self._worker_for(plugin)
+            worker = self._worker_for(files)
             try:
-                worker.pipe.send((folder, trial, plugin, self.shelf.loan(trial.data, trial.stage)))
+                worker.pipe.send((folder, trial, files, self.shelf.loan(trial.data, trial.stage)))
             except OSError:  # it died idle
                 self._bury(worker)
                 continue
-            worker.plugin, worker.trial = plugin, trial
+            worker.files, worker.trial = files, trial
             return
 
-    def _worker_for(self, plugin: str | None) -> Worker:
-        """An idle worker that has imported this plugin, or none; else a new one, in the place of another."""
+    def _worker_for(self, files: Files) -> Worker:
+        """An idle worker that has imported just these or nothing; else a new one, in another's place."""
         idle = [worker for worker in self.workers if worker.trial is None]
-        for known in (plugin, None):
+        for known in (files, {}):
             for worker in idle:
-                if worker.plugin == known:
+                if worker.files == known:
                     return worker
         if len(self.workers) == len(self.machine.devices):
             idle[0].process.kill()

@@ -8,21 +8,22 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from suite.data import Splits
+from suite.data import Splits, load_test
 from suite.data.files import data_root
+from suite.data.held import ReadTest
 from suite.machine.environment import use_device
 from suite.machine.errors import UserError
 from suite.records.files import write_atomically
 from suite.records.schema import Failure
 from suite.records.trial import Choice, Trial
 from suite.sweep.messages import EpochDone, Failed, Lost, Message
-from suite.sweep.worker import run_once
+from suite.sweep.worker import Files, files_of, run_once
 
 PROBE = ".cluster-probe"  # in the results folder: what every node must see
 FAILED_STARTS = 10  # in a row, of workers, before the cluster is held to be broken
@@ -47,10 +48,10 @@ class Seat:
             self.thread.submit(use_device, self.device, self.threads).result()
         return socket.gethostname(), seen
 
-    def run(self, folder: Path, trial: Trial, plugin: str | None) -> Iterator[Message]:
+    def run(self, folder: Path, trial: Trial, files: Files) -> Iterator[Message]:
         """The messages about the trial, as they come."""
         messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        how = (self.device, self.checkpoint_every, messages.put, plugin, self.keep_weights)
+        how = (self.device, self.checkpoint_every, messages.put, files, self.keep_weights)
         last = self.thread.submit(run_once, folder, trial, *how)
         last.add_done_callback(lambda ended: messages.put(None))
         while (message := messages.get()) is not None:
@@ -88,13 +89,13 @@ def _names(folder: Path) -> str:
 class Slot:
     """The coordinator's end of a seat: `ready` until it is, then `messages` while it has a trial.
 
-    `plugin` is the file that the actor has imported; from then on it trains only trials of that plugin.
+    `files` are the plugins that the actor has imported; from then on it trains only trials of just these.
     """
 
     actor: Any
     ready: Any
     messages: Any = None
-    plugin: str | None = None
+    files: Files = field(default_factory=dict)
     trial: Trial | None = None
     folder: Path | None = None  # of the trial
 
@@ -113,7 +114,7 @@ class RayPool:
         device: str = "auto",
         workers: int | None = None,
         threads: int = 1,
-        plugins: Mapping[Any, str] | None = None,
+        plugins: Files | None = None,
         checkpoint_every: float = 60.0,
         keep_weights: bool = False,
     ) -> None:
@@ -141,15 +142,14 @@ class RayPool:
         self._begin()
         return sum(slot.ready is None and slot.trial is None for slot in self.slots)
 
-    def lend(self, data: Choice, splits: Splits) -> str:
+    def lend(self, data: Choice, splits: Splits, read_test: ReadTest = load_test) -> str:
         """Nothing to do: the workers read their images themselves."""
         return ""
 
     def submit(self, folder: Path, trial: Trial) -> None:
         idle = [slot for slot in self.slots if slot.ready is None and slot.trial is None]
-        suited = (
-            slot for known in (self.plugins.get(trial.plugin), None) for slot in idle if slot.plugin == known
-        )
+        files = files_of(trial, self.plugins)
+        suited = (slot for known in (files, {}) for slot in idle if slot.files == known)
         slot = next(suited, None)
         if slot is None:
             self._renew(slot := idle[0])
@@ -159,8 +159,8 @@ class RayPool:
 
     def _run(self, slot: Slot) -> None:
         assert slot.trial is not None
-        slot.plugin = self.plugins.get(slot.trial.plugin)
-        slot.messages = slot.actor.run.remote(slot.folder, slot.trial, slot.plugin)
+        slot.files = files_of(slot.trial, self.plugins)
+        slot.messages = slot.actor.run.remote(slot.folder, slot.trial, slot.files)
 
     def listen(self, timeout: float) -> list[Message]:
         self._begin()
@@ -246,7 +246,7 @@ class RayPool:
         """Give the slot a new actor. A trial that it has not begun with waits for it."""
         self.ray.kill(slot.actor)
         slot.actor, slot.ready = self._seat()
-        slot.messages = slot.plugin = None
+        slot.messages, slot.files = None, {}
 
 
 def slots_of(

@@ -4,20 +4,21 @@ import errno
 import functools
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
-from optimizers import load_plugin, source_of
 from suite.data import DecoderDied
 from suite.data.held import borrow
 from suite.machine.environment import use_device
 from suite.machine.errors import UserError, described, traceback_of
 from suite.machine.forkserver import end_with_parent
+from suite.machine.plugin_file import source_of
 from suite.machine.preemption import StopRequested, heed_sigterm
 from suite.machine.streams import secure_streams
+from suite.plugins import load_plugin
 from suite.records.files import DamagedRecord, WriteError, set_aside
 from suite.records.run import RunFolder
 from suite.records.schema import Failure, FailureKind, Result
@@ -27,12 +28,13 @@ from suite.training.loop import train
 from suite.training.progress import Progress
 
 Send = Callable[[Message], None]
+Files = Mapping[str, str]  # hash of its content -> the path of a plugin's file
 
 
 def work(
     pipe: Connection, device: str, threads: int, checkpoint_every: float, keep_weights: bool = False
 ) -> None:
-    """Train the (folder, trial, plugin, loan of images) that come through the pipe until it is closed."""
+    """Train the (folder, trial, files, loan of images) that come through the pipe until it is closed."""
     heed_sigterm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     end_with_parent()
@@ -47,11 +49,11 @@ def work(
 
     while True:
         try:
-            folder, trial, plugin, loan = pipe.recv()
+            folder, trial, files, loan = pipe.recv()
         except (EOFError, ConnectionError):
             return
         borrow(loan)
-        send(run_once(folder, trial, torch.device(device), checkpoint_every, send, plugin, keep_weights))
+        send(run_once(folder, trial, torch.device(device), checkpoint_every, send, files, keep_weights))
 
 
 def run_once(
@@ -60,20 +62,20 @@ def run_once(
     device: torch.device,
     checkpoint_every: float,
     send: Send = lambda message: None,
-    plugin: str | None = None,
+    files: Files | None = None,
     keep_weights: bool = False,
 ) -> Message:
     """Train one trial unless it is finished or taken; every failure becomes a message.
 
-    `plugin` is the file of its method, if that is not in the catalogue. `keep_weights` as in `train`.
+    `files` are those of its method, its model and its data set that are not in the catalogue. `keep_weights`
+    as in `train`.
     """
     run, progress = RunFolder(folder), Progress()
     try:
         with run.owned() as mine:
             if not mine:
                 return Busy(trial.run_id)
-            if plugin:
-                load(plugin, trial.plugin)
+            load_files(files or {})
             result = _finished_before(run, progress) or train(
                 trial,
                 run,
@@ -90,11 +92,21 @@ def run_once(
         return _explain(error, run, trial, progress)
 
 
+def files_of(trial: Trial, plugins: Files) -> Files:
+    """The files of plugins that a trial uses, in the order in which they are imported."""
+    return {source: plugins[source] for source in trial.sources if source in plugins}
+
+
+def load_files(files: Files) -> None:
+    """Import each of these files once; UserError if one is no longer what the sweep was planned with."""
+    for source, plugin in files.items():
+        _load(source, plugin)
+
+
 @functools.cache
-def load(plugin: str, source: str | None) -> None:
-    """Import a plugin's file once; UserError if it is no longer the one that the sweep was planned with."""
+def _load(source: str, plugin: str) -> None:
     path = Path(plugin)
-    if source is not None and source_of(path) != source:
+    if source_of(path) != source:
         raise UserError(f"{plugin} was changed after this sweep had begun: start it again")
     load_plugin(path)
 

@@ -12,6 +12,7 @@ from suite.deploy import network_content
 from suite.experiment.build import build_network, rule_at, schedules_of
 from suite.machine import preemption
 from suite.machine.environment import reset_peak_memory
+from suite.plugins import own_files
 from suite.probes.probe import Found
 from suite.records.run import RunFolder
 from suite.records.schema import EpochLine, Result
@@ -86,7 +87,7 @@ def train(
     steps_per_epoch, steps = len(batches), len(batches) * settings.epochs
 
     # Resume from a checkpoint, if there is one
-    made_in = environment(device, METHODS[trial.method.name], ranks.count)
+    made_in = environment(device, METHODS[trial.method.name], ranks.count, own_files(trial))
     checkpoints = Checkpoints(
         run.path,
         lambda: {**learner.state_dict(), "progress": progress.state_dict(), "environment": pack(made_in)},

@@ -19,12 +19,20 @@ from suite.machine.repository import git_state
 from suite.records.codec import decode, encode
 from suite.records.run import CHECKPOINTS
 from suite.records.schema import Environment, GitState, MethodFile
+from suite.records.trial import Part
 
 PACKAGES = ("torch", "torchvision", "numpy", "optuna")
 
 
-def environment(device: torch.device, method: Method, processes: int = 1) -> Environment:
-    """The content of environment.json; `processes` train the run together."""
+def environment(
+    device: torch.device, method: Method, processes: int = 1, own: Mapping[Part, Path] | None = None
+) -> Environment:
+    """The content of environment.json.
+
+    processes: those that train the run together. own: the files of a model and a data set from outside the
+    catalogue.
+    """
+    files: dict[Part, MethodFile] = {part: _named(path) for part, path in (own or {}).items()}
     commit, dirty = git_state()
     return Environment(
         git=GitState(commit=commit, dirty=dirty),
@@ -36,6 +44,8 @@ def environment(device: torch.device, method: Method, processes: int = 1) -> Env
         host=socket.gethostname(),
         platform=platform.platform(),
         processes=processes,
+        model_file=files.get("model"),
+        data_file=files.get("data"),
     )
 
 
@@ -47,8 +57,11 @@ def versions() -> Mapping[str, str]:
 
 def method_file(method: Method) -> MethodFile:
     """The file that defines a method, by name and content."""
-    source = Path(inspect.getfile(method.rule))
-    return MethodFile(name=source.name, sha256=hashlib.sha256(source.read_bytes()).hexdigest())
+    return _named(Path(inspect.getfile(method.rule)))
+
+
+def _named(file: Path) -> MethodFile:
+    return MethodFile(name=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def merge_environments(before: Environment, here: Environment) -> Environment:

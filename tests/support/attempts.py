@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from suite.checks.adopt import adoption
-from suite.data import Splits
-from suite.data.held import splits_on
+from suite.data import Splits, load_test
+from suite.data.held import ReadTest, splits_on
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
+from suite.machine.plugin_file import source_of
 from suite.records.files import make_folder, read_json
 from suite.records.run import FILES, WEIGHTS, RunFolder
 from suite.records.trial import Choice, Trial
 from suite.records.weights import read_kept
+from suite.sweep import pool as pool_room
 from suite.sweep.coordinator import Sweep, prepare_folder
 from suite.sweep.messages import Done, EpochDone, Failed, Kept, Lost, Message, Preempted
 from suite.sweep.pool import LocalPool, Machine, Pool
@@ -77,7 +79,7 @@ class InlinePool:
         messages, self.messages = self.messages, []
         return messages
 
-    def lend(self, data: Choice, splits: Splits) -> str:
+    def lend(self, data: Choice, splits: Splits, read_test: ReadTest = load_test) -> str:
         return ""
 
     def stop(self, seconds: float) -> list[Message]:
@@ -125,7 +127,8 @@ def attempt_with_workers(
     fork = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
     forkserver.ensure_running = lambda: None
-    plugins = {None: plugin} if plugin else {}  # None: where a trial of the catalogue has no hash
+    plugins = {source_of(Path(plugin)): plugin} if plugin else {}
+    pool_room.files_of = lambda trial, plugins: plugins  # also of trials that use nothing of it
     machine = Machine(("cpu", "cpu"), checkpoint_every=0.0, keep_weights=KEEP in changes)
     with LocalPool(machine, plugins) as pool:
         return _sweep(place, changes, pool, [], die_at, archive)

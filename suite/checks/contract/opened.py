@@ -1,4 +1,4 @@
-"""The files that a plugin's code opens: those of a data set are none of a method's business."""
+"""The files that a plugin's code opens: those of a data set are none of a method's or a model's business."""
 
 import os
 import site
@@ -51,10 +51,12 @@ class Watch:
         return OF_DATA in Path(file).parts or not any(_below(file, place) for place in self._harmless)
 
     def opens_no_file(self) -> Iterator[Remark]:
-        """A method computes from the tensors that it gets, and opens no file."""
+        """A method and a model compute from the tensors that they get; an import reads no images."""
         for file, line in self._found.items():
             yield Remark(
-                f"it opens {file}: a method computes from the tensors that it gets, and opens no file", line
+                f"it opens {file}: a method or a model computes from the tensors that it gets, and a data "
+                "set opens its files when it is asked for images",
+                line,
             )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from suite.checks.contract.remark import Remark
 from suite.machine.errors import UserError
+from suite.machine.plugin_file import require_python
 
 IMPORTERS = {"importlib.import_module", "import_module", "__import__"}
 DATA = (
@@ -14,13 +15,15 @@ DATA = (
     "torchvision.datasets",
     "sklearn.datasets",
 )  # from these the test set can be reached
-BUT = "suite.models"  # building blocks of networks
+BUT = ("suite.models",)  # building blocks of networks
+OF_DATA_SETS = tuple(
+    f"suite.data.{name}" for name in ("dataset", "Dataset", "Images", "Source", "DataError", "data_root")
+)
 
 
 def parsed(path: Path) -> ast.Module:
     """The syntax of a file; UserError with the line if it cannot be read or is no Python."""
-    if path.suffix != ".py" or not path.is_file():
-        raise UserError(f"{path}: no such Python file")
+    require_python(path)
     try:
         return ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
@@ -30,15 +33,20 @@ def parsed(path: Path) -> ast.Module:
         raise UserError(f"{path}: {error}") from None
 
 
-def imports_no_data(tree: ast.Module) -> Iterator[Remark]:
-    """A method gets its tensors from the training: it imports nothing from which images can be read."""
+def imports_no_data(tree: ast.Module, *, with_data: bool) -> Iterator[Remark]:
+    """A method and a model get their tensors from the training: they import nothing that can read images.
+
+    with_data: a data set is in the same file, and may use the parts that one is made of.
+    """
+    allowed = (*BUT, *(OF_DATA_SETS if with_data else ()))
+    hint = "; a data set that needs it belongs in a file of its own" if with_data else ""
     for node in ast.walk(tree):
         for name in _names(node):
-            if any(_within(name, module) for module in DATA) and not _within(name, BUT):
+            if any(_within(name, module) for module in DATA) and not any(_within(name, m) for m in allowed):
                 line = getattr(node, "lineno", None)
                 yield Remark(
-                    f"it uses {name}: a method needs torch and optimizers.core, and from there it could "
-                    "reach the test set",
+                    f"it uses {name}: a method needs torch and optimizers.core, a model suite.models in "
+                    f"addition, and from there it could reach the test set{hint}",
                     line,
                 )
                 break

@@ -9,8 +9,6 @@ from rich.console import Group
 from rich.text import Text
 
 from suite.cli.console import table
-from suite.data import absent
-from suite.experiment.build import network_size
 from suite.experiment.cost import disk_bytes, probed_images, training_images
 from suite.experiment.plan import Plan
 from suite.records.codec import encode
@@ -22,13 +20,12 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str]) -> Group:
     """The cells, the searched hyperparameters, the totals, and which differences the plan shows."""
     cells = table("cell", "runs", "epochs", "binary weights", box=box.SIMPLE_HEAD)
     for cell in plan.cells:
-        size = network_size(cell.trial(cell.published, 0, "tune"), cell.sizes)
         each = cell.train.epochs
         cells.add_row(
             cell.name,
             str(plan.runs_per_cell),
             f"{each} each, {each * plan.runs_per_cell:,}",
-            f"{size.binary:,}",
+            f"{cell.network.binary:,}",
         )
     spaces = {cell.method_label: cell.space for cell in plan.cells}
     searches = [f"{label} searches {', '.join(space) or 'nothing'}" for label, space in spaces.items()]
@@ -77,8 +74,8 @@ def _times(number: int, one: str, many: str) -> str:
 def missing_images(plan: Plan) -> dict[str, str]:
     """The data sets whose images are not there, by label, and what is missing: a plan needs none of it."""
     found = {}
-    for label, data in {cell.data_label: cell.data for cell in plan.cells}.items():
-        if paths := absent(data):
+    for label, paths in plan.absent.items():
+        if paths:
             more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
             found[label] = f"its images are not there: {paths[0]}{more}"
     return found

@@ -58,6 +58,7 @@ def data_view(name: str, card: Card) -> Group:
             f"{each} (the default)" if each == card["augment"] else each for each in card["augmentations"]
         ),
         "files": _place(card),
+        "defined in": card["file"],
     }
     options = {option: f"needed: {kind}" for option, kind in card["required"].items()} | card["options"]
     files = table("file", "", box=box.SIMPLE_HEAD)
@@ -138,7 +139,7 @@ def _place(card: Card) -> str:
         return f"in {folder}"
     if "folder" in card["required"]:
         return f"in the option folder, absolute or below {folder}"
-    return "none: they are part of an installed package"
+    return "none: its code makes them, or finds them in an installed package"
 
 
 def _additions(additions: Iterable[Card]) -> Table:

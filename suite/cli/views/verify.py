@@ -15,6 +15,7 @@ from suite.checks.run import SEVERITY
 from suite.checks.verify import STATUSES, Verification, Verified
 from suite.cli.console import table
 from suite.machine.errors import UserError, one_of
+from suite.machine.plugin_file import source_of
 from suite.records.experiment import ExperimentFolder
 from suite.records.schema import PHASES
 
@@ -33,7 +34,6 @@ def replay_with_bar(
     folder: Path, found: Verified, runs: Sequence[str], plugins: Sequence[Path], console: Console
 ) -> int:
     """Train these runs again and add every difference to the findings; how many gave the same bits."""
-    from optimizers import source_of
     from suite.checks.replay import replay  # it imports torch, nothing else here does
 
     same, by_hash = 0, {source_of(plugin): plugin for plugin in plugins}

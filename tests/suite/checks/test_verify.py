@@ -19,7 +19,7 @@ import torch
 from typer.testing import CliRunner
 
 import suite.training.provenance
-from optimizers import METHODS, PLUGINS, source_of
+from optimizers import METHODS
 from suite.checks.replay import different_environments, replay
 from suite.checks.run import Finding
 from suite.checks.verify import Verification, Verified
@@ -29,6 +29,8 @@ from suite.data import load_splits
 from suite.experiment.plan import Plan
 from suite.experiment.spec import ExperimentFile, SpecError
 from suite.machine.errors import UserError
+from suite.machine.plugin_file import source_of
+from suite.plugins import PLUGINS
 from suite.records.agreement import NamedRun
 from suite.records.files import DamagedRecord, digest, read_json, write_array, write_json
 from suite.records.run import FILES, WEIGHTS, RunFolder
@@ -956,7 +958,7 @@ def test_a_plugins_run_needs_the_plugin_as_it_was(tmp_path: Path) -> None:
 
 def forget(name: str) -> None:
     METHODS.pop(name, None)
-    PLUGINS.pop(name, None)
+    PLUGINS.pop(("method", name), None)
 
 
 def test_which_runs_are_replayed(intact: Path) -> None:

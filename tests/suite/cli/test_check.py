@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,7 +55,7 @@ def test_a_file_is_refused_for_what_it_reaches_and_changes(flipbench: Flipbench)
     assert ended.code == 1 and len(lines) == 4 and lines[-1] == "my_method.py: 3 faults (method my-method)"
     assert lines[0].startswith("my_method.py:9: it uses suite.data.load_test: a method needs torch")
     assert lines[1] == "my_method.py: its import changes torch's random state"
-    assert "no-data/test.bin: a method computes from the tensors that it gets" in lines[2]
+    assert "no-data/test.bin: a method or a model computes from the tensors that it gets" in lines[2]
     assert FLIPS in Path("my_method.py").read_text().splitlines()[int(lines[2].split(":")[1]) - 1]
 
 
@@ -69,11 +68,11 @@ def test_a_file_that_ends_its_process_is_refused(flipbench: Flipbench):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("mine.py", None, "mine.py: no such Python file"),
-        ("mine.txt", "x = 1", "mine.txt: no such Python file"),
+        ("mine.py", None, "mine.py: there is no such file"),
+        ("mine.txt", "x = 1", "mine.txt: it is no Python file: its name does not end in .py"),
         ("mine.py", "x = 1\nx = = 2\n", "mine.py:2: invalid syntax"),
         ("mine.py", "x = 1\n1 / 0\n", "mine.py:2: ZeroDivisionError"),
-        ("mine.py", "x = 1\n", "mine.py: no method in it"),
+        ("mine.py", "x = 1\n", "mine.py: no method, model or data set in it"),
         ("mine.py", "import sys\nsys.exit(0)\n", "mine.py:2: SystemExit: 0"),
     ],
 )
@@ -122,7 +121,7 @@ def test_a_rule_that_does_not_return_ends_in_the_line_that_waits(monkeypatch: py
             time.sleep(0.01)
         yield
 
-    (remark,) = contract.carried_out(waits, SimpleNamespace(rule=waits))
+    (remark,) = contract.carried_out(waits, None, waits)
     assert remark.text == "TookTooLong: it has not returned within 1 s"
     assert remark.line is not None and remark.line - waits.__code__.co_firstlineno in (1, 2)
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS
 from suite.cli import catalogue
 from suite.cli.views.show import reflowed
 from suite.data import DATASETS
 from suite.experiment.files import SHIPPED, experiments, find_experiment
 from suite.experiment.ranges import range_of
 from suite.models import MODELS
+from suite.plugins import PLUGINS
 from suite.probes import PROBES
 from suite.records.archive import ARCHIVE
 from suite.records.files import read_json, write_json
@@ -179,7 +180,9 @@ def test_show_a_data_set_and_where_its_files_are_looked_for(flipbench: Flipbench
 
 
 def test_show_a_data_set_without_files_of_its_own(flipbench: Flipbench):
-    assert "they are part of an installed package" in flipbench("show", "digits").out
+    assert (
+        "none: its code makes them, or finds them in an installed package" in flipbench("show", "digits").out
+    )
     ended = flipbench("show", "imagenet")
     assert ended.code == 0 and "depends on the files" in ended.out
     assert f"in the option folder, absolute or below {flipbench.folder / 'no-data'}" in ended.out
@@ -291,7 +294,7 @@ def test_a_plugins_methods_are_listed_and_never_kept(flipbench: Flipbench, monke
         assert card["latent_free"] and card["file"] == str(flipbench.folder / "mine.py")
     finally:
         METHODS.pop("mine", None)
-        PLUGINS.pop("mine", None)
+        PLUGINS.pop(("method", "mine"), None)
     assert "mine" not in flipbench("list", "--json").json["methods"]
 
 
@@ -303,7 +306,7 @@ def test_a_plugin_that_cannot_take_a_step_is_named(flipbench: Flipbench):
         assert "mine.py: mine: ValueError: Invalid learning rate" in ended.err
     finally:
         METHODS.pop("mine", None)
-        PLUGINS.pop("mine", None)
+        PLUGINS.pop(("method", "mine"), None)
 
 
 # ---- plan

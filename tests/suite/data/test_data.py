@@ -15,6 +15,7 @@ import scipy.io
 import torch
 from PIL import Image
 
+from suite.checks.contract.data import STAGES, Example
 from suite.data import (
     DATASETS,
     Batches,
@@ -231,6 +232,12 @@ def test_the_record_describes_the_splits(written: Written):
     assert sizes == {key: values[key] for key in sizes}
     assert (record.train, record.val, record.test) == (TRAIN - 6, 6, TEST)
     assert Choice(record.name, record.options) == resolve(written.choice)
+
+
+def test_a_data_set_keeps_each_rule_of_the_contract(written: Written):
+    example = Example(DATASETS[written.choice.name], resolve(written.choice).options)
+    for rule in [rule for stage in STAGES for rule in stage]:
+        assert list(rule(example)) == [], rule.__name__
 
 
 def test_the_recorded_hash_covers_pixels_and_labels(data_folder: Path, monkeypatch: pytest.MonkeyPatch):

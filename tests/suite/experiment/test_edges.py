@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS
 from optimizers.core import integer
 from suite.experiment.spec import SpecError
+from suite.plugins import PLUGINS
 from tests.support.tiny import tiny_plan
 
 PLUGIN = """
@@ -36,7 +37,7 @@ def mine({names}) -> WeightRule:
 def forgotten() -> Iterator[None]:
     yield
     METHODS.pop("mine", None)
-    PLUGINS.pop("mine", None)
+    PLUGINS.pop(("method", "mine"), None)
 
 
 def write(folder: Path, hypers: str, **code: str) -> Path:

@@ -15,18 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-import optimizers
-from optimizers import METHODS, source_of
+from optimizers import METHODS
 from optimizers.core import Method
 from suite.experiment.cell import Cell
 from suite.experiment.files import find_experiment
 from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile, SpecError
+from suite.machine.plugin_file import source_of
 from suite.records.codec import decode, encode
 from suite.records.files import canonical
 from suite.records.schedules import Cosine, Exponential, Linear, value_at
 from suite.records.schema import PHASES, HyperCard, PlanRecord, Range, Track
 from suite.records.trial import Choice, TrainSettings, Trial
+from tests.support.registries import restored
 
 TASK, METHOD, TRAIN = "{data: digits, model: mlp}", "bop", "{epochs: 1, batch_size: 32}"
 
@@ -217,7 +218,7 @@ MISTAKES = [
     ("method", "{label: bop}", "6:5", "methods.0.name", "is missing"),
     ("task", "{data: digits}", "4:5", "tasks.0.model", "is missing"),
     ("train", "{batch_size: 32}", "7:1", "train.epochs", "is missing"),
-    ("more", "plugins: [nowhere.py]", "8:11", "plugins.0", "nowhere.py: no such Python file"),
+    ("more", "plugins: [nowhere.py]", "8:11", "plugins.0", "nowhere.py: there is no such file"),
 ]  # fmt: skip
 
 
@@ -319,13 +320,10 @@ def test_an_absent_experiment_names_the_near_one(tmp_path: Path, monkeypatch: py
 
 
 @pytest.fixture
-def catalogue(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The registry as it was, after a test that loads plugins."""
-    methods, plugins = dict(optimizers.METHODS), dict(optimizers.PLUGINS)
-    yield
-    for registry, before in ((optimizers.METHODS, methods), (optimizers.PLUGINS, plugins)):
-        registry.clear()
-        registry.update(before)  # type: ignore[arg-type]
+def catalogue() -> Iterator[None]:
+    """The registries as they were, after a test that loads plugins."""
+    with restored():
+        yield
 
 
 PLUGIN = """
@@ -355,7 +353,7 @@ def test_a_plugin_stands_beside_the_experiment(tmp_path: Path):
     [
         ("raise KeyError('inside')", "KeyError: 'inside'"),
         ("def broken(:", "SyntaxError: invalid syntax"),
-        ("x = 1", "no method in it; decorate a function with @method"),
+        ("x = 1", "no method, model or data set in it: decorate a function with @method"),
         (PLUGIN.replace("def mine", "def bop"), "a method called 'bop' exists already"),
         (PLUGIN.replace("'''Mine.'''", ""), "mine needs a docstring"),
     ],
@@ -379,6 +377,37 @@ def test_a_method_that_raises_is_told_with_its_place(tmp_path: Path, old: str, n
     (tmp_path / "mine.py").write_text(PLUGIN.replace(old, new))
     message = message_of(tmp_path, text_of(method="mine", more="plugins: [mine.py]"))
     assert message.startswith("bad.yaml:6:5: methods.0") and len(message.splitlines()) == 1
+
+
+MODEL = """
+from torch import nn
+from suite.models.blocks.layers import BinaryLinear
+from suite.models.model import model
+
+@model
+def mine(shape, classes, rule, *, width: int = 8):
+    'Mine.'
+    return nn.Sequential(nn.Flatten(), BinaryLinear(rule, 64, classes))
+"""
+
+
+@pytest.mark.usefixtures("catalogue")
+@pytest.mark.parametrize(
+    ("old", "new", "option", "words"),
+    [
+        ("64, classes", "[][0], classes", "", r"mine: IndexError: list index out of range \(.*mine.py:9\)"),
+        ("BinaryLinear(rule, ", "nn.Linear(", "", "mine: it has no binary layer"),
+        ("64", "64", ", width: x", "a whole number belongs here, not the text 'x'"),
+        ("64", "64", ", depth: 1", "unknown option; did you mean 'width'"),
+    ],
+)
+def test_a_plugins_model_that_cannot_be_built_is_told_with_its_place(
+    tmp_path: Path, old: str, new: str, option: str, words: str
+):
+    (tmp_path / "mine.py").write_text(MODEL.replace(old, new))
+    task = f"{{data: digits, model: {{name: mine{option}}}}}"
+    message = message_of(tmp_path, text_of(task=task, more="plugins: [mine.py]"))
+    assert message.startswith("bad.yaml:4:") and re.search(words, message) and "tasks.0.model.0" in message
 
 
 # ---- --set
@@ -733,6 +762,7 @@ def test_every_field_of_a_trial_changes_its_run_id(tmp_path: Path):
         "seed": 1002,
         "protocol": 99,
         "plugin": "0123456789abcdef",
+        "plugins": {"model": "0123456789abcdef"},
         "revised": ("gamma",),
     }
     assert set(others) == {field.name for field in dataclasses.fields(trial)}

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS
 from suite.data.held import splits_on
 from suite.experiment.plan import Plan
 from suite.machine import preemption
 from suite.machine.preemption import StopRequested, heed_sigterm
+from suite.plugins import PLUGINS
 from suite.records.run import RunFolder
 from suite.records.schema import Failure
 from suite.records.trial import Trial
@@ -265,7 +266,7 @@ def test_a_worker_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path, "plugins=[plugin.py]", "methods=[slow]")
     trial = plan.cells[0].trial(plan.cells[0].published, 0, "tune")
     METHODS.pop("slow")
-    PLUGINS.pop("slow")
+    PLUGINS.pop(("method", "slow"))
     with LocalPool(Machine(("cpu",)), plan.plugins) as pool:
         pool.submit(tmp_path / "run", trial)
         (worker,) = pool.workers

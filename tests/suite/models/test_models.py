@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from optimizers import METHODS
 from optimizers.core import PSEUDO_GRADIENTS, Timed
+from suite.checks.contract import model as contract
+from suite.checks.contract.model import STAGES, Rule
 from suite.models import MODELS
 from suite.models.blocks.layers import BinaryConv2d, BinaryLinear, Sign, binary_layers
 from suite.models.blocks.norms import Norm
@@ -20,7 +22,7 @@ from suite.models.blocks.residual import BiRealBlock
 from suite.models.model import BadOption, Shape
 from suite.models.reactnet import ReActBlock
 from suite.training.evaluate import assert_binary
-from tests.support.training import SMALL, Training
+from tests.support.training import SMALL, Training, small_form
 
 LATENT = METHODS["latent-sgd"]()
 every_model = pytest.mark.parametrize("model", MODELS)
@@ -396,37 +398,22 @@ def test_every_method_starts_from_the_same_signs(model: str) -> None:
     assert 0.4 < starts[0].float().mean() < 0.6
 
 
-@every_model
-def test_the_start_is_drawn_from_the_seed_alone(model: str) -> None:
-    torch.manual_seed(5)
-    first, state = stored(small(model)), torch.get_rng_state()
-    torch.randn(3)
-    assert torch.equal(stored(small(model)), first)
-    assert not torch.equal(stored(small(model, seed=2)), first)
-    torch.manual_seed(5)
-    assert torch.equal(torch.get_rng_state(), state)  # nothing was drawn from it
+RULES = [rule for stage in STAGES for rule in stage]
+# tests/optimizers/test_methods.py trains on every architecture.
+TRAININGS = (contract.repeats, contract.resumes, contract.learns, contract.works_in_bfloat16)
 
 
-@every_model
-def test_the_start_is_glorot_uniform(model: str) -> None:
-    for _, layer in binary_layers(small(model)):
-        kernel = layer.weight[0, 0].numel()
-        bound = (6 / ((layer.weight.shape[0] + layer.weight.shape[1]) * kernel)) ** 0.5
-        largest = layer.weight.abs().max().item()
-        assert largest <= bound * 1.0001
-        assert largest > 0.8 * bound or layer.weight.numel() < 50
-
-
-@every_model
-def test_real_layers_start_as_binary_ones_do(model: str) -> None:
-    for layer in small(model).modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            kernel = layer.weight[0, 0].numel()
-            bound = (6 / ((layer.weight.shape[0] + layer.weight.shape[1]) * kernel)) ** 0.5
-            largest = layer.weight.abs().max().item()
-            assert largest <= bound * 1.0001
-            assert largest > 0.8 * bound or layer.weight.numel() < 50
-            assert layer.bias is None or not layer.bias.any()
+@pytest.mark.parametrize(
+    ("model", "rule"),
+    [
+        pytest.param(model, rule, id=f"{model}-{rule.__name__}")
+        for model in MODELS
+        for rule in RULES
+        if rule not in TRAININGS or model in ("mlp", "convnet")
+    ],
+)
+def test_a_model_keeps_each_rule(model: str, rule: Rule) -> None:
+    assert list(rule(small_form(model))) == []
 
 
 @every_model

@@ -373,6 +373,21 @@ def test_a_trial_is_written_as_before(tmp_path: Path):
     assert decode(Trial, plugged.as_json(), tmp_path) == plugged and plugged.run_id != TRIAL.run_id
 
 
+def test_a_trial_names_the_files_of_its_model_and_data_set_only_if_they_are_plugins(tmp_path: Path):
+    own = replace(TRIAL, plugin="ab", plugins={"model": "cd", "data": "ab"})
+    assert own.as_json() == {
+        **TRIAL.as_json(),
+        "plugin": "ab",
+        "plugins": {"model": "cd", "data": "ab"},
+    }
+    assert decode(Trial, own.as_json(), tmp_path) == own
+    assert (TRIAL.sources, own.sources) == ((), ("ab", "cd"))
+    others = [replace(own, plugins=plugins) for plugins in ({}, {"model": "cd"}, {"data": "cd"})]
+    assert len({trial.run_id for trial in (TRIAL, own, *others)}) == 5
+    with pytest.raises(DamagedRecord, match="plugins"):
+        decode(Trial, {**TRIAL.as_json(), "plugins": {"method": "ab"}}, tmp_path)
+
+
 @pytest.mark.parametrize("value", [ENVIRONMENT, RESULT, LINES[0], replace(RESULT, diverged_at_step=7)])
 def test_a_record_comes_back_as_it_was(tmp_path: Path, value: Any):
     written = json.loads(json.dumps(encode(value)))

@@ -10,7 +10,13 @@ import pytest
 from suite.machine.errors import UserError
 from suite.records.agreement import named_runs
 from suite.records.experiment import ExperimentFolder
-from suite.records.replan import require_no_older_place, require_same_work
+from suite.records.replan import (
+    changes,
+    edited_data,
+    edited_plugins,
+    require_no_older_place,
+    require_same_work,
+)
 from suite.records.schema import Place, PlannedCell, PlanRecord, Track, Tuning
 from suite.records.trial import Choice
 from tests.support.fake_records import planned_cell, remove, searched, write_experiment
@@ -174,3 +180,36 @@ def test_results_in_the_place_of_an_older_flipbench_are_named(
     assert require_no_older_place(results, folder.plan()) == require_no_older_place(tmp_path, plan) == ""
     (results / "paper" / "x").mkdir(parents=True)
     assert require_no_older_place(results, plan) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "names", "images"),
+    [
+        ({"plugin": "1"}, {"plugin": "2"}, ["bop"], set()),
+        ({"plugins": {"model": "1"}}, {"plugins": {"model": "2"}}, ["mlp"], set()),
+        ({"plugins": {"model": "1"}}, {}, ["mlp"], set()),  # it is in the catalogue now
+        ({"plugins": {"data": "1"}}, {"plugins": {"data": "2"}}, ["digits"], {"digits"}),
+        (
+            {"plugin": "1", "plugins": {"model": "1", "data": "1"}},
+            {"plugin": "2", "plugins": {"model": "2", "data": "2"}},
+            ["bop", "mlp", "digits"],
+            {"digits"},
+        ),
+        ({"plugins": {"data": "1"}}, {"plugins": {"data": "1"}}, None, set()),
+        ({"plugins": {"data": "1"}}, {"plugins": {"data": "2"}, "real_lr": 0.5}, None, {"digits"}),
+    ],
+)
+def test_an_edit_of_plugins_is_found_by_what_is_edited(
+    folder: ExperimentFolder, before: dict[str, Any], after: dict[str, Any], names: Any, images: set[str]
+) -> None:
+    plan = folder.plan()
+
+    def with_first(parts: dict[str, Any]) -> PlanRecord:
+        first = plan.cells[0]
+        return replace(plan, cells=[replace(first, trial=replace(first.trial, **parts))])
+
+    old, new = with_first(before), with_first(after)
+    assert edited_plugins(old, new) == ({} if names is None else {old.cells[0].cell: names})
+    assert edited_data(old, new) == images
+    if names is not None:
+        assert changes(old, new) == "" and require_same_work(folder, old, new) == ""

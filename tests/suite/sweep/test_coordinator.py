@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS
 from suite.data import load_splits
 from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
+from suite.plugins import PLUGINS
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import digest, read_json, write_json
 from suite.records.run import RunFolder
@@ -66,6 +67,19 @@ def test_data_that_changed_are_refused(tmp_path: Path) -> None:
     prepare_folder(plan, tmp_path, {"digits": record})
     with pytest.raises(UserError, match="have changed"):
         prepare_folder(plan, tmp_path, {"digits": replace(record, sha256="two")})
+
+
+def test_data_that_changed_with_an_edit_of_their_plugin_are_taken(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    record = load_splits(plan.cells[0].data, with_test=False).record
+    before, after = (
+        replace(plan, cells=tuple(replace(cell, plugins={"data": source}) for cell in plan.cells))
+        for source in ("1", "2")
+    )
+    prepare_folder(before, tmp_path, {"digits": record})
+    (note,) = prepare_folder(after, tmp_path, {"digits": replace(record, sha256="0" * 64)})
+    assert "the file of digits was edited: its runs are made again" in note
+    assert ExperimentFolder(tmp_path).data("digits").sha256 == "0" * 64
 
 
 def test_a_folder_of_an_older_protocol_is_refused_and_left_alone(tmp_path: Path, unbroken: Path) -> None:
@@ -125,7 +139,7 @@ def test_an_edited_plugin_is_run_anew(tmp_path: Path) -> None:
     assert ids[0] != ids[1]
     for name in MISBEHAVED:
         METHODS.pop(f"my-{name}")
-        PLUGINS.pop(f"my-{name}")
+        PLUGINS.pop(("method", f"my-{name}"))
 
 
 def trial_in(folder: Path, run: str) -> Json:
@@ -300,7 +314,7 @@ def plugin(tmp_path: Path):
     yield
     for name in MISBEHAVED:
         METHODS.pop(name, None)
-        PLUGINS.pop(name, None)
+        PLUGINS.pop(("method", name), None)
 
 
 def named_in(ledger: Json) -> set[str]:
@@ -471,7 +485,7 @@ class PretendPool:
     def stop(self, seconds: float) -> list[Message]:
         return self.listen(seconds)
 
-    def lend(self, data: object, splits: object) -> str:
+    def lend(self, data: object, splits: object, read_test: object = None) -> str:
         return ""
 
     def close(self) -> None: ...

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from optimizers import METHODS, PLUGINS
+from optimizers import METHODS
 from suite.machine.errors import UserError
+from suite.plugins import PLUGINS
 from suite.records.trial import Trial
 from suite.sweep import ray_pool
 from suite.sweep.coordinator import Sweep, prepare_folder
@@ -77,7 +78,7 @@ def plugin(tmp_path: Path) -> Iterator[None]:
     (tmp_path / "plugin.py").write_text(PLUGIN)
     yield
     METHODS.pop("mortal", None)
-    PLUGINS.pop("mortal", None)
+    PLUGINS.pop(("method", "mortal"), None)
 
 
 @with_ray
@@ -123,33 +124,36 @@ def test_a_node_that_does_not_share_the_results_is_named(
 
 
 class PretendActor:
-    """Takes note of the plugin of each trial that it is given."""
+    """Takes note of the plugins of each trial that it is given."""
 
     def __init__(self) -> None:
-        self.plugins: list[str | None] = []
-        self.run = SimpleNamespace(remote=lambda folder, trial, plugin: self.plugins.append(plugin))
+        self.plugins: list[list[str]] = []
+        self.run = SimpleNamespace(remote=lambda folder, trial, files: self.plugins.append([*files.values()]))
 
 
-def test_an_actor_that_has_imported_a_plugin_trains_its_trials_only(
+def test_an_actor_that_has_imported_plugins_trains_the_trials_of_just_these(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = object.__new__(RayPool)
-    pool.plugins, pool.slots = {"hash": "plugin.py"}, [Slot(PretendActor(), ready=None)]
+    pool.plugins, pool.slots = {"1": "one.py", "2": "two.py"}, [Slot(PretendActor(), ready=None)]
     renewed: list[PretendActor] = []
 
     def renew(slot: Slot) -> None:
         renewed.append(slot.actor)
-        slot.actor, slot.plugin = PretendActor(), None
+        slot.actor, slot.files = PretendActor(), {}
 
     monkeypatch.setattr(pool, "_renew", renew)
     plain = tiny_trial(tmp_path)
     (slot,) = pool.slots
-    for trial in (plain, replace(plain, plugin="hash"), replace(plain, plugin="hash"), plain, plain):
+    one, both = replace(plain, plugin="1"), replace(plain, plugin="1", plugins={"model": "2", "data": "1"})
+    for trial in (plain, one, one, both, replace(plain, plugins={"data": "2"}), plain, plain):
         pool.submit(tmp_path, trial)
         slot.trial = None
     assert [actor.plugins for actor in (*renewed, slot.actor)] == [
-        [None, "plugin.py", "plugin.py"],
-        [None, None],
+        [[], ["one.py"], ["one.py"]],
+        [["one.py", "two.py"]],
+        [["two.py"]],
+        [[], []],
     ]
 
 
@@ -216,7 +220,7 @@ def test_a_seat_tells_the_end_of_a_run_that_no_message_tells(
     monkeypatch.setattr(ray_pool, "run_once", leave)
     seat = ray_pool.Seat({}, 1, 60.0)
     seat.device = torch.device("cpu")
-    messages = seat.run(tmp_path, tiny_trial(tmp_path), None)
+    messages = seat.run(tmp_path, tiny_trial(tmp_path), {})
     assert isinstance(next(messages), EpochDone)
     with pytest.raises(SystemExit):
         next(messages)

@@ -74,7 +74,7 @@ def test_whatever_a_method_raises_is_the_failure_of_its_run(
 def test_a_plugin_that_was_changed_after_the_start_of_a_sweep_is_not_imported(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("raise SystemExit")
     with pytest.raises(UserError, match=r"mine\.py was changed after this sweep had begun"):
-        worker.load(str(tmp_path / "mine.py"), "0123")
+        worker.load_files({"0123": str(tmp_path / "mine.py")})
 
 
 MEDDLER = """

@@ -133,6 +133,18 @@ NO_CHECK = {"checks": ""}
             "step changes cuDNN's choice of algorithms",
             IN_STEP,
         ),
+        (
+            "leaves_torch_alone",
+            {"rule": "torch.use_deterministic_algorithms(True)"},
+            "its function changes whether algorithms are deterministic",
+            IN_RULE,
+        ),
+        (
+            "leaves_torch_alone",
+            {"step": "torch.use_deterministic_algorithms(False, warn_only=True)"},
+            "step changes whether algorithms are deterministic",
+            IN_STEP,
+        ),
         ("leaves_torch_alone", {"step": "random.random()"}, "step changes Python's random state", IN_STEP),
         (
             "leaves_torch_alone",
