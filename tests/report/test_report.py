@@ -65,9 +65,8 @@ def no_ink() -> Iterator[None]:
 
 @pytest.fixture
 def ink(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawings are rendered."""
+    """Drawings are rendered as SVG."""
     monkeypatch.setattr(Figure, "savefig", SAVEFIG)
-    monkeypatch.setattr(Picture, "pdf", PDF)
 
 
 @contextmanager
@@ -463,7 +462,9 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     assert contents(other) == before
 
 
-def test_the_same_records_give_the_same_drawings(tmp_path: Path, ink: None) -> None:
+@pytest.mark.usefixtures("ink")
+def test_the_same_records_give_the_same_drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Picture, "pdf", PDF)
     few: dict[str, Any] = dict(tasks=TASKS[:1], methods=("bop", "latent_adam"), seeds=2, trials=2)
     folder = write_experiment(tmp_path / "here", **few)
     other = write_experiment(tmp_path / "elsewhere", **few, reverse=True)
