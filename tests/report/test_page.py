@@ -32,10 +32,11 @@ def browser() -> Iterator:
         chromium.close()
 
 
-def build(folder: Path) -> Path:
-    """The page, without its figures as PDF, which take as long as all else: that of many methods has them."""
+def build(folder: Path, as_pdf: str | None = None) -> Path:
+    """The page, with the figures of this name alone as PDF: those of all take as long as all else."""
+    pdf = Picture.pdf
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Picture, "pdf", lambda _: b"%PDF")
+        patch.setattr(Picture, "pdf", lambda it: pdf(it) if as_pdf and as_pdf in it.name else b"")
         return build_report(folder)
 
 
@@ -66,7 +67,7 @@ MANY = 14
 def many_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of many methods: grouped, folded, its figures of the top and the bottom."""
     with pytest.MonkeyPatch.context() as patch:
-        return build_report(write_many(tmp_path_factory.mktemp("many"), MANY, patch))
+        return build(write_many(tmp_path_factory.mktemp("many"), MANY, patch), as_pdf="validation")
 
 
 @pytest.fixture
