@@ -166,6 +166,7 @@ def test_files_that_a_resumed_run_writes_again(
     for name in REWRITTEN:
         (begun / name).write_bytes(way(begun / name, begun / name))
     assert resumed(warm, tmp_path, right).said == []
+    assert RunFolder(begun).environment().device == "cpu"  # no digest is that of an environment
 
 
 def test_with_two_damaged_checkpoints_the_run_starts_from_the_beginning_and_says_so(
