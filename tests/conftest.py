@@ -2,10 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.support.warm import Warm
 
 torch.set_num_threads(1)
 
@@ -19,6 +22,15 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """For what needs a process of its own: a fork of this one has imported everything."""
+    process = Warm(tmp_path_factory.mktemp("warm"))
+    yield process
+    process.close()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The sweeps first: they take longest, and what is short fills up the processes at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/suite/sweep"))
+    """What takes longest first, so that short files fill up the processes at the end."""
+    longest = ("tests/suite/sweep", "tests/suite/training")
+    items.sort(key=lambda item: not item.nodeid.startswith(longest))

@@ -1,5 +1,6 @@
 """Writes the report as one HTML page that needs no other file, and as Markdown."""
 
+import functools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -63,6 +64,7 @@ def claims_markdown(overview: Overview, picture: str = "") -> str:
     return template.render(page=overview, picture=picture)
 
 
+@functools.cache
 def templates(autoescape: bool, finalize: Callable[[Any], Any] | None = None) -> Environment:
     """The templates with their filters; `finalize` is applied to every value that they insert."""
     jinja = Environment(

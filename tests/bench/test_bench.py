@@ -156,7 +156,11 @@ def run_here(code: str) -> None:
 
 @pytest.fixture
 def without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts that start processes make the same calls here: most of their time is the imports of torch."""
+    """The parts that start processes make the same calls here: most of their time is the imports of torch.
+
+    No report is drawn.
+    """
+    monkeypatch.setattr("report.draw.svg.rendered", lambda *_: b"<svg>\n</svg>\n")
     monkeypatch.setattr(scale, "in_a_process", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(start, "run", run_here)
     monkeypatch.setattr(start, "process_of", lambda pool: os.getpid())

@@ -25,7 +25,7 @@ def noises(seed: int = 0) -> np.ndarray:
 
 
 def draws(step: int) -> Tensor:
-    torch.manual_seed(step)
+    torch.default_generator.manual_seed(step)  # torch.manual_seed looks for GPUs each time
     return torch.rand(COUNT, dtype=torch.float64)
 
 
@@ -54,7 +54,7 @@ def run(start: Tensor, seeded: bool = True, states: Tensor | None = None, **hype
     optimizer, after = rule.optimizer([natural]), []
     for step, noise in enumerate(torch.from_numpy(noises()).to(start.dtype)):
         if seeded:
-            torch.manual_seed(step)
+            torch.default_generator.manual_seed(step)  # torch.manual_seed looks for GPUs each time
         if states is not None:
             natural.data.copy_(states[step])
         weight = rule.read(natural)

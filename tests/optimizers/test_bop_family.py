@@ -160,7 +160,7 @@ def probabilistic_loop(
     count, after, drawn = len(signs), [], 0
     w, m, v, n = list(signs), [0.0] * count, [0.0] * count, [1] * count
     for step, gradient in enumerate(gradients.tolist()):
-        torch.manual_seed(step)
+        torch.default_generator.manual_seed(step)  # torch.manual_seed looks for GPUs each time
         draws = torch.rand(count, dtype=torch.float64).tolist()
         e = epoch_of(step)
         if annealing == "released" and e > 2:

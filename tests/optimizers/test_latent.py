@@ -35,6 +35,7 @@ LR = {
 }
 LATENT = list(LR)
 DECOUPLED = ["latent-adamw", "latent-lion"]  # their decay does not pass through the filter
+KINDS = ["latent-sgd", "latent-adam", "latent-lion"]  # linear, normalised, signs alone with a decoupled decay
 # A dense layer 2 <- 3 and a convolution 2 <- 1 of 2x2, with BinaryNet's sqrt((fan in + fan out) / 1.5).
 SHAPES = {(2, 3): math.sqrt((3 + 2) / 1.5), (2, 1, 2, 2): math.sqrt((1 * 4 + 2 * 4) / 1.5)}
 STEPS = 200
@@ -126,9 +127,10 @@ def latent_path(
     return path
 
 
-@pytest.mark.parametrize("glorot_rate", [False, True])
-@pytest.mark.parametrize("decay", [0.0, 0.05])
-@pytest.mark.parametrize("clip", [None, 0.2])
+@pytest.mark.parametrize(  # each pair of values of two of them
+    ("clip", "decay", "glorot_rate"),
+    [(None, 0.0, False), (None, 0.05, True), (0.2, 0.0, True), (0.2, 0.05, False)],
+)
 @pytest.mark.parametrize("method", LATENT)
 def test_equals_a_scalar_loop(method: str, clip: float | None, decay: float, glorot_rate: bool) -> None:
     random = np.random.default_rng(0)
@@ -239,7 +241,7 @@ def test_theorem_1_holds_bit_for_bit(method: str, factor: float) -> None:
     assert int((plain[1:] != plain[:-1]).sum()) > 100  # weights did flip
 
 
-@pytest.mark.parametrize("method", LATENT)
+@pytest.mark.parametrize("method", KINDS)
 def test_theorem_1_holds_on_a_convolutional_network_with_glorot_rates(method: str) -> None:
     def signs(factor: float) -> Tensor:
         settings = dict(clip=None, pseudo_gradient="identity", weight_decay=0.0, glorot_rate=True)
@@ -251,7 +253,7 @@ def test_theorem_1_holds_on_a_convolutional_network_with_glorot_rates(method: st
     assert not torch.equal(plain[0], plain[-1])
 
 
-@pytest.mark.parametrize("method", LATENT)
+@pytest.mark.parametrize("method", KINDS)
 @pytest.mark.parametrize(
     "condition",
     [{"clip": 1.0}, *[{"pseudo_gradient": name} for name in ("clipped", "approx_sign", "swish_sign")]],
@@ -262,7 +264,7 @@ def test_theorem_1_breaks_without_its_conditions(method: str, condition: dict[st
     assert not torch.equal(scaled, plain)
 
 
-@pytest.mark.parametrize("method", LATENT)
+@pytest.mark.parametrize("method", KINDS)
 def test_a_clip_or_a_decay_scaled_along_restores_theorem_1(method: str) -> None:
     assert torch.equal(trajectory(method, 8.0, clip=8.0 * 0.25), trajectory(method, 1.0, clip=0.25))
     assert not torch.equal(
@@ -295,6 +297,17 @@ def test_sgd_with_weight_decay_is_bop_at_threshold_zero() -> None:
 
 
 # --- the step and its groups, and refused values ---
+
+
+@pytest.mark.parametrize("method", LATENT)
+def test_every_method_hands_all_its_habits_to_the_common_rule(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: dict[str, Any] = {}
+    monkeypatch.setattr("optimizers.latent.latent_rule", lambda _, habits, **settings: handed.update(habits))
+    values: dict[str, Any] = {name: object() for name in HABITS}
+    METHODS[method](**values)
+    assert handed == values
 
 
 @pytest.mark.parametrize("method", LATENT)

@@ -12,6 +12,7 @@ import pytest
 
 from report.build import build_report
 from report.claims import Planned, build_claims, evidence_for
+from report.draw.svg import Picture
 from suite.experiment.claim_files import REPLY
 from suite.records.claim import Claim, Contrast, Exact, Identical, Order
 from suite.records.experiment import ExperimentFolder
@@ -36,17 +37,32 @@ def browser() -> Iterator:
         chromium.close()
 
 
+def build(folder: Path, as_pdf: str | None = None) -> Path:
+    """The page, with the figures of this name alone as PDF: those of all take as long as all else."""
+    pdf = Picture.pdf
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Picture, "pdf", lambda it: pdf(it) if as_pdf and as_pdf in it.name else b"")
+        return build_report(folder)
+
+
+@pytest.fixture(scope="module")
+def spoiled_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(spoil(write_experiment(tmp_path_factory.mktemp("spoiled"), tasks=TASKS[:1], trials=4)))
+
+
 @pytest.fixture(scope="module", params=["spoiled", "long names", "one seed", "nothing yet"])
-def page_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("page")
+def page_path(
+    request: pytest.FixtureRequest, spoiled_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     if request.param == "spoiled":
-        return build_report(spoil(write_experiment(folder, tasks=TASKS[:1])))
+        return spoiled_path
+    folder = tmp_path_factory.mktemp("page")
     if request.param == "long names":
-        return build_report(lengthen(write_experiment(folder, tasks=TASKS[1:])))
+        return build(lengthen(write_experiment(folder, tasks=TASKS[1:], seeds=3, trials=4)))
     write_experiment(folder, tasks=TASKS[:1], seeds=1, trials=2)
     if request.param == "nothing yet":
         shutil.rmtree(folder / "cells")
-    return build_report(folder)
+    return build(folder)
 
 
 MANY = 14
@@ -56,7 +72,7 @@ MANY = 14
 def many_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of many methods: grouped, folded, its figures of the top and the bottom."""
     with pytest.MonkeyPatch.context() as patch:
-        return build_report(write_many(tmp_path_factory.mktemp("many"), MANY, patch))
+        return build(write_many(tmp_path_factory.mktemp("many"), MANY, patch), as_pdf="validation")
 
 
 @pytest.fixture
@@ -201,10 +217,9 @@ TEXT_OUTSIDE_ITS_FIGURE = """
 """
 
 
-def test_labels_at_the_ends_of_lines_do_not_overlap(browser, tmp_path: Path) -> None:
-    path = build_report(write_experiment(tmp_path, tasks=TASKS[:1]))
+def test_labels_at_the_ends_of_lines_do_not_overlap(browser, spoiled_path: Path) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.goto(path.as_uri())
+    page.goto(spoiled_path.as_uri())
     tops = page.evaluate(
         """names => [...document.querySelectorAll('#learning svg')].map(svg =>
              [...svg.querySelectorAll('text')].filter(t => names.includes(t.textContent))

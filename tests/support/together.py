@@ -1,16 +1,13 @@
-"""Run in test_ranks.py: two processes train the trials of a folder, whose records go beside them.
+"""Called by test_ranks.py in a process of its own: two processes train the trials of a folder.
 
-`trials.json` maps a name to a trial. torchrun's own function starts the processes, as forks: what they import
-is imported once.
+`trials.json` maps a name to a trial; the records go beside it. torchrun's own function starts the processes,
+as forks: what they import is imported once.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import torch
-import torch._dynamo  # DistributedDataParallel imports it, which takes seconds
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from suite.data import memory
 from suite.records.codec import decode
@@ -22,8 +19,10 @@ from suite.training.ranks import joined
 EVALUATED = 30  # images at a time, so that each process has some of the batches
 
 
-def main(folder: Path) -> None:
+def train_all_together(folder: Path) -> None:
     """What torchrun --standalone --nproc-per-node 2 does."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
     config = LaunchConfig(1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork")
     elastic_launch(config, train_together)(folder)
 
@@ -36,7 +35,3 @@ def train_together(folder: Path) -> None:
         for name, values in json.loads((folder / "trials.json").read_text()).items():
             trial = decode(Trial, values, folder / "trials.json")
             train(trial, RunFolder(folder / name), device, ranks=ranks)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -16,6 +16,11 @@ from tests.support.rules import random_gradients, random_signs
 
 EVERY_STEP = """
 import sys, torch
+from suite.data import load_splits
+from suite.records.trial import Choice
+load_splits(Choice("digits", {}), with_test=True)
+print(sorted({"torchvision", "sklearn", "pandas"} & set(sys.modules)))
+
 from optimizers import METHODS
 from suite.cli.catalogue import state_floats
 from suite.experiment.files import experiments
@@ -38,10 +43,10 @@ print("torch._dynamo" in sys.modules)
 """
 
 
-def test_no_plan_no_card_and_no_training_imports_the_compiler() -> None:
+def test_digits_are_light_and_no_plan_no_card_and_no_training_imports_the_compiler() -> None:
     command = [sys.executable, "-c", EVERY_STEP]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert shown.stdout == "False\n", shown.stderr
+    assert shown.stdout == "[]\nFalse\n", shown.stderr
 
 
 def steps(optimizer: Optimizer, weight: Tensor, run) -> Tensor:

@@ -387,14 +387,3 @@ def test_the_command(folder: Path) -> None:
     shown = CliRunner().invoke(app, ["status", str(folder)])
     assert shown.exit_code == 2 and "damaged: cells/d.m.adam.json: cell: " in shown.output
     assert "Recorded here, but not part of the plan: the cells d.m.old; 3 runs" in shown.output
-
-
-def test_it_needs_no_torch(folder: Path) -> None:
-    script = (
-        "import sys\nfrom suite.cli import main as cli\n"
-        f"sys.argv = ['flipbench', 'status', {str(folder)!r}]\n"
-        "try:\n    cli.main()\nfinally:\n    print('torch' in sys.modules)"
-    )
-    command = [sys.executable, "-c", script]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert shown.stdout.endswith("\nFalse\n")

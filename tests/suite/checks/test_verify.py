@@ -990,15 +990,3 @@ def test_the_command(folder: Path) -> None:
     assert shown.exit_code == value["exit_code"] == 2 and value["runs"]["final"]["damaged"] == 1
     (problem,) = value["problems"]
     assert (problem["kind"], problem["file"]) == ("damaged", f"runs/{run_of(folder).name}/flips.npz")
-
-
-def test_without_a_replay_it_needs_no_torch(intact: Path) -> None:
-    script = (
-        "import sys\nfrom suite.cli import main as cli\n"
-        f"sys.argv = ['flipbench', 'verify', {str(intact)!r}]\n"
-        "try:\n    cli.main()\nfinally:\n    print('torch' in sys.modules)"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert shown.stdout.endswith("intact\nFalse\n")

@@ -81,6 +81,8 @@ def tiny_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def flipbench(
     tmp_path: Path, kept_cards: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> Flipbench:
+    """Without the drawings of reports, which take most of their time: tests/report has them."""
+    monkeypatch.setattr("report.draw.svg.rendered", lambda *_: b"<svg>\n</svg>\n")
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "tiny.yaml").write_text(TINY)
     monkeypatch.chdir(tmp_path)

@@ -4,10 +4,8 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
-from matplotlib.figure import Figure
 
 from suite.records.archive import ARCHIVE, write_archive
 from suite.records.files import read_json, write_json
@@ -21,7 +19,6 @@ def machines(flipbench: Flipbench, tiny_records: Path, monkeypatch: pytest.Monke
     """The sweep of `tiny`, stopped on two machines: a folder of results and an archive."""
     monkeypatch.setattr(os, "sync", lambda: None)  # it waits for the disk of other processes
     monkeypatch.setattr("suite.sweep.pool.LocalPool", lambda *_: HerePool())
-    monkeypatch.setattr(Figure, "savefig", blank)  # drawings take most of a report's time
     runs = sorted(os.listdir(tiny_records / "runs"))
     for name, left_out in (("tiny", runs[:5]), ("other", runs[4:8])):  # one run is on neither
         shutil.copytree(tiny_records, Path("results", name))
@@ -31,10 +28,6 @@ def machines(flipbench: Flipbench, tiny_records: Path, monkeypatch: pytest.Monke
     write_archive(Path("results/other"), Path(ARCHIVE))
     shutil.rmtree("results/other")
     return "tiny", ARCHIVE
-
-
-def blank(figure: Figure, file: BinaryIO, **_: object) -> None:
-    file.write(b"<svg>\n</svg>\n")
 
 
 def test_after_a_merge_every_command_works_and_the_sweep_continues(

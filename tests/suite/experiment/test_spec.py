@@ -878,7 +878,7 @@ def corners(cell: Cell) -> Iterator[dict[str, Any]]:
 @settings(
     deadline=None,
     database=None,
-    max_examples=250,
+    max_examples=120,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

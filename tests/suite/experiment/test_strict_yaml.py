@@ -94,7 +94,7 @@ def test_what_is_refused_has_a_place(text: str, place: str, words: str):
     assert str(error.value).startswith(f"file.yaml:{place}: ") and words in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["[" * 5000, "a: " + "[" * 2000 + "]" * 2000])
+@pytest.mark.parametrize("text", ["[" * 2000, "a: " + "[" * 1200 + "]" * 1200])
 def test_text_nested_without_end_is_refused(text: str):
     with pytest.raises(YamlError, match=r"^file\.yaml: nested too deeply"):
         read(text)

@@ -107,12 +107,14 @@ def resumed(warm: Warm, place: Path, right: Unbroken) -> Outcome:
     return outcome
 
 
-FINISHED = ["plan.json", "data/*.json", "cells/*.json", "runs/*/result.json"]
-FINISHED += [f"runs/*/{name}" for name in FILES]
+SEALED = ["plan.json", "data/*.json", "cells/*.json", "runs/*/result.json"]
+HASHED = [f"runs/*/{name}" for name in FILES]  # in the result: any other content is found in the same way
+FINISHED = [(pattern, way) for pattern in SEALED for way in WAYS]
+FINISHED += [(pattern, (flipped, half, empty)[number % 3]) for number, pattern in enumerate(HASHED)]
+FINISHED += [(pattern, exchanged) for pattern in HASHED]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("pattern", FINISHED)
+@pytest.mark.parametrize(("pattern", "way"), FINISHED)
 def test_the_next_sweep_mends_a_finished_one(
     tmp_path: Path, warm: Warm, place: Path, right: Unbroken, pattern: str, way: Any
 ) -> None:
@@ -125,7 +127,7 @@ def test_the_next_sweep_mends_a_finished_one(
     assert str(path) in said and "set aside" in said
     assert path.with_name(path.name + ".damaged").read_bytes() == content
     mended = {f"{path.relative_to(tmp_path / 'results')}.damaged"}
-    if pattern in [f"runs/*/{name}" for name in FILES]:
+    if pattern in HASHED:
         mended |= {f"runs/{path.parent.name}/result.json.damaged"}
     assert set(leftovers(tmp_path / "results")) == mended
 
@@ -134,37 +136,44 @@ UNFINISHED = ["cells/*.json", "runs/*/checkpoint.pt", "runs/*/checkpoint.previou
 REWRITTEN = ["trial.json", "environment.json", "epochs.jsonl", "failure.json"]  # of a resumed run
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("pattern", UNFINISHED)
+@pytest.mark.parametrize(
+    ("pattern", "way"),
+    [
+        ("cells/*.json", half),
+        ("cells/*.json", exchanged),
+        ("runs/*/checkpoint.pt", flipped),
+        ("runs/*/checkpoint.pt", empty),
+        ("runs/*/checkpoint.previous.pt", half),
+    ],
+)
 def test_the_next_sweep_resumes_an_unfinished_one(
     tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, pattern: str, way: Any
 ) -> None:
     shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
     path = damage(tmp_path / "results", pattern, way)
-    if path is None:
-        return
+    assert path is not None
     said = resumed(warm, tmp_path, right).said
     unused = pattern.endswith("previous.pt")  # the newer one is whole
     assert bool([text for text in said if str(path) in text]) != unused, said
 
 
 @pytest.mark.parametrize("way", [flipped, half, empty])
-@pytest.mark.parametrize("name", REWRITTEN)
 def test_files_that_a_resumed_run_writes_again(
-    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, name: str, way: Any
-) -> None:
-    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
-    (begun,) = (path.parent for path in tmp_path.glob("results/runs/*/checkpoint.previous.pt"))
-    (begun / name).write_bytes(way(begun / name, begun / name))
-    assert resumed(warm, tmp_path, right).said == []
-
-
-@pytest.mark.parametrize("way", [flipped, half, empty])
-def test_with_two_damaged_checkpoints_the_run_starts_from_the_beginning_and_says_so(
     tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, way: Any
 ) -> None:
     shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
-    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+    (begun,) = (path.parent for path in tmp_path.glob("results/runs/*/checkpoint.previous.pt"))
+    for name in REWRITTEN:
+        (begun / name).write_bytes(way(begun / name, begun / name))
+    assert resumed(warm, tmp_path, right).said == []
+    assert RunFolder(begun).environment().device == "cpu"  # no digest is that of an environment
+
+
+def test_with_two_damaged_checkpoints_the_run_starts_from_the_beginning_and_says_so(
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken
+) -> None:
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    for name, way in (("checkpoint.pt", flipped), ("checkpoint.previous.pt", empty)):
         assert damage(tmp_path / "results", f"runs/*/{name}", way)
     (said,) = resumed(warm, tmp_path, right).said
     assert said.count("is damaged: its content does not match") == 2 and said.endswith(
@@ -234,8 +243,9 @@ def broken(path: Path, other: Path) -> bytes:
     return b"[" + path.read_bytes()[1:]
 
 
-@pytest.mark.parametrize("way", [broken, half, empty, None])
-@pytest.mark.parametrize("state", ["finished", "unfinished"])
+@pytest.mark.parametrize(
+    ("state", "way"), [*(("finished", way) for way in (broken, half, empty, None)), ("unfinished", half)]
+)
 def test_a_damaged_or_absent_log_is_made_again(
     tmp_path: Path, warm: Warm, place: Path, unfinished: Path, right: Unbroken, way: Any, state: str
 ) -> None:
@@ -263,16 +273,16 @@ def test_no_draw_follows_the_log(tmp_path: Path, warm: Warm, right: Unbroken) ->
     assert read_json(tmp_path / "results" / ledger) == right.records[ledger]
 
 
-@pytest.mark.parametrize("pattern", [*UNFINISHED, "runs/*/result.json"])
+@pytest.mark.parametrize(  # what is damaged is looked at among the first calls
+    ("pattern", "at"), [*zip(UNFINISHED, (12, 20, 28), strict=True), ("runs/*/result.json", 20)]
+)
 def test_a_kill_while_damage_is_mended(
-    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, pattern: str
+    tmp_path: Path, warm: Warm, unfinished: Path, right: Unbroken, pattern: str, at: int
 ) -> None:
-    for at in (12, 20, 28):  # what is damaged is looked at among the first calls
-        shutil.rmtree(tmp_path)
-        shutil.copytree(unfinished, tmp_path)
-        damage(tmp_path / "results", pattern, half)
-        assert warm.run(attempt, tmp_path, CHANGES, Trouble(at)).code == -9
-        resumed(warm, tmp_path, right)
+    shutil.copytree(unfinished, tmp_path, dirs_exist_ok=True)
+    damage(tmp_path / "results", pattern, half)
+    assert warm.run(attempt, tmp_path, CHANGES, Trouble(at)).code == -9
+    resumed(warm, tmp_path, right)
 
 
 # ---- the reader of the report
@@ -317,7 +327,7 @@ def test_the_report_reads_the_right_value_or_names_the_file(
     assert noticed > 100 and what_is_read(folder) == before
 
 
-@pytest.mark.parametrize("pattern", [p for p in FINISHED if p != "plan.json"])
+@pytest.mark.parametrize("pattern", [*SEALED[1:], *HASHED])
 def test_an_exchanged_file_is_never_read_as_its_own(
     tmp_path: Path, place: Path, right: Unbroken, pattern: str
 ) -> None:

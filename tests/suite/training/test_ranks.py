@@ -1,9 +1,6 @@
 """Several processes that train one network: what they compute is what one process computes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +13,9 @@ from suite.records.run import RunFolder
 from suite.records.trial import Trial
 from suite.training.loop import train
 from suite.training.ranks import ALONE, Ranks, RanksError, collect_in_turn, only_the_first_part_counts
-from tests.support.paths import ROOT
 from tests.support.tiny import CPU, tiny_trial
-from tests.support.together import EVALUATED
+from tests.support.together import EVALUATED, train_all_together
+from tests.support.warm import Warm
 
 METHODS = ("bop", "latent-adam", "bayes-binn")
 CONVOLUTIONS = "tasks.0.model={name: convnet, channels: 8, dense: 32}"
@@ -37,19 +34,13 @@ def a_trial(folder: Path, method: str, parts: int) -> Trial:
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_processes(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records of trials that two processes have trained together, in a folder for each name."""
     folder = tmp_path_factory.mktemp("together")
     trials = {f"{method}-{parts}": a_trial(folder, method, parts) for method in METHODS for parts in (2, 1)}
     (folder / "trials.json").write_text(json.dumps({name: t.as_json() for name, t in trials.items()}))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.together", str(folder)],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    ended = warm.run(train_all_together, folder)
+    assert ended.code == 0, ended.value
     return folder
 
 

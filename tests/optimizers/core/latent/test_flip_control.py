@@ -23,7 +23,6 @@ from optimizers.core.latent.flip_control import (
     scaled_gradient,
     tracked_flips,
 )
-from optimizers.core.latent.rule import LATENT
 from optimizers.core.latent.transforms import TRANSFORMS
 from suite.experiment.build import apply_schedules
 from suite.models.blocks.layers import binary_layers
@@ -31,8 +30,10 @@ from suite.records.schedules import Linear
 from suite.training.step import set_progress
 from tests.support.training import Training
 
-METHODS_ON_LATENT = [name for name, method in METHODS.items() if set(LATENT) <= set(method.hypers)]
-every_method = pytest.mark.parametrize("method", METHODS_ON_LATENT)
+# Without a state, with torch's own, with ours and a decoupled decay. The contract of the methods tries each
+# control in every method: that it changes the training, there and in the groups, and that it resumes.
+KINDS = ["latent-sgd", "latent-adam", "latent-lion"]
+each_kind = pytest.mark.parametrize("method", KINDS)
 ALL: dict[str, Any] = dict(ags=0.02, sad=1e-2, dampen=1e-2, freeze=0.03)
 OWN_STATE = {"tracker", "oscillations", "has_flipped", "sign_average", "frozen"}
 OUTPUTS, INPUTS, STEPS = 4, 25, 400
@@ -260,7 +261,7 @@ def test_the_average_sign_starts_with_the_threshold_after_a_quarter_of_the_train
     assert (state["sign_average"].item(), state["frozen"].item()) == (-1.0, -1.0)
 
 
-@every_method
+@each_kind
 @pytest.mark.parametrize("transform", [None, "xnor", "bi_half"])
 def test_frozen_weights_never_move_again(method: str, transform: str | None) -> None:
     """Neither by momentum nor by weight decay; the deployed sign is fixed too, if it is the weight's own."""
@@ -319,7 +320,7 @@ def test_a_flip_is_a_change_of_the_deployed_sign(control: str) -> None:
 # --- in every method ---
 
 
-@every_method
+@each_kind
 def test_without_controls_a_step_is_the_plain_one_bit_for_bit(method: str) -> None:
     """A control that is off has no effect, and neither has one with strength zero."""
     expected = Training(METHODS[method]()).trajectory(20)
@@ -335,14 +336,14 @@ def test_without_controls_a_step_is_the_plain_one_bit_for_bit(method: str) -> No
 @functools.cache
 def trained_latents(method: str, **controls: float) -> Tensor:
     """All latent weights of a small network after 70 steps."""
-    rates = {"latent-sgd": 5.0, "latent-momentum": 0.5, "latent-nesterov": 0.5}
-    training = Training(METHODS[method](lr=rates.get(method, 0.02), **controls))
+    rate = 5.0 if method == "latent-sgd" else 0.02
+    training = Training(METHODS[method](lr=rate, **controls))
     for _ in range(70):
         training.step()
     return torch.cat([layer.weight.detach().flatten() for _, layer in binary_layers(training.model)])
 
 
-@every_method
+@each_kind
 @pytest.mark.parametrize("control", FLIP_CONTROL)
 def test_each_control_changes_the_training_and_is_an_entry_of_the_groups(method: str, control: str) -> None:
     value = {"ags": 10.0, "sad": 0.5, "dampen": 1.0, "freeze": 5e-4}[control]
@@ -359,7 +360,7 @@ def test_each_control_changes_the_training_and_is_an_entry_of_the_groups(method:
 
 @pytest.mark.parametrize(
     ("method", "transform"),
-    [*((name, None) for name in METHODS_ON_LATENT), *(("latent-adam", name) for name in TRANSFORMS)],
+    [*((name, None) for name in KINDS), *(("latent-adam", name) for name in TRANSFORMS)],
 )
 def test_with_all_controls_on_a_resumed_training_continues_bit_for_bit(
     method: str, transform: str | None
@@ -367,8 +368,8 @@ def test_with_all_controls_on_a_resumed_training_continues_bit_for_bit(
     """Interrupted in the middle, on the convolutional network, whose weights are channels-last."""
 
     def built(seed: int) -> Training:
-        rates = {"latent-sgd": 1.0, "latent-momentum": 0.1, "latent-nesterov": 0.1}
-        rule = METHODS[method](lr=rates.get(method, 0.02), transform=transform, **{**ALL, "freeze": 0.0005})
+        rate = 1.0 if method == "latent-sgd" else 0.02
+        rule = METHODS[method](lr=rate, transform=transform, **{**ALL, "freeze": 0.0005})
         training = Training(rule, "convnet", seed=seed)
         training.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return training
@@ -396,7 +397,7 @@ def test_with_all_controls_on_a_resumed_training_continues_bit_for_bit(
     assert frozen > 0
 
 
-@every_method
+@each_kind
 def test_torchs_own_state_starts_as_without_the_controls(method: str) -> None:
     def names(controls: dict[str, Any]) -> set[str]:
         weight = torch.ones(2, 2, requires_grad=True)

@@ -4,8 +4,6 @@ import io
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +25,7 @@ from suite.data.stored.prepare import Encoding, prepare
 from suite.records.files import read_json, write_json
 from tests.support.photographs import CLASSES, window, write_jpeg, write_tree
 from tests.support.tiny import CPU
+from tests.support.warm import Warm
 
 SIZE = 32
 
@@ -186,17 +185,13 @@ def test_the_files_that_are_open_are_not_pickled(stored: Stored):
     assert len(pickle.dumps(stored.train)) == before < 4000
 
 
-def test_stored_images_travel_to_another_process(folders: dict[str, Path]):
+def some_crops(images: StoredImages) -> np.ndarray:
+    return images.train_crops([0, 5], key=1).pixels.numpy()
+
+
+def test_stored_images_travel_to_another_process(warm: Warm, folders: dict[str, Path]):
     images = open_stored(folders["pixels"], SIZE, "stop").train
-    crops = images.train_crops([0, 5], key=1)
-    script = (
-        "import pickle, sys; images = pickle.load(sys.stdin.buffer)\n"
-        "sys.stdout.buffer.write(images.train_crops([0, 5], 1).pixels.numpy().tobytes())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], input=pickle.dumps(images), capture_output=True, check=True
-    )
-    assert done.stdout == crops.pixels.numpy().tobytes()
+    np.testing.assert_array_equal(warm.run(some_crops, images).value, some_crops(images))
 
 
 def test_the_record_holds_the_form_and_the_source(folders: dict[str, Path], tmp_path: Path):
