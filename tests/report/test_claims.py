@@ -16,6 +16,7 @@ from report.build import build_report
 from report.claims import Planned, build_claims, evidence_for
 from report.page.claims.evidence import ClaimEvidence
 from suite.experiment.claim_files import REPLY
+from suite.records.archive import ARCHIVE
 from suite.records.claim import Claim, Contrast, Ease, Identical, Order, Test
 from suite.records.experiment import ExperimentFolder
 from tests.support.fake_claims import Arm, around, write_claim
@@ -118,6 +119,9 @@ def found(results: Path) -> list[ClaimEvidence]:
 def page(results: Path, found: Sequence[ClaimEvidence]) -> Path:
     stale = results / "claims" / "claim-gone-margins.svg"
     stale.write_text("<svg/>")
+    archive = results / "published" / "claims" / "better" / ARCHIVE
+    archive.parent.mkdir(parents=True)
+    archive.touch()
     path, _ = build_claims(found, REPLY.read_text(encoding="utf-8"), results / "claims", results)
     assert not stale.exists()
     return path
@@ -166,7 +170,8 @@ def test_every_claim_of_the_page_leads_to_its_evidence(page: Path) -> None:
     quoted = {address for kind, address in found.links if kind == "quoted"}
     assert quoted == {*notes} - {"#better"}  # `same` is the first to quote the same sentence
     outside = [address for _, address in found.links if not address.startswith(("#", "https://", "data:"))]
-    assert outside and all((page.parent / address).is_file() for address in outside)
+    assert f"../published/claims/better/{ARCHIVE}" in outside
+    assert all((page.parent / address).is_file() for address in outside)
 
 
 def test_the_page_needs_no_script_and_escapes_what_it_shows(page: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from report.analysis.claims.arms import studies_of_cells
 from report.analysis.claims.verdict import Verdict
-from report.analysis.numbers import NONE, count, duration, grouped, hyper
+from report.analysis.numbers import NONE, count, duration, grouped, hyper, plural
 from report.draw.drawing import Drawing
 from report.page.claims.figures import figures_of
 from report.page.claims.rows import (
@@ -113,7 +113,7 @@ def key_of(experiment: str) -> str:
 
 def not_run(name: str, claim: Claim, runs: int, epochs: int) -> ClaimEvidence:
     """A claim without records; its cost comes from the experiment."""
-    cost = f"at most {count(runs, 'run')}, {grouped(epochs)} epochs"
+    cost = f"at most {grouped(runs)} {plural(runs, 'run')}, {grouped(epochs)} epochs"
     return ClaimEvidence(name, claim, NOT_RUN, f"No run is in. It takes {cost}.", cost=cost)
 
 
@@ -181,6 +181,9 @@ def why(verdict: Verdict, rows: Sequence[TestRow], scored: int, planned: int) ->
         more = f" So {'does' if len(of) == 2 else 'do'} {len(of) - 1} more." if len(of) > 1 else ""
         return f"It fails here: {of[0].says}. Found: {of[0].whole}; supported if {of[0].must}.{more}"
     missing = f"{scored} of {planned} runs are in. " if scored < planned else ""
+    broken = next((row for row in controls if row.mark.key != "supported"), None)
+    if broken is not None and broken.mark.key == "undecided" and broken.remarks:
+        return f"{missing}A control is open: {broken.says} ({broken.remarks[0]})."
     if verdict.reason:
         return f"{missing}{capital(verdict.reason)}."
     if not of:

@@ -88,6 +88,8 @@ def test_a_control_that_fails_is_the_reason() -> None:
     found = evidence(ABOVE, control, a=LOW, b=HIGH)
     assert found.mark.key == "undecided" and not found.decided
     assert found.why == "A control does not do what it must: a wins."
+    part = evidence(ABOVE, control, a=LOW, b=[*HIGH[:3], Run(top1=None)])
+    assert part.why == "7 of 8 runs are in. A control is open: a wins (3 of 4 runs of b are in)."
     kept = Contrast(kind="contrast", says="", of={"b": 1.0, "a": -1.0}, expect="above", control=True)
     assert evidence(ABOVE, kept, a=LOW, b=HIGH).why == "The test holds. Its control does what it must."
 
