@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from optimizers.core import WeightRule, stored_signs
 from suite.data import NORMALISATIONS, Splits
 from suite.experiment.build import build_network
-from suite.machine.errors import UserError, described
+from suite.machine.errors import UserError, described, one_of
 from suite.machine.precision import autocast
+from suite.models import MODELS
 from suite.models.blocks.layers import binary_layers
 from suite.plugins import not_here
 from suite.records.files import DamagedRecord
@@ -94,7 +95,8 @@ def load(path: str | Path) -> Deployed:
     kept = read_kept(content, file)
     header = kept.header
     if problem := not_here(header.trial, "model"):
-        raise UserError(f"{file}: {problem}")
+        name = header.trial.model.name
+        raise UserError(f"{file}: {problem}{'' if name in MODELS else one_of(name, MODELS)}")
     if header.normalisation not in NORMALISATIONS:
         raise UserError(f"{file}: its images are normalised in a way that is unknown here")
     state = {name: torch.from_numpy(tensor.copy()) for name, tensor in kept.rest.items()}
