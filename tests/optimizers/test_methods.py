@@ -1,19 +1,16 @@
 """The contract of every registered method, on every architecture; and the registration of methods."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import torch
 from torch import nn
 
-import optimizers
-from optimizers import METHODS, collect, load_plugin
+from optimizers import METHODS, collect
 from optimizers.core import Hyper, Method, WeightRule, log, method, sign, uniform
 from optimizers.core.latent.rule import LATENT
 from suite.checks.contract.method import (
@@ -250,7 +247,7 @@ def test_a_parameter_without_an_owner_or_with_two_is_refused() -> None:
             optimizers_of(network, owning(wrong), 0.01)
 
 
-# --- @method, collect, plugins ---
+# --- @method, collect ---
 
 
 def test_a_method_whose_signature_disagrees_is_refused() -> None:
@@ -310,57 +307,3 @@ def {name}(lr):
         optimizer=lambda params: torch.optim.SGD(params, lr),
     )
 '''
-
-
-@pytest.fixture
-def registry() -> Iterator[dict[str, Method]]:
-    """METHODS; the test's changes are undone afterwards."""
-    with patch.dict(METHODS), patch.dict(optimizers.PLUGINS):
-        yield METHODS
-
-
-def test_a_plugin_becomes_available(tmp_path: Path, registry: dict[str, Method]) -> None:
-    path = tmp_path / "mine.py"
-    path.write_text(PLUGIN.format(name="my_method"))
-    (mine,) = load_plugin(path)
-    assert registry["my-method"] is mine
-    assert (mine.name, mine.summary, mine.defaults) == ("my-method", "Signs of plain SGD.", {"lr": 0.1})
-    training = Training(registry["my-method"](lr=1.0))
-    assert training.weights.param_groups[0]["lr"] == 1.0
-    start = training.signs()
-    training.step()
-    assert not torch.equal(training.signs(), start)
-    (again,) = load_plugin(path)  # a resumed command loads it again
-    assert registry["my-method"] is again
-
-
-def test_plugins_that_cannot_be_registered(tmp_path: Path, registry: dict[str, Method]) -> None:
-    before = dict(registry)
-    for name, text, words in (
-        ("empty.py", "x = 1\n", "no method in it"),
-        ("taken.py", PLUGIN.format(name="bop"), "'bop' exists already"),
-        ("missing.py", None, "no such Python file"),
-        ("notes.txt", "x = 1\n", "no such Python file"),
-    ):
-        if text is not None:
-            (tmp_path / name).write_text(text)
-        with pytest.raises(ValueError, match=words):
-            load_plugin(tmp_path / name)
-    assert registry == before
-
-
-def test_a_refused_plugin_leaves_nothing_behind(tmp_path: Path, registry: dict[str, Method]) -> None:
-    path = tmp_path / "half.py"
-    path.write_text(PLUGIN.format(name="new") + PLUGIN.format(name="bop"))
-    with pytest.raises(ValueError, match="'bop' exists already"):
-        load_plugin(path)
-    assert "new" not in registry
-
-
-def test_two_plugins_cannot_share_a_name(tmp_path: Path, registry: dict[str, Method]) -> None:
-    for name in ("one.py", "two.py"):
-        (tmp_path / name).write_text(PLUGIN.format(name="shared"))
-    (one,) = load_plugin(tmp_path / "one.py")
-    with pytest.raises(ValueError, match=r"two\.py: a method called 'shared' exists already"):
-        load_plugin(tmp_path / "two.py")
-    assert registry["shared"] is one
