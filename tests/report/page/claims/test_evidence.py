@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from report.analysis.claims.identity import Parting
 from report.analysis.claims.verdict import verdict_of
 from report.page.claims.evidence import ClaimEvidence, evidence_of, key_of, not_run
 from report.page.claims.figures import zones
 from report.page.claims.overview import chance, natural, tallies
+from report.page.claims.rows import first_parting
 from suite.records.claim import Contrast, Exact, Identical, Match, Order
 from tests.support.claim_records import Run, claim_of, records_of
 
@@ -107,6 +109,11 @@ def test_runs_that_part_are_named_with_seed_step_and_layer() -> None:
     assert drawing.numbers is not None and drawing.numbers["equal"].tolist() == [True, False, True]
     assert "2 of 3 equal, first difference: step 2, last" in drawing.label
     assert evidence(same, a=[one] * 3, b=[one] * 3).rows[0].found == "3 of 3 pairs of runs are equal"
+
+
+def test_the_earliest_difference_is_named() -> None:
+    late, early = Parting("a", "b", 1, 9, "x"), Parting("a", "b", 2, 3, "y")
+    assert first_parting((Parting("a", "b", 0, None, None), late, early)) == early
 
 
 def test_counts_and_orders() -> None:

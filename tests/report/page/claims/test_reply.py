@@ -60,6 +60,7 @@ def test_lines_keep_their_numbers_and_their_styles() -> None:
         ("one goes  over two lines.", [2], "one goes over two lines."),  # also across a style
         ("The first … A third stands", [1, 2, 3], "The firstA third stands"),
         ('Says: "quoted" things', [4], "says: “quoted” things"),
+        ("The first … is not there", [1], "The first sentence is here."),  # no quotation: a part is missing
         ("in our words", [1], "The first sentence is here."),  # mostly on the line; no heading
         ("in our words", [1, 2], "The first sentence is here.The second one goes over two lines."),
         ("in our words", [3], "A third stands alone."),
