@@ -29,7 +29,8 @@ SURFACE = {
     "tune": RUNNING | {"--adopt"},
     "train": (RUNNING | {"cell", "--seed", "--final", "--keep-weights"})
     - {"--engine", "--workers", "--dry-run"},
-    "load": {"RUN_OR_FILE", "--test", "--device", "--threads", "--json"},
+    "load": {"RUN_OR_FILE", "--test", "--device", "--threads", "--plugin", "--json"},
+    "claims": {"[NAME]", "--publish", "--results", "--json"},
     "prepare": {
         "imagenet",
         "SRC",

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from suite.records.trial import PROTOCOL, Choice
 from suite.records.winner import winner
 from suite.sweep.draws import Draw, Draws
 from tests.support.paths import ROOT
+from tests.support.registries import restored
 
 VALIDATION = ("val_loss", "val_top1", "val_top5")
 PUBLISHED = ROOT / "results" / "published"
@@ -31,6 +34,13 @@ GOLDEN = Path(__file__).parent / "golden"
 Key = tuple[str, str, int, int]  # phase, track, study, number
 
 
+@pytest.fixture(autouse=True)
+def registries() -> Iterator[None]:
+    """Plugins that a plan loads are forgotten after its test."""
+    with restored():
+        yield
+
+
 def planned_again(where: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """The plan of a published experiment, from the text that its plan.json holds."""
     published = read_json(where / "plan.json")
@@ -40,6 +50,8 @@ def planned_again(where: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = folder / "experiments" / f"{name.rsplit('-', 1)[0] if changes else name}.yaml"
     path.parent.mkdir(parents=True)
     path.write_text("".join(line for line in lines if not line.startswith("# --set ")))
+    for plugin in ExperimentFile(path).experiment().plugins:  # an edited one makes other runs
+        shutil.copy(ROOT / "experiments" / Path(name).parent / plugin, path.parent)
     sizes = [DataSizes(**each) for each in published["data"].values()]
     described = resolving.describe
 

@@ -764,6 +764,7 @@ def test_every_field_of_a_trial_changes_its_run_id(tmp_path: Path):
         "plugin": "0123456789abcdef",
         "plugins": {"model": "0123456789abcdef"},
         "revised": ("gamma",),
+        "probes": (Choice("signs", {}),),
     }
     assert set(others) == {field.name for field in dataclasses.fields(trial)}
     ids = [dataclasses.replace(trial, **{name: value}).run_id for name, value in others.items()]
