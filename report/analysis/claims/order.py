@@ -32,7 +32,7 @@ def falling(samples: Sequence[Sample], margin: float, parts: int = 1) -> Outcome
 
 
 def peaked(samples: Sequence[Sample], margin: float, parts: int = 1) -> Outcome:
-    """Supported: some interior arm is above both ends by more than the margin, and there is no valley.
+    """Supported: some interior arm is above both ends by more than the margin, and no valley is shown.
 
     The interior arm is chosen by the data: Bonferroni's level for all of them. Refuted: an end is above every
     interior arm by more than the margin, or an arm lies below one on each of its sides.

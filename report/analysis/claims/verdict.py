@@ -1,5 +1,6 @@
 """The verdict of a claim: each of its tests on each group of cells, then all of them together."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -163,7 +164,14 @@ def of_samples(
     )
     finding = contrast_finding(test, samples) if isinstance(test, Contrast) else order_finding(samples)
     notes = notes_on(samples, studies)
-    reason = why_no_verdict(samples, studies, needs_all=within(test)) or unmatched(test, samples)
+    every = samples  # of a pool all settings: one that is missing could be the nearest
+    if test.match is not None:
+        every = [
+            sample(records, arm, cell, studies, test.measure, test.minus)
+            for arm, pool in zip(test.arms, pools, strict=True)
+            for cell in pool
+        ]
+    reason = why_no_verdict(every, studies, needs_all=within(test)) or unmatched(test, samples)
     if reason:
         return TestVerdict(test, group, "undecided", finding, reason, notes)
     if isinstance(test, Order):
@@ -199,8 +207,10 @@ def why_no_verdict(samples: Sequence[Sample], studies: int, needs_all: bool) -> 
     for each in samples:
         if each.runs < each.planned_runs:
             return f"{each.runs} of {each.planned_runs} runs of {each.arm} are in"
-        if each.n < each.planned or (needs_all and each.diverged):
+        if each.diverged and (needs_all or each.n < each.planned):
             return f"{each.diverged} of {each.planned_runs} runs of {each.arm} diverged"
+        if each.n < each.planned:
+            return f"{each.n} of {each.planned} units of {each.arm} have the number"
     if studies == 2:
         return f"2 studies carry no verdict: it takes {ENOUGH_UNITS}"
     if few := [each for each in samples if each.n < ENOUGH_UNITS]:
@@ -214,8 +224,16 @@ def unmatched(test: Contrast | Order, samples: Sequence[Sample]) -> str:
         return ""
     target, far = test.match.target, 1 + test.match.tolerance
     for each in samples:
-        if each.matched is None or not target / far <= each.matched <= target * far:
-            found = "none" if each.matched is None else f"{each.matched:.3g} at the nearest"
+        if (
+            each.matched is None
+            or math.isnan(each.matched)
+            or not target / far <= each.matched <= target * far
+        ):
+            found = (
+                "none"
+                if each.matched is None or math.isnan(each.matched)
+                else f"{each.matched:.3g} at the nearest"
+            )
             return f"no setting of {each.arm} has {test.match.measure} near {target:g}: {found}"
     return ""
 

@@ -178,6 +178,8 @@ def test_matched_arms_are_those_nearest_to_the_target():
     assert isinstance(finding, ContrastFinding)
     assert [each.cell for each in finding.samples] == ["data.model.sgd-2", "data.model.momentum-1"]
     assert [each.matched for each in finding.samples] == [3.9, 4.5]
+    lost = verdict([test], **{**arms, "sgd-1": [*flipping(2.0, 0.5, 0.51), Run(top1=None)]})
+    assert lost.reason == "2 of 3 runs of sgd-* are in"  # it could have been the nearest
     far = verdict([test], **{**arms, "momentum-1": flipping(6.0, 0.1, 0.11, 0.12)})
     assert far.reason == "no setting of momentum-* has flips near 4: 6 at the nearest"
 
