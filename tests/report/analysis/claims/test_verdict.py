@@ -61,6 +61,9 @@ def test_a_diverged_run_counts_at_chance_and_forbids_equality():
     finding = found.tests[0].finding
     assert isinstance(finding, ContrastFinding) and finding.estimate is not None
     assert finding.estimate.value == pytest.approx(53.025 - (50.0 + 50.2 + 49.9 + 10.0) / 4)
+    images = finding.samples[1].images
+    assert images is not None
+    assert images.rates.mean() == pytest.approx((0.5 + 0.502 + 0.499 + 0.1) / 4)  # at chance on each image
     assert found.tests[0].notes == ("1 of 4 runs of a diverged",)
     assert verdict([WITHIN], a=diverged, b=diverged).reason == "1 of 4 runs of b diverged"
     losses = Contrast(kind="contrast", says="", measure="test_loss", of=ABOVE.of, expect="above")
