@@ -13,7 +13,6 @@ from suite.data.source import Dataset, Shape, Source
 from suite.machine.signature import signature_of
 from suite.records.trial import Augmentation
 
-Part = Literal["train", "test"]
 OF_ALL = ("validation", "train_limit")  # options that every data set has
 
 
@@ -43,7 +42,7 @@ def dataset(
         if taken := [option for option in options if option in OF_ALL]:
             raise TypeError(f"{function.__name__}: {taken[0]} is an option of every data set")
 
-        def read(part: Part, count: int, options: dict[str, object]) -> Images:
+        def read(part: Literal["train", "test"], count: int, options: dict[str, object]) -> Images:
             images = function(part, **options)
             if problem := _problem(images, count, classes, shape):
                 raise DataError(f"data set {name!r}: its part {part!r} {problem}")

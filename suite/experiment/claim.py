@@ -13,6 +13,7 @@ from suite.records.claim import (
     Claim,
     Contrast,
     Ease,
+    Group,
     Test,
     cells_of_arm,
     groups_of,
@@ -80,8 +81,25 @@ def _arm_problems(test: Test, cells: Sequence[PlannedCell], at: Location) -> Ite
         yield Problem(at, "an arm is named twice")
     elif len({arm.count(".") for arm in test.arms}) > 1:
         yield Problem(at, "name all arms alike: METHOD, MODEL.METHOD or DATA.MODEL.METHOD")
-    elif not unknown and not any(groups_of(test.arms, cells)):
-        yield Problem(at, "these arms have no task in common")
+    elif not unknown:
+        groups = list(groups_of(test.arms, cells))
+        if not groups:
+            yield Problem(at, "these arms have no task in common")
+        elif several := _of_several(test, cells, groups[0]):
+            yield Problem(at, several)
+
+
+def _of_several(test: Test, cells: Sequence[PlannedCell], group: Group) -> str:
+    """Why these arms cannot be compared, although each is in the group; or nothing.
+
+    Test images enter a contrast, and what is a good setting is decided on one task.
+    """
+    arms = [cell for arm in test.arms for cell in cells_of_arm(arm, cells)[group]]
+    if len({cell.data for cell in arms}) > 1:
+        return "its arms are on different data sets, whose images cannot be compared"
+    if isinstance(test, Ease) and len({cell.model for cell in arms}) > 1:
+        return "its arms are on different models, which have no best setting in common"
+    return ""
 
 
 def _arms(cells: Sequence[PlannedCell]) -> list[str]:

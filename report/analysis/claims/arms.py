@@ -11,7 +11,7 @@ from report.analysis.images import ImageProfile, image_profile
 from report.analysis.intervals import variance_of
 from report.analysis.units import by_study, method_evidence, studies_of
 from report.read.records import CellRecord, Records, RunRecord
-from suite.records.claim import Contrast, Group, Order, cells_of_arm, groups_of
+from suite.records.claim import Group, Match, cells_of_arm, groups_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +68,19 @@ def studies_of_cells(records: Records, cells: Sequence[CellRecord]) -> int:
     return studies_of(records.plan, [records.plan.methods[cell.planned.method] for cell in cells])
 
 
-def matched_sample(
-    records: Records, arm: str, pool: Sequence[CellRecord], studies: int, test: Contrast | Order
+def nearest(
+    records: Records, match: Match | None, settings: list[Sample], pool: Sequence[CellRecord], studies: int
 ) -> Sample:
-    """The sample of an arm; of a matched one that of the setting nearest to the target."""
-    if test.match is None:
-        return sample(records, arm, pool[0], studies, test.measure, test.minus)
-    target, measure = test.match.target, test.match.measure
-    reached = [sample(records, arm, cell, studies, measure).mean for cell in pool]
+    """The one setting of an arm; of a pool the one whose matched measure is nearest to the target."""
+    if match is None:
+        return settings[0]
+    reached = [
+        sample(records, each.arm, cell, studies, match.measure).mean
+        for each, cell in zip(settings, pool, strict=True)
+    ]
     known = [n for n, value in enumerate(reached) if value > 0]
-    nearest = min(known, key=lambda n: abs(math.log(reached[n] / target)), default=0)
-    found = sample(records, arm, pool[nearest], studies, test.measure, test.minus)
-    return replace(found, matched=reached[nearest])
+    chosen = min(known, key=lambda n: abs(math.log(reached[n] / match.target)), default=0)
+    return replace(settings[chosen], matched=reached[chosen])
 
 
 def sample(

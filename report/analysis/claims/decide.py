@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol, Self
 
 import numpy as np
+from scipy import stats
 
 from report.analysis.claims.arms import Sample
 from report.analysis.critical import student
@@ -138,6 +139,4 @@ def power_at(expect: Expect, margin: float, error: float, df: float) -> float:
 
 def probability(t: float, df: float) -> float:
     """P(T < t) of Student's t; of the normal distribution for infinite degrees of freedom."""
-    from scipy import stats
-
     return float(stats.t.cdf(t, df))

@@ -13,12 +13,11 @@ SIGNS = "signs"  # the probe
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """One final run: its place, the hashes of its weights and flips, and how to read its flips.
+    """One final run: its seed, the hashes of its weights and flips, and how to read its flips.
 
     flips: int (steps, layers), read only where two trajectories differ.
     """
 
-    place: str
     seed: int | None
     hashes: dict[str, Any]
     flips: Callable[[], np.ndarray]

@@ -1,12 +1,13 @@
 """The verdict of a claim: each of its tests on each group of cells, then all of them together."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from report.analysis.claims.arms import Sample, cells_by_group, matched_sample, sample, studies_of_cells
+from report.analysis.claims.arms import Sample, cells_by_group, nearest, sample, studies_of_cells
 from report.analysis.claims.decide import (
     LEVEL,
     Estimate,
@@ -24,7 +25,7 @@ from report.analysis.judgement import ENOUGH_UNITS
 from report.analysis.search import search_of
 from report.analysis.study import Reference, reference_of
 from report.read.records import CellRecord, Records, RunRecord
-from suite.records.claim import Claim, Contrast, Ease, Exact, Group, Identical, Order, Test
+from suite.records.claim import Claim, Contrast, Ease, Exact, Group, Identical, Match, Order, Test
 
 FlipsOf = Callable[[RunRecord], np.ndarray]  # of a final run: int (steps, layers)
 EXACTLY = 0.005  # a count agrees to two decimals: an optimizer may keep a step counter for a whole layer
@@ -159,19 +160,19 @@ def of_samples(
     records: Records, test: Contrast | Order, group: Group, pools: Sequence[Sequence[CellRecord]], parts: int
 ) -> TestVerdict:
     studies = studies_of_cells(records, [cell for pool in pools for cell in pool])
+    every = [
+        [sample(records, arm, cell, studies, test.measure, test.minus) for cell in pool]
+        for arm, pool in zip(test.arms, pools, strict=True)
+    ]
     samples = tuple(
-        matched_sample(records, arm, pool, studies, test) for arm, pool in zip(test.arms, pools, strict=True)
+        nearest(records, test.match, settings, pool, studies)
+        for settings, pool in zip(every, pools, strict=True)
     )
     finding = contrast_finding(test, samples) if isinstance(test, Contrast) else order_finding(samples)
     notes = notes_on(samples, studies)
-    every = samples  # of a pool all settings: one that is missing could be the nearest
-    if test.match is not None:
-        every = [
-            sample(records, arm, cell, studies, test.measure, test.minus)
-            for arm, pool in zip(test.arms, pools, strict=True)
-            for cell in pool
-        ]
-    reason = why_no_verdict(every, studies, needs_all=within(test)) or unmatched(test, samples)
+    # Of a pool all settings have to be in: one that is missing could be the nearest.
+    settings = list(itertools.chain.from_iterable(every))
+    reason = why_no_verdict(settings, studies, needs_all=within(test)) or unmatched(test.match, samples)
     if reason:
         return TestVerdict(test, group, "undecided", finding, reason, notes)
     if isinstance(test, Order):
@@ -218,23 +219,16 @@ def why_no_verdict(samples: Sequence[Sample], studies: int, needs_all: bool) -> 
     return ""
 
 
-def unmatched(test: Contrast | Order, samples: Sequence[Sample]) -> str:
+def unmatched(match: Match | None, samples: Sequence[Sample]) -> str:
     """Which arm has no setting near enough to what the arms are matched on; else nothing."""
-    if test.match is None:
+    if match is None:
         return ""
-    target, far = test.match.target, 1 + test.match.tolerance
+    far = 1 + match.tolerance
     for each in samples:
-        if (
-            each.matched is None
-            or math.isnan(each.matched)
-            or not target / far <= each.matched <= target * far
-        ):
-            found = (
-                "none"
-                if each.matched is None or math.isnan(each.matched)
-                else f"{each.matched:.3g} at the nearest"
-            )
-            return f"no setting of {each.arm} has {test.match.measure} near {target:g}: {found}"
+        reached = math.nan if each.matched is None else each.matched
+        if not match.target / far <= reached <= match.target * far:
+            found = "none has a number" if math.isnan(reached) else f"{reached:.3g} at the nearest"
+            return f"no setting of {each.arm} has {match.measure} near {match.target:g}: {found}"
     return ""
 
 
@@ -265,7 +259,7 @@ def identical(
 def trajectory(run: RunRecord, flips_of: FlipsOf) -> Trajectory:
     assert run.result is not None and run.curves is not None
     hashes = dict(run.result.probes[SIGNS])
-    return Trajectory(str(run.place), run.seed, hashes, lambda: flips_of(run), run.curves.layers.names)
+    return Trajectory(run.seed, hashes, lambda: flips_of(run), run.curves.layers.names)
 
 
 def exact(records: Records, test: Exact, group: Group, cells: Sequence[CellRecord]) -> TestVerdict:

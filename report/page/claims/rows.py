@@ -184,10 +184,12 @@ def must(test: Test) -> str:
             return "the same" if test.expect == "same" else "different for every seed"
         case Exact():
             return ", ".join(f"{arm} {value:g}" for arm, value in test.values.items())
+        case Order(shape="peaked"):
+            by = f", by more than {amount(test.margin, test.measure)}" if test.margin else ""
+            return f"highest between the ends{by}"
         case Order():
             within = f", no step against it of {amount(test.margin, test.measure)}" if test.margin else ""
-            shape = "highest between the ends" if test.shape == "peaked" else test.shape
-            return f"{shape}{within}"
+            return f"{test.shape}{within}"
     measure = test.measure if isinstance(test, Contrast) else None
     match test.expect:
         case "above":

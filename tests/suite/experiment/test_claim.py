@@ -77,6 +77,22 @@ def test_ease_needs_twenty_draws_besides_the_default(tmp_path: Path):
     assert plan_of(tmp_path, test, "tuning: {trials: 11, studies: 2}").record.claim is not None
 
 
+def test_arms_of_one_test_are_on_one_data_set_and_ease_on_one_model(tmp_path: Path):
+    ease = "{kind: ease, says: s, of: wide.bop, against: thin.bop, expect: above, margin: -10}"
+    with pytest.raises(SpecError, match="its arms are on different models, which have no best setting"):
+        plan_of(tmp_path, ease, "tuning: {trials: 21}")
+    text = HEAD.format(
+        test="{kind: contrast, says: s, of: {digits.wide.bop: 1, few.wide.bop: -1}, expect: above}",
+        more="tuning: {trials: 0}",
+    )
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        text.replace("data: digits", "data: [digits, {name: digits, label: few, train_limit: 99}]")
+    )
+    with pytest.raises(SpecError, match="its arms are on different data sets, whose images cannot"):
+        make_plan(ExperimentFile(path))
+
+
 def test_the_plan_holds_the_claim_and_without_one_has_no_such_key(tmp_path: Path):
     record = plan_of(tmp_path, CONTRAST).record
     written = encode(record)
