@@ -15,7 +15,7 @@ from report.page.claims.reply import read_reply
 from report.page.html import claims_markdown, claims_page
 from report.read.experiment import read_records
 from report.read.records import Records
-from suite.machine.errors import UserError
+from suite.machine.errors import UserError, shown
 from suite.records.archive import ARCHIVE
 from suite.records.claim import Claim
 from suite.records.files import DamagedRecord, make_part, write_atomically, writing
@@ -47,10 +47,11 @@ def evidence_for(planned: Planned, records: AbstractContextManager[Path]) -> Cla
 
 def _evidence(planned: Planned, folder: Path) -> ClaimEvidence:
     found = read_records(folder)
+    if found.plan.experiment != planned.name:
+        raise UserError(f"they are of the experiment {shown(found.plan.experiment)}, not of {planned.name}")
     if not any(run.scored or run.status == "damaged" for run in found.runs):
         return not_run(planned.name, planned.claim, planned.runs, planned.epochs)
-    # Records may be moved or published under another name than that of the experiment's file.
-    records, cautions = as_claimed(replace(found, plan=replace(found.plan, experiment=planned.name)), planned)
+    records, cautions = as_claimed(found, planned)
     return claim_evidence(records, folder, cautions)
 
 

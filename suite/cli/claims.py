@@ -106,7 +106,7 @@ def _show(each: "ClaimEvidence", as_json: bool) -> None:
             tests.add_row(*row)
         out.print(tests)
     say(out, f"limits: {each.claim.limits}")
-    say(out, f"run it: {each.command} ({each.cost})")
+    say(out, f"run it: {each.command}{f' ({each.cost})' if each.cost else ''}")
 
 
 def _write(evidence: "list[ClaimEvidence]", results: Path, publish: bool, as_json: bool) -> None:

@@ -67,6 +67,7 @@ def place(
 
     name = _checked(file, method)
     standard = _standard(tasks, results)
+    baselines = [_baselines(experiment, archive) for experiment, archive in standard.items()]
     folder = results / PLACED / (f"{name}-quick" if quick else name)
     source = file.read_bytes()
     placement = Placement(
@@ -82,13 +83,12 @@ def place(
     before = enter(results / PLACED, placement)
     command = _command(file, method, decay, tasks, quick)
     complete, placed = True, list[PlacedTask]()
-    for experiment, archive in standard.items():
-        baselines = _baselines(experiment, archive)
-        placed.append(_task(folder, baselines, device))
+    for each in baselines:
+        placed.append(_task(folder, each, device))
         write_placement(
             folder, PlacementRecord(placement=placement, command=command, tasks=placed, before=before)
         )
-        complete &= _run(folder, placed[-1], baselines, _entry(name, decay), file, quick, device, workers)
+        complete &= _run(folder, placed[-1], each, _entry(name, decay), file, quick, device, workers)
     page = build_placement(folder, out.print)
     say(out, f"placement: {page}")
     if not complete:

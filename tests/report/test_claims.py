@@ -205,19 +205,28 @@ def test_the_claim_that_was_planned_counts(results: Path) -> None:
 
 
 def test_records_that_are_older_than_their_claim_say_so(results: Path, tmp_path: Path) -> None:
-    folder = write_claim(tmp_path / "claims" / "better", None, PLANTED["better"][2])
+    folder = write_claim(tmp_path / "claims" / "better", None, PLANTED["better"][2], "claims/better")
     found = evidence(tmp_path, "better")
     assert found.mark.key == "supported" and "older than the claim" in found.cautions[0]
     assert ExperimentFolder(folder).plan().claim is None
 
 
-def test_no_name_leads_out_of_the_folder(results: Path, tmp_path: Path) -> None:
-    planned = Planned("claims/../../<x>", claim_of("better"), 10, 20)
-    found = evidence_for(planned, contextlib.nullcontext(results / "claims" / "better"))
+def test_records_of_another_experiment_are_not_read(results: Path) -> None:
+    planned = Planned("claims/better", claim_of("better"), 10, 20)
+    found = evidence_for(planned, contextlib.nullcontext(results / "claims" / "equal"))
+    assert found.mark.key == "damaged" and found.problems
+    assert "they are of the experiment 'claims/equal', not of claims/better" in found.why
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
+    name = "claims/../../<x>"
+    folder = write_claim(tmp_path / "records", claim_of("better"), PLANTED["better"][2], name)
+    planned = Planned(name, claim_of("better"), 10, 20)
+    found = evidence_for(planned, contextlib.nullcontext(folder))
     target = tmp_path / "deep" / "claims"
     target.mkdir(parents=True)
     path, _ = build_claims([found], REPLY.read_text(encoding="utf-8"), target, tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["deep"] and path.parent == target
+    assert {p.name for p in tmp_path.iterdir()} == {"deep", "records"} and path.parent == target
     assert {p.name for p in target.iterdir()} == {
         "index.html", "claims.md", "claims.csv", "claim--------x--margins.svg",
     }  # fmt: skip

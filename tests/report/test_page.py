@@ -129,7 +129,7 @@ def write_claims_page(results: Path) -> Path:
             Exact(kind="exact", says="two", measure="reals", values=dict.fromkeys(arms, 2.5)),
         ],
     )
-    folder = write_claim(results / "claims" / "x", claim, arms)
+    folder = write_claim(results / "claims" / "x", claim, arms, "claims/x")
     planned = [Planned(f"claims/{name}", claim, 10, 20) for name in ("x", "y")]
     found = [
         evidence_for(each, contextlib.nullcontext(at))

@@ -143,6 +143,7 @@ def test_a_damaged_archive_is_an_error(flipbench: Flipbench, standard: Path) -> 
     path.write_bytes(content[:-100])
     ended = flipbench("place", "instant.py", "--task", "tiny", "--device", "cpu")
     assert ended.code == 2 and ARCHIVE in ended.err
+    assert not (standard / "results" / "placed").exists()  # nothing was tried, so nothing is counted
 
 
 def test_the_handshake_takes_the_first_final_runs_of_methods_that_compete(archive: Path) -> None:
