@@ -4,9 +4,10 @@ Bop's rule, a flip where something about the gradients pushes against the weight
 other filters in place of its moving average:
 
 * last-gradient: none; it flips where w·g > threshold. That is Bop at gamma 1.
+* sign-average: a moving average of the gradients' signs. It knows how consistent they are, as far back as
+  Bop's average does, and not how large.
 * agreement: a vote; it flips where at least the share `agreeing` of the last `window` gradients has the sign
-  of the weight. It counts how consistent the gradients are and forgets how large they are. A gradient of zero
-  has no vote, and a flip keeps the votes: they now confirm the weight.
+  of the weight. A gradient of zero has no vote, and a flip keeps the votes: they now confirm the weight.
 """
 
 import math
@@ -15,6 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from optimizers.bop import bop_update
 from optimizers.core import (
     Flipper,
     WeightRule,
@@ -35,6 +37,13 @@ PAPER = "Helwegen et al., Latent Weights Do Not Exist, NeurIPS 2019, https://arx
 def last_gradient_update(weight: Tensor, gradient: Tensor, threshold: float) -> tuple[Tensor]:
     """One step of Bop whose average is the last gradient; at equality the weight stays."""
     return (torch.where(weight * gradient > threshold, -weight, weight),)
+
+
+def sign_average_update(
+    weight: Tensor, average: Tensor, gradient: Tensor, gamma: float, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """One step of Bop that averages the signs of the gradients."""
+    return bop_update(weight, average, gradient.sign(), gamma, threshold)
 
 
 def agreement_update(
@@ -61,6 +70,21 @@ def last_gradient(threshold: float) -> WeightRule:
     """Flip a weight when its last gradient has the same sign and exceeds a threshold."""
     check_not_negative(threshold=threshold)
     optimizer = partial(Flipper, update=last_gradient_update, state={}, threshold=threshold)
+    return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)
+
+
+@method(paper=PAPER, gamma=log(1e-3, 1e-6, 1e-1), threshold=log(1e-2, 1e-4, 1.0))
+def sign_average(gamma: float, threshold: float) -> WeightRule:
+    """Flip a weight when the average of its gradients' signs agrees with it beyond a threshold."""
+    check_rates(gamma=gamma)
+    check_not_negative(threshold=threshold)
+    optimizer = partial(
+        Flipper,
+        update=sign_average_update,
+        state={"average": torch.zeros_like},
+        gamma=gamma,
+        threshold=threshold,
+    )
     return WeightRule(start=sign, read=stored_signs, optimizer=optimizer)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,6 +34,22 @@ def test_without_a_threshold_one_vote_of_one_is_that_too() -> None:
     assert_same_signs(run(PLUGIN.agreement(window=1, agreeing=1.0), gradients), bop)
 
 
+def test_the_average_of_signs_equals_a_scalar_loop() -> None:
+    gradients = random_gradients()
+    gradients[100:110, ::3] = 0.0
+    w, m, expected = random_signs().tolist(), [0.0] * gradients.shape[1], []
+    for row in gradients.tolist():
+        for i, g in enumerate(row):
+            m[i] += 0.1 * ((g > 0) - (g < 0) - m[i])
+            if w[i] * m[i] > 0.3:
+                w[i] = -w[i]
+        expected.append(list(w))
+    ours = run(PLUGIN.sign_average(gamma=0.1, threshold=0.3), gradients)
+    assert_same_signs(ours, expected)
+    sizes = np.random.default_rng(1).uniform(0.5, 1.5, gradients.shape)
+    assert_same_signs(run(PLUGIN.sign_average(gamma=0.1, threshold=0.3), gradients * sizes), ours)
+
+
 def vote_loop(signs: list[float], gradients: Any, window: int, needed: int) -> Any:
     w, after = list(signs), []
     for step in range(len(gradients)):
@@ -59,3 +76,7 @@ def test_impossible_values_are_refused() -> None:
         PLUGIN.agreement(agreeing=1.5)
     with pytest.raises(BadHyper, match="threshold must be >= 0"):
         PLUGIN.last_gradient(threshold=-1.0)
+    with pytest.raises(BadHyper, match="threshold must be >= 0"):
+        PLUGIN.sign_average(threshold=-1.0)
+    with pytest.raises(BadHyper, match="gamma must lie in"):
+        PLUGIN.sign_average(gamma=0.0)
