@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +102,20 @@ def sample(
         diverged=sum(run.status == "diverged" for run in finals),
         images=images_of(records, cell, studies, known) if (measure, minus) == ("test_top1", None) else None,
     )
+
+
+def same_trainings(records: Records, cells: Sequence[CellRecord]) -> list[list[CellRecord]]:
+    """The cells that are one training, seed by seed: what differs between their settings never acts."""
+    groups: dict[Any, list[CellRecord]] = {}
+    for cell in cells:
+        trainings = [
+            (run.correct, run.curves.train_loss.tobytes(), run.curves.layers.flips.tobytes())
+            for run in records.finals(cell)
+            if run.correct and run.curves is not None
+        ]
+        if trainings and len(trainings) == len(records.finals(cell)):
+            groups.setdefault(tuple(trainings), []).append(cell)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def images_of(records: Records, cell: CellRecord, studies: int, values: np.ndarray) -> ImageProfile | None:

@@ -3,10 +3,10 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from report.analysis.claims.arms import studies_of_cells
+from report.analysis.claims.arms import same_trainings, studies_of_cells
 from report.analysis.claims.verdict import Verdict
 from report.analysis.numbers import NONE, count, duration, grouped, hyper, plural
 from report.draw.drawing import Drawing
@@ -22,7 +22,7 @@ from report.page.claims.rows import (
 )
 from report.page.tables import Table
 from report.read.records import CellRecord, Records
-from suite.records.claim import Claim, cells_of_arm
+from suite.records.claim import Claim, Identical, cells_of_arm
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,20 @@ def evidence_of(records: Records, verdict: Verdict, cautions: Sequence[str] = ()
         settings=settings,
         same=same,
         cost=f"{scored} of {count(planned, 'run')}, {duration(seconds)} of training",
-        cautions=tuple(cautions),
+        cautions=(*cautions, *vacuous(records, claim)),
         problems=tuple(records.damaged),
     )
+
+
+def vacuous(records: Records, claim: Claim) -> list[str]:
+    """Arms that are one training, and should not be: a test of one of them says nothing about the other."""
+    compared = replace(claim, tests=[test for test in claim.tests if not isinstance(test, Identical)])
+    groups = same_trainings(records, cells_of_claim(records, compared))
+    return [
+        f"{' and '.join(cell.method for cell in group)} are one training in every run: "
+        "what differs between their settings never acts"
+        for group in groups
+    ]
 
 
 def cells_of_claim(records: Records, claim: Claim) -> list[CellRecord]:

@@ -49,6 +49,18 @@ def scores(*values: float) -> list[Run]:
 LOW, HIGH = scores(50.0, 50.2, 49.8, 50.0), scores(53.0, 53.1, 52.9, 53.0)
 
 
+def test_arms_that_are_one_training_are_named() -> None:
+    also = Contrast(kind="contrast", says="b beats c", of={"b": 1.0, "c": -1.0}, expect="above", margin=0.5)
+    (caution,) = evidence(ABOVE, also, a=LOW, b=HIGH, c=LOW).cautions
+    assert caution.startswith("a and c are one training in every run")
+    last = replace(LOW[-1], top1=0.501)
+    assert evidence(ABOVE, also, a=LOW, b=HIGH, c=[*LOW[:-1], last]).cautions == ()
+    # Where equality is what is tested, it is no fault.
+    same = Identical(kind="identical", says="", arms=["a", "c"])
+    signed = [replace(run, probes={"signs": {"weights": "w", "flips": "f"}}) for run in LOW]
+    assert evidence(same, a=signed, c=signed).cautions == ()
+
+
 def test_a_contrast_in_words() -> None:
     found = evidence(ABOVE, a=LOW, b=HIGH)
     (row,) = found.rows
