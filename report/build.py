@@ -9,6 +9,7 @@ import pandas as pd
 from rich.table import Table
 
 from report.analysis.claims.verdict import verdict_of
+from report.analysis.numbers import SAME_EVERYWHERE
 from report.analysis.versions import compare_versions
 from report.draw.svg import standalone
 from report.page.claims.evidence import ClaimEvidence, claims_csv, damaged, evidence_of
@@ -136,6 +137,7 @@ def study_tuning(
     return [study_page(records, task, effective) for task in records.tasks]
 
 
+COMPUTED = ("accuracy.csv", "tuning.csv")  # the others hold numbers as they were recorded
 LONG = ("curves.csv", "flips.csv")  # a row for each run and epoch: too long for one document
 
 
@@ -182,7 +184,12 @@ def files_of(report: Report) -> dict[str, str]:
     """The files of the report folder by name, in the order in which they are written."""
     return {
         **{f"{drawing.name}.svg": standalone(drawing.svg) for drawing in report.drawings},
-        **{name: frame.to_csv(index=False, lineterminator="\n") for name, frame in report.frames.items()},
+        **{
+            name: frame.to_csv(
+                index=False, lineterminator="\n", float_format=SAME_EVERYWHERE if name in COMPUTED else None
+            )
+            for name, frame in report.frames.items()
+        },
         **({"claims.csv": claims_csv([report.claim])} if report.claim else {}),
         "accuracy.tex": latex([each.comparison for each in report.tasks]),
         "tuning.tex": latex_tables((each.task.title, each.tuning.ease) for each in report.tasks),

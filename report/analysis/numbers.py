@@ -10,6 +10,7 @@ from suite.records.schedules import as_json
 from suite.records.trial import HyperSetting
 
 NONE = "—"
+SAME_EVERYWHERE = "%.10g"  # machines compute the last digits of a number differently
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from report.analysis.claims.arms import same_trainings, studies_of_cells
 from report.analysis.claims.verdict import Verdict
-from report.analysis.numbers import NONE, count, duration, grouped, hyper, plural
+from report.analysis.numbers import NONE, SAME_EVERYWHERE, count, duration, grouped, hyper, plural
 from report.draw.drawing import Drawing
 from report.page.claims.figures import figures_of
 from report.page.claims.rows import (
@@ -274,5 +274,10 @@ def claims_csv(evidence: Sequence[ClaimEvidence]) -> str:
             "verdict": each.mark.word,
             "why": each.why,
         }
-        writer.writerows({**head, **numbers} for numbers in ([row.numbers for row in each.rows] or [{}]))
+        for numbers in [row.numbers for row in each.rows] or [{}]:
+            words = {
+                key: SAME_EVERYWHERE % value if isinstance(value, float) else value
+                for key, value in numbers.items()
+            }
+            writer.writerow({**head, **words})
     return lines.getvalue()
