@@ -36,6 +36,7 @@ def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # without it Ray leaves the loopback interface
+        patch.setenv("RAY_worker_niceness", "0")  # nice 15 by default: beside other tests they hardly start
         from ray.cluster_utils import Cluster
 
         nodes = Cluster(initialize_head=True, head_node_args=NODE)
