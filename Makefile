@@ -26,7 +26,7 @@ DASHBOARD_READY := $(VENV)/.ready-dashboard
 
 .DEFAULT_GOAL := help
 .PHONY: help demo sweep tune train prepare report claims claim study status verify plan list publish export dashboard setup test torture \
-        check calibrate lock clean bench bench-peers
+        pytest check lint types calibrate lock clean bench bench-peers
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -90,17 +90,24 @@ dashboard: $(DASHBOARD_READY) ## open optuna-dashboard on EXP=name, also while i
 
 setup: $(RUN_READY) ## create the environment in .venv and nothing else
 
+test: lint ## the full check: format, lint, types, import contracts, tests
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
+
 # Some tests wait for the processes that they start: three at once keep two cores busy.
-test: check ## the full check: format, lint, types, import contracts, tests
+pytest: $(DEV_READY)
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 torture: $(DEV_READY) ## kill sweeps and fail their disk hundreds of times, then compare their records
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.torture $(ARGS)
 
-check: $(DEV_READY) ## the part of the check that runs no test
+check: lint types ## the part of the check that runs no test
+
+lint: $(DEV_READY)
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: $(VENV)/bin/ruff format ."; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/lint-imports --no-logo
+
+types: $(DEV_READY)
 	@$(VENV)/bin/pyright
 
 calibrate: $(RUN_READY) ## how often verdicts are right: simulated tasks, results/published/calibration/
