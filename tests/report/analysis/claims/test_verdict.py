@@ -74,6 +74,17 @@ def test_two_runs_carry_no_verdict():
     assert verdict([ABOVE], a=LOW[:2], b=HIGH[:2]).reason == "2 units of b carry no verdict: it takes 3"
 
 
+def test_controls_take_no_part_in_bonferronis_level():
+    just = scores(50.22, 50.42, 50.12, 50.32)  # refutes a margin of 0.5 points at 95 %, and not at 99 %
+    holds = Contrast(kind="contrast", says="c", of={"c": 1.0, "a": -1.0}, expect="above", control=True)
+    assert verdict([ABOVE, *[holds] * 4], a=LOW, b=just, c=HIGH).outcome == "refuted"
+    own = replace(holds, control=False)
+    assert verdict([ABOVE, *[own] * 4], a=LOW, b=just, c=HIGH).outcome == "undecided"
+    # Nor do other tests make a control's own outcome less certain.
+    found = verdict([replace(ABOVE, control=True), *[own] * 5], a=LOW, b=just, c=HIGH)
+    assert (found.outcome, found.tests[0].outcome) == ("undecided", "refuted")
+
+
 def test_one_refuted_test_refutes_and_all_must_support():
     reverse = Contrast(kind="contrast", says="", of={"a": 1.0, "b": -1.0}, expect="above")
     assert verdict([ABOVE, reverse], a=LOW, b=HIGH).outcome == "refuted"
