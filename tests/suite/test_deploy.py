@@ -154,8 +154,9 @@ def test_it_takes_images_and_nothing_else(network: Deployed) -> None:
             network(wrong)
 
 
-def test_the_three_lines_of_the_readme(tmp_path: Path, network: Deployed) -> None:
-    (lines,) = re.findall(r"```python\n(from suite.deploy .*?)```", (ROOT / "README.md").read_text(), re.S)
+def test_the_three_lines_of_the_docs(tmp_path: Path, network: Deployed) -> None:
+    page = (ROOT / "docs" / "records.md").read_text()
+    (lines,) = re.findall(r"```python\n(from suite.deploy .*?)```", page, re.S)
     run, images = tmp_path / network.kept.header.run, in_memory(load_test(DIGITS)).pixels
     names: dict[str, Any] = {"images": images}
     exec(re.sub(r'load\(".*"\)', f"load({str(run)!r})", lines), names)
