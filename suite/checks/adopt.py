@@ -112,10 +112,17 @@ def _prepared(
     return Adoption(folder, archive, sorted(set(finished) - here), cells)
 
 
+def other_protocol(records: ExperimentFolder) -> str:
+    """Why runs of another protocol compare with none of today's, or nothing."""
+    if (protocol := read_json(records.plan_path).get("protocol")) == PROTOCOL:
+        return ""
+    return f"they were made under protocol {shown(protocol)}, this flipbench has {PROTOCOL}"
+
+
 def _other_plan(records: ExperimentFolder, plan: PlanRecord, part: bool) -> str:
     """Why the runs of an archive are not part of a plan, or nothing."""
-    if (protocol := read_json(records.plan_path).get("protocol")) != PROTOCOL:
-        return f"they were made under protocol {shown(protocol)}, this flipbench has {PROTOCOL}"
+    if problem := other_protocol(records):
+        return problem
     try:
         before = records.plan()
     except OtherFormat as error:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import yaml
 
+from suite.checks.adopt import other_protocol
 from suite.checks.status import Observer
 from suite.experiment.files import experiments, published_archive
 from suite.experiment.spec import ExperimentFile
@@ -76,9 +77,14 @@ def standard_experiments(results: Path) -> dict[str, Path]:
 
 
 def read_baselines(experiment: str, archive: Path) -> Baselines:
-    """UserError if no method is whole, or none has two seeds; DamagedRecord for a damaged archive."""
+    """UserError for runs of another protocol, if no method is whole, or none has two seeds.
+
+    DamagedRecord for a damaged archive.
+    """
     with unpacked(archive) as folder:
         records = ExperimentFolder(folder)
+        if problem := other_protocol(records):
+            raise UserError(f"{archive}: its runs are no baselines: {problem}")
         plan = records.plan()
         cells = {each.cell: each for each in Observer(folder).look().cells}
         whole = dict.fromkeys(cell.method for cell in plan.cells)

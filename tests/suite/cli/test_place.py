@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from suite.checks.placement import read_baselines, standard_experiments
-from suite.records.archive import ARCHIVE, write_archive
-from suite.records.files import read_json
+from suite.machine.errors import UserError
+from suite.records.archive import ARCHIVE, unpacked, write_archive
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import read_json, write_json
 from suite.records.placement import LIST, read_placement
+from suite.records.trial import PROTOCOL
 from tests.suite.cli.conftest import Flipbench
 from tests.support.attempts import swept
 
@@ -144,6 +147,15 @@ def test_a_damaged_archive_is_an_error(flipbench: Flipbench, standard: Path) -> 
     ended = flipbench("place", "instant.py", "--task", "tiny", "--device", "cpu")
     assert ended.code == 2 and ARCHIVE in ended.err
     assert not (standard / "results" / "placed").exists()  # nothing was tried, so nothing is counted
+
+
+def test_baselines_of_another_protocol_are_none(archive: Path, tmp_path: Path) -> None:
+    with unpacked(archive) as folder:
+        records = ExperimentFolder(folder)
+        write_json(records.plan_path, {**read_json(records.plan_path), "protocol": PROTOCOL + 1})
+        write_archive(folder, other := tmp_path / ARCHIVE)
+    with pytest.raises(UserError, match=f"protocol {PROTOCOL + 1}, this flipbench has {PROTOCOL}"):
+        read_baselines("standard/tiny", other)
 
 
 def test_the_handshake_takes_the_first_final_runs_of_methods_that_compete(archive: Path) -> None:
