@@ -60,9 +60,10 @@ claims: $(RUN_READY) ## the whole way for every claim of experiments/claims/, th
 	  if [ $$code -gt 2 ]; then exit $$code; elif [ $$code -gt $$worst ]; then worst=$$code; fi; \
 	done; $(FLIPBENCH) claims && exit $$worst
 
+# With --set the records are another experiment's: the sweep ends with their verdict and their name.
 claim: $(RUN_READY) ## one claim, C=theorem-1 (a file of experiments/claims/), then its verdict
 	@$(FLIPBENCH) sweep claims/$(or $(C),$(error name a claim: make claim C=theorem-1)) $(ARGS); code=$$?; \
-	  [ $$code -gt 2 ] || $(FLIPBENCH) claims claims/$(C); exit $$code
+	  [ $$code -gt 2 ] || $(if $(findstring --set,$(ARGS)),:,$(FLIPBENCH) claims claims/$(C)); exit $$code
 
 study: $(RUN_READY) ## how easy each method of EXP=name is to tune, and what its tuning gained
 	@$(FLIPBENCH) study $(call needs_exp) $(ARGS)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from report.analysis.claims.verdict import verdict_of
 from report.analysis.numbers import SAME_EVERYWHERE
@@ -29,14 +30,14 @@ from suite.records.files import DamagedRecord, make_part, write_atomically, writ
 
 def build_report(
     experiment_folder: Path,
-    show: Callable[[Table], object] = lambda table: None,
+    show: Callable[[Table | Text], object] = lambda result: None,
     on_problem: Callable[[str], object] = lambda text: None,
     target: Path | None = None,
     take: Callable[[dict[str, Any]], object] = lambda numbers: None,
 ) -> Path:
     """Write results/<experiment>/report/, or another folder, and return the path of its index.html.
 
-    `show` is called with the result as a table for the terminal, `take` with the numbers as JSON values,
+    `show` is called with the result for the terminal, `take` with the numbers as JSON values,
     `on_problem` with each damaged record.
     The same records give the same bytes, at any time and in any place. Raises FileNotFoundError without a
     plan and DamagedRecord for a plan that cannot be read; all other damage is shown in the coverage table.
@@ -47,8 +48,18 @@ def build_report(
     report = gather(records, claim_shown(records, experiment_folder, on_problem))
     page = write_report(report, target or experiment_folder / "report")
     show(console([each.comparison for each in report.tasks]))
+    if report.claim is not None:
+        show(verdict_line(report.claim))
     take(numbers_of(report))
     return page
+
+
+def verdict_line(found: ClaimEvidence) -> Text:
+    """The verdict of a claim for the terminal, and how to see its tests."""
+    return Text(
+        f"{found.claim.id} {found.claim.title}: {found.mark.symbol} {found.mark.word}. {found.why}\n"
+        f"its tests: flipbench claims {found.name}"
+    )
 
 
 def claim_shown(

@@ -45,6 +45,15 @@ def evidence_for(planned: Planned, records: AbstractContextManager[Path]) -> Cla
         return damaged(planned.name, planned.claim, str(error))
 
 
+def evidence_in(folder: Path) -> ClaimEvidence:
+    """The verdict of the claim that these records' own plan makes; UserError if it makes none."""
+    found = read_records(folder)
+    if found.plan.claim is None:
+        raise UserError(f"{found.plan.experiment} makes no claim")
+    epochs = sum(run.cell.planned.epochs for run in found.runs)
+    return _evidence(Planned(found.plan.experiment, found.plan.claim, len(found.runs), epochs), folder)
+
+
 def _evidence(planned: Planned, folder: Path) -> ClaimEvidence:
     found = read_records(folder)
     if found.plan.experiment != planned.name:

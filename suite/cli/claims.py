@@ -1,6 +1,7 @@
 """`flipbench claims`: what stands, what falls and what is open, from the records of all claims."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +30,7 @@ Name = Annotated[
     str | None,
     typer.Argument(
         metavar="[NAME]",
-        help="One claim: its experiment, or its id, as C1. Default: all of them, and their page.",
+        help="One claim: its experiment, its id, as C1, or a folder of records. Default: all of them.",
         autocompletion=complete_experiment,
     ),
 ]
@@ -49,29 +50,39 @@ def claims(
     """
     if name is not None and publish:
         raise UserError("--publish is for all claims: leave out NAME, or use `flipbench publish`")
-    found = [_find(name)] if name is not None else list(claim_files())
-    if not found:
-        raise UserError("no experiment makes a claim")
-    evidence = [_evidence(each, results) for each in found]
     if name is not None:
+        evidence = [_of(name, results)]
         _show(evidence[0], as_json)
     else:
+        if not (found := list(claim_files())):
+            raise UserError("no experiment makes a claim")
+        evidence = [_evidence(each, results) for each in found]
         _write(evidence, results, publish, as_json)
     end_if_damaged([problem for each in evidence for problem in each.problems])
 
 
-def _find(name: str) -> ClaimFile:
-    """The claim of this name, or of this id."""
+def _of(name: str, results: Path) -> "ClaimEvidence":
+    """The verdict of a claim, or of records of one's own, as of a sweep with --set."""
+    from report.claims import evidence_in
+
+    if (found := _find(name)) is not None:
+        return _evidence(found, results)
+    records = find_records(name, results)
+    if not os.path.lexists(records):
+        names = [each.name.removeprefix(f"{FOLDER}/") for each in claim_files()]
+        raise UserError(f"there is no claim {shown(name)}{one_of(name, names)}")
+    with records_folder(records) as folder:
+        return evidence_in(folder)
+
+
+def _find(name: str) -> ClaimFile | None:
+    """The claim of this name, or of this id; None if there is none."""
     for full in (name, f"{FOLDER}/{name}"):
         if name.endswith(SUFFIXES) or full in experiments():
             if (claim := claim_file(full)) is None:
                 raise UserError(f"{full} makes no claim")
             return claim
-    known = list(claim_files())
-    if matching := [each for each in known if each.claim.id == name]:
-        return matching[0]
-    names = [each.name.removeprefix(f"{FOLDER}/") for each in known]
-    raise UserError(f"there is no claim {shown(name)}{one_of(name, names)}")
+    return next((each for each in claim_files() if each.claim.id == name), None)
 
 
 def _evidence(each: ClaimFile, results: Path) -> "ClaimEvidence":
@@ -106,7 +117,10 @@ def _show(each: "ClaimEvidence", as_json: bool) -> None:
             tests.add_row(*row)
         out.print(tests)
     say(out, f"limits: {each.claim.limits}")
-    say(out, f"run it: {each.command}{f' ({each.cost})' if each.cost else ''}")
+    if (
+        each.name in experiments()
+    ):  # else a sweep with --set made it, and its folder's name is no experiment's
+        say(out, f"run it: {each.command}{f' ({each.cost})' if each.cost else ''}")
 
 
 def _write(evidence: "list[ClaimEvidence]", results: Path, publish: bool, as_json: bool) -> None:

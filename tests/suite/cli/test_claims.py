@@ -78,9 +78,24 @@ def test_one_claim_by_its_experiment_or_its_id(claims: Flipbench, name: str) -> 
     assert not Path("results/claims/index.html").exists()
 
 
+def test_records_of_ones_own_have_the_verdict_of_their_plan(claims: Flipbench) -> None:
+    changed = ("--set", "seeds=3", "--set", "tuning.seed=7")
+    swept = claims("sweep", "claims/better", *changed, "--device", "cpu")
+    (folder,) = Path("results/claims").glob("better-*")
+    (line,) = (line for line in swept.out.splitlines() if line.startswith("C9 "))
+    assert swept.code == 0 and f"its tests: flipbench claims claims/{folder.name}" in swept.out
+    for name in (f"claims/{folder.name}", str(folder)):
+        ended = claims("claims", name)
+        assert ended.code == 0 and "3 runs" in ended.out and "run it:" not in ended.out
+        (verdict,) = (line for line in ended.out.splitlines() if line.startswith(("✓", "✗", "?")))
+        assert verdict.partition(": ")[0] in line
+    assert "4 runs" in claims("claims", "better").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["results"], "results"),
         (["betteer"], "there is no claim 'betteer'"),
         (["tiny"], "tiny makes no claim"),
         (["better", "--publish"], "leave out NAME"),
