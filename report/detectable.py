@@ -108,19 +108,26 @@ def planned_tests(plan: PlanRecord) -> list[PlannedTest]:
         pools = [pool for arm in test.arms for pool in cells_of_arm(arm, plan.cells).values()]
         cards = [plan.methods[cell.method] for pool in pools for cell in pool]
         _, _, units, unit, _ = next(rows(plan, cards))
+        if isinstance(test, Ease):
+            units, unit = draws_of(plan), "draw"
         found.append(PlannedTest(test.says, must(test), units, unit, shown_by(test, units)))
     return found
+
+
+def draws_of(plan: PlanRecord) -> int:
+    """Random draws of each method: the published default, each study's first trial, is none."""
+    return sum((track.trials - 1) * track.studies for track in plan.tuning.tracks if track.name == "random")
 
 
 def shown_by(test: Test, units: int) -> str:
     """What so many units of each arm show, at the assumed standard deviation of an accuracy."""
     from report.analysis.claims.decide import power_at
-    from report.page.claims.rows import power_words, step_words
+    from report.page.claims.rows import ease_words, power_words, step_words
 
     if isinstance(test, Identical | Exact):
         return "exact"
     if isinstance(test, Ease):
-        return "every random draw counts"
+        return ease_words(test, units)
     if not test.measure.endswith("_top1") or test.minus is not None:
         return "what they show depends on the spread, which nobody knows yet"
     if units < ENOUGH_UNITS:

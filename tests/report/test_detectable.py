@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from report.detectable import detectable, planned_tests
-from suite.records.claim import Contrast, Exact
+from suite.records.claim import Contrast, Ease, Exact
 from suite.records.experiment import ExperimentFolder
 from suite.records.schema import PlanRecord, Track, Tuning
 from tests.support.claim_records import claim_of
@@ -68,6 +68,21 @@ def test_controls_do_not_count_and_one_method_compares_with_nothing(plan: PlanRe
     (alone,) = detectable(replace(plan, methods=control, cells=cells, seeds=5))
     assert str(alone) == "1 task, 1 method, 5 runs each: nothing to compare"
     assert math.isnan(alone.sds)
+
+
+def test_what_random_draws_can_show_of_ease(plan: PlanRecord) -> None:
+    ease = Ease(kind="ease", says="as easy", of="bop", against="latent_adam", expect="above", margin=-10.0)
+    tuning = Tuning(tracks=[Track(name="random", trials=25, studies=5), Track(name="tpe", trials=25)])
+    (found,) = planned_tests(replace(plan, tuning=tuning, claim=claim_of(ease)))
+    assert (found.units, found.unit) == (120, "draw")
+    assert found.shows == (
+        "+7.00 points or more in 80 % of the cases, no difference with a chance of 40 %, "
+        "if 30 % of the settings of latent_adam are good"
+    )
+    (none,) = planned_tests(
+        replace(plan, tuning=Tuning(tracks=[Track(name="tpe", trials=25)]), claim=claim_of(ease))
+    )
+    assert none.units == 0 and none.shows.startswith("no difference in 80 %")
 
 
 def test_what_the_tests_of_a_claim_can_show(plan: PlanRecord) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from report.analysis.claims.decide import Estimate, power_at
 from report.analysis.claims.identity import Identity, Parting
+from report.analysis.claims.power import ASSUMED_SHARE, chance, difference_shown
 from report.analysis.claims.verdict import (
     ContrastFinding,
     EaseFinding,
@@ -256,7 +257,9 @@ def described(test: Test, finding: object) -> tuple[str, str, str, str]:
                 f"{one.good} of {one.draws} against {other.good} of {other.draws}: "
                 f"{number(estimate.value, '%', True)} points"
             )
-            return words, interval_words(estimate.interval(), "%"), "", ""
+            assert isinstance(test, Ease)
+            shows = ease_words(test, min(one.draws, other.draws), other.share)
+            return words, interval_words(estimate.interval(), "%"), "", shows
     return NONE, "", "", ""
 
 
@@ -312,6 +315,22 @@ def power_words(test: Contrast, power: float, measure: str) -> str:
         case "below":
             return f"{number(-power, unit_of(measure))} or less in 80 % of the cases"
     return f"±{text} or more in 80 % of the cases"
+
+
+def ease_words(test: Ease, draws: int, share: float = ASSUMED_SHARE) -> str:
+    """What so many random draws of each method show, at a share of the other's settings that are good."""
+    equal = chance(test.expect, test.margin, draws, share, share)
+    given = f"if {100 * share:.0f} % of the settings of {test.against} are good"
+    if test.expect == "within":
+        return f"equality with a chance of {100 * equal:.0f} %, if there is no difference, {given}"
+    shown = difference_shown(test.expect, test.margin, draws, share)
+    if shown is None:
+        return f"no difference in 80 % of the cases, {given}"
+    side = "more" if test.expect == "above" else "less"
+    return (
+        f"{number(shown, '%', True)} points or {side} in 80 % of the cases, no difference with a chance of "
+        f"{100 * equal:.0f} %, {given}"
+    )
 
 
 def steps_shown(test: Order, finding: OrderFinding) -> str:
