@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Transform
 
 from report.analysis.claims.decide import Outcome
@@ -17,11 +17,12 @@ from report.draw.axes import LETTER, WIDTH, margin
 from report.draw.styles import MARKERS
 from report.draw.svg import MUTED, RULE, SERIES, TEXT, Picture, draw
 
-LETTERS = int((WIDTH - 14) / (0.86 * LETTER))  # of a line of text as wide as the figure
+LETTERS = int((WIDTH - 14) / LETTER)  # of a line of text as wide as the figure
 LINE = 16  # pixels of a line of text
 COLORS: dict[Outcome, str] = {"supported": SERIES[2], "refuted": SERIES[1], "undecided": MUTED}
 SHAPES: dict[Outcome, str] = {"supported": "o", "refuted": "X", "undecided": "D"}
 EQUAL, DIFFERENT = SERIES[0], SERIES[1]
+FAR = 30.0  # the ratio of means from which on a linear axis hides the small ones
 SUPPORT = 0.13  # opacity of the zone that supports
 
 
@@ -100,7 +101,10 @@ def against_margins(name: str, rows: Sequence[Against], axis: str) -> Picture:
 
 
 def in_order(name: str, rows: Sequence[Level], axis: str, joined: bool) -> Picture:
-    """A row for each arm, from the first to the last; `joined` by a line through the means."""
+    """A row for each arm, from the first to the last; `joined` by a line through the means.
+
+    Positive means that lie far apart are on a logarithmic axis.
+    """
     height = 50 + 27 * len(rows)
 
     def paint(figure: Figure) -> None:
@@ -109,7 +113,11 @@ def in_order(name: str, rows: Sequence[Level], axis: str, joined: bool) -> Pictu
         known = [row for row in rows if math.isfinite(row.value)]
         ends = [row.value for row in known]
         ends += [end for row in known if row.interval for end in (row.interval.low, row.interval.high)]
-        low, high = limits(ends)
+        means = [row.value for row in known]
+        far = bool(known) and min(means) > 0 and max(means) > FAR * min(means)
+        low, high = (min(means) / 1.6, max(means) * 1.6) if far else limits(ends)
+        if far:
+            axes.set_xscale("log")
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.5, -0.5), xlabel=axis)
         if joined:
             places = [n for n, row in enumerate(rows) if math.isfinite(row.value)]
@@ -122,6 +130,10 @@ def in_order(name: str, rows: Sequence[Level], axis: str, joined: bool) -> Pictu
             axes.text(1.03, y, row.words, transform=across(axes), va="center", color=TEXT, fontsize=11)
         axes.set_yticks(range(len(rows)), [row.label for row in rows])
         bare(axes)
+        if far:
+            axes.xaxis.set_major_locator(LogLocator(numticks=6))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
 
     return draw(name, WIDTH, height, paint)
 

@@ -123,7 +123,9 @@ def write_claims_page(results: Path) -> Path:
         refutes="that",
         limits="small",
         tests=[
-            Contrast(kind="contrast", says="b is better by far " * 5, of=of, expect="beyond", margin=0.5),
+            Contrast(
+                kind="contrast", says="Momentum warms many women " * 4, of=of, expect="beyond", margin=0.5
+            ),
             Identical(kind="identical", says="the same", arms=list(of)),
             Order(kind="order", says="more flips", measure="flips", shape="rising", arms=list(arms)),
             Exact(kind="exact", says="two", measure="reals", values=dict.fromkeys(arms, 2.5)),

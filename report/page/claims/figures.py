@@ -49,14 +49,15 @@ def figures_of(records: Records, verdict: Verdict, rows: Sequence[TestRow], name
 
 
 def margins(name: str, shown: Sequence[Shown]) -> Iterator[Drawing]:
-    """Estimates next to what supports them, a figure for each unit."""
-    by_unit: dict[str, list[tuple[Shown, Estimate | ShareEstimate]]] = {}
+    """Estimates next to what supports them, a figure for each unit; accuracies are with no other shares."""
+    by_unit: dict[tuple[str, bool], list[tuple[Shown, Estimate | ShareEstimate]]] = {}
     for each in shown:
         test, finding = each[0].test, each[0].finding
         if isinstance(finding, ContrastFinding | EaseFinding) and finding.estimate is not None:
             unit = unit_of(test.measure) if isinstance(test, Contrast) else "points of the share"
-            by_unit.setdefault(unit, []).append((each, finding.estimate))
-    for order, (unit, found) in enumerate(by_unit.items()):
+            accuracy = isinstance(test, Contrast) and "top1" in test.measure
+            by_unit.setdefault((unit, accuracy), []).append((each, finding.estimate))
+    for order, ((unit, _), found) in enumerate(by_unit.items()):
         key = f"{name}-margins{f'-{order + 1}' if order else ''}"
         axis = {"%": "points", "": "difference"}.get(unit, unit)
         digits = "%" if unit == "points of the share" else unit

@@ -196,7 +196,7 @@ def must(test: Test) -> str:
         case "above":
             return f"above {amount(test.margin, measure)}"
         case "below":
-            return f"below {amount(-test.margin, measure)}"
+            return f"below {amount(-test.margin or 0.0, measure)}"
         case "within":
             return f"within ±{amount(test.margin, measure)}"
     return f"beyond ±{amount(test.margin, measure)}"

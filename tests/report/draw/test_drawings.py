@@ -1,5 +1,6 @@
 """What figures are made of: marks for the page, the same bytes, limits that nothing squeezes, looks."""
 
+import math
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from report.draw.axes import lines_of, without_outliers
+from report.draw.claims import Level, in_order
 from report.draw.curves import LEARNING, curve_limits, curve_numbers
 from report.draw.layers import layer_titles
 from report.draw.styles import glyph, looks_of
@@ -30,6 +32,16 @@ def test_a_mark_names_its_method_and_no_number_in_a_text_is_cut() -> None:
     assert ">0.25</text>" in picture.svg and "fill-opacity: 0.14" in picture.svg
     assert not re.search(r' [dxy]="[^"]*\d\.\d\d', picture.svg)
     assert standalone(picture.svg).count("<style>") == 1
+
+
+def test_means_far_apart_are_on_a_logarithmic_axis() -> None:
+    def ticks(*values: float) -> set[str]:
+        rows = [Level(name, value, None, "") for name, value in zip("abc", values, strict=True)]
+        return set(re.findall(r">([\d.]+)</text>", in_order("x", rows, "flips", joined=True).svg))
+
+    assert {"0.1", "1", "10", "100"} <= ticks(0.02, 3.0, 300.0)
+    for near in ((10.0, 30.0, 290.0), (0.0, 3.0, 300.0), (math.nan, 3.0, 4.0)):
+        assert not {"0.1", "1", "10", "100"} <= ticks(*near)
 
 
 def test_two_drawings_share_no_id_and_the_same_drawing_has_the_same_bytes() -> None:

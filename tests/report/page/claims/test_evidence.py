@@ -78,6 +78,14 @@ def test_a_contrast_in_words() -> None:
     assert found.cost == "8 of 8 runs, 0.0 s of training"
 
 
+def test_accuracies_and_shares_of_flips_have_figures_of_their_own() -> None:
+    undone = Contrast(
+        kind="contrast", says="b undoes less", measure="undone_10", of={"b": 1.0, "a": -1.0}, expect="below"
+    )
+    names = [drawing.name for drawing in evidence(ABOVE, undone, WITHIN, a=LOW, b=HIGH).drawings]
+    assert names == ["claim-claim-margins", "claim-claim-margins-2"]
+
+
 def test_a_refuted_claim_names_the_test_that_fails() -> None:
     found = evidence(ABOVE, WITHIN, BELOW, a=LOW, b=HIGH)
     assert found.mark.key == "refuted"

@@ -32,6 +32,7 @@ def test_an_order_must_have_its_shape(shape: Any, margin: float, words: str) -> 
         ("above", -0.3, "above −0.3 points"),  # noqa: RUF001 - a true minus
         ("below", 1.0, "below −1 point"),  # noqa: RUF001
         ("below", -0.3, "below 0.3 points"),
+        ("below", 0.0, "below 0 points"),
         ("within", 0.5, "within ±0.5 points"),
         ("beyond", 0.5, "beyond ±0.5 points"),
     ],
