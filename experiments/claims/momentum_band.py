@@ -4,7 +4,8 @@ Heavy-ball momentum, b ← momentum · b + g and w ← w - lr · b, moves a weig
 gradient, over many steps. Here it does so within the band |w| < band only. Outside, a weight moves at once by
 all that it still has to move: w ← w - lr/(1 - momentum) · b, and b ← 0. So each gradient moves each weight by
 lr/(1 - momentum) · g in all, as in Momentum and as in plain SGD at that rate. With a band beyond all weights
-it is Momentum, with a band of zero it is SGD, both to the bit.
+it is Momentum, with a band of zero it is SGD, both to the bit. With `side: outside` the band is for SGD and
+the rest for momentum: the counterpart, which has momentum where no sign can change soon.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optimizers.core import WeightRule, log, method, uniform
+from optimizers.core import WeightRule, choice, log, method, uniform
 from optimizers.core.checks import check_below_one, check_not_negative
 from optimizers.core.latent.rule import LATENT, latent_rule
 from optimizers.latent import LatentSGD
@@ -23,22 +24,23 @@ PAPER = "Helwegen et al., Latent Weights Do Not Exist, NeurIPS 2019, https://arx
 
 
 def paid_at_once(
-    before: Tensor, after: Tensor, buffer: Tensor, lr: float, momentum: float, band: float
+    before: Tensor, after: Tensor, buffer: Tensor, lr: float, momentum: float, band: float, inside: bool
 ) -> tuple[Tensor, Tensor]:
-    """The latent weight and the buffer after a step of Momentum that holds within the band only.
+    """The latent weight and the buffer after a step of Momentum that holds on one side of the band only.
 
     before, after: the latent weight before and after the step of Momentum. buffer: b after it.
     """
-    outside = before.abs() >= band
+    plain = (before.abs() < band) != inside
     paid = before.add(buffer, alpha=-(lr / (1.0 - momentum)))
-    return torch.where(outside, paid, after), buffer.masked_fill(outside, 0.0)
+    return torch.where(plain, paid, after), buffer.masked_fill(plain, 0.0)
 
 
 class BandedMomentum(LatentSGD):
-    """Heavy-ball momentum where |w| < band; band is an entry of the parameter groups."""
+    """Heavy-ball momentum where |w| < band, or elsewhere; band is an entry of the parameter groups."""
 
-    def __init__(self, params: Iterable[Any], *, band: float, **settings: Any) -> None:
+    def __init__(self, params: Iterable[Any], *, band: float, inside: bool, **settings: Any) -> None:
         super().__init__(params, **settings)
+        self.inside = inside
         for group in self.param_groups:
             group["band"] = band
 
@@ -52,7 +54,7 @@ class BandedMomentum(LatentSGD):
                 if buffer is None:  # without momentum there is nothing to pay
                     continue
                 paid, left = paid_at_once(
-                    before[weight], weight, buffer, group["lr"], group["momentum"], group["band"]
+                    before[weight], weight, buffer, group["lr"], group["momentum"], group["band"], self.inside
                 )
                 weight.copy_(paid)
                 buffer.copy_(left)
@@ -63,10 +65,12 @@ class BandedMomentum(LatentSGD):
     lr=log(0.1, 1e-3, 1e1),
     momentum=uniform(0.9, 0.0, 0.99),
     band=log(0.1, 1e-3, 1e1),
+    side=choice("inside", "outside"),
     **LATENT,
 )
-def momentum_band(lr: float, momentum: float, band: float, **habits: Any) -> WeightRule:
+def momentum_band(lr: float, momentum: float, band: float, side: str, **habits: Any) -> WeightRule:
     """Latent SGD with momentum only for latent weights near zero."""
     check_below_one(momentum=momentum)
     check_not_negative(band=band)
-    return latent_rule(BandedMomentum, habits, lr=lr, momentum=momentum, band=band, fused=True)
+    inside = side == "inside"
+    return latent_rule(BandedMomentum, habits, lr=lr, momentum=momentum, band=band, inside=inside, fused=True)

@@ -77,10 +77,7 @@ def standard_experiments(results: Path) -> dict[str, Path]:
 
 
 def read_baselines(experiment: str, archive: Path) -> Baselines:
-    """UserError for runs of another protocol, if no method is whole, or none has two seeds.
-
-    DamagedRecord for a damaged archive.
-    """
+    """DamagedRecord for a damaged archive; UserError for another protocol's, or for too few whole methods."""
     with unpacked(archive) as folder:
         records = ExperimentFolder(folder)
         if problem := other_protocol(records):

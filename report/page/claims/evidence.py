@@ -149,18 +149,18 @@ def evidence_of(records: Records, verdict: Verdict, cautions: Sequence[str] = ()
         drawings=tuple(figures_of(records, verdict, rows, f"claim-{key_of(plan.experiment)}")),
         settings=settings,
         same=same,
-        cost=f"{scored} of {count(planned, 'run')}, {duration(seconds)} of training",
-        cautions=(*cautions, *vacuous(records, claim)),
+        cost=f"{scored} of {count(planned, 'run')} of its tests, {duration(seconds)} of training",
+        cautions=(*cautions, *one_training(records, claim)),
         problems=tuple(records.damaged),
     )
 
 
-def vacuous(records: Records, claim: Claim) -> list[str]:
+def one_training(records: Records, claim: Claim) -> list[str]:
     """Arms that are one training, and should not be: a test of one of them says nothing about the other."""
     compared = replace(claim, tests=[test for test in claim.tests if not isinstance(test, Identical)])
     groups = same_trainings(records, cells_of_claim(records, compared))
     return [
-        f"{' and '.join(cell.method for cell in group)} are one training in every run: "
+        f"{' and '.join(cell.name for cell in group)} are one training in every run: "
         "what differs between their settings never acts"
         for group in groups
     ]

@@ -49,7 +49,7 @@ def figures_of(records: Records, verdict: Verdict, rows: Sequence[TestRow], name
 
 
 def margins(name: str, shown: Sequence[Shown]) -> Iterator[Drawing]:
-    """Estimates next to what supports them, a figure for each unit; accuracies are with no other shares."""
+    """Estimates next to what supports them, a figure for each unit; accuracies have their own."""
     by_unit: dict[tuple[str, bool], list[tuple[Shown, Estimate | ShareEstimate]]] = {}
     for each in shown:
         test, finding = each[0].test, each[0].finding

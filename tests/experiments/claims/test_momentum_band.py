@@ -31,12 +31,19 @@ def test_a_band_of_zero_is_sgd_at_the_effective_rate(habits: dict[str, Any]) -> 
     assert all(torch.equal(*pair) for pair in zip(ours.stored(), theirs.stored(), strict=True))
 
 
-def loop(start: list[float], gradients: Any, lr: float, beta: float, band: float) -> Any:
+def test_on_the_other_side_the_ends_change_places() -> None:
+    momentum, sgd = METHODS["latent-momentum"](lr=0.125, momentum=0.875), METHODS["latent-sgd"](lr=1.0)
+    for band, theirs in ((0.0, momentum), (math.inf, sgd)):
+        ours = BANDED(lr=0.125, momentum=0.875, band=band, side="outside")
+        assert torch.equal(Training(ours).trajectory(15), Training(theirs).trajectory(15))
+
+
+def loop(start: list[float], gradients: Any, lr: float, beta: float, band: float, inside: bool) -> Any:
     w, b, after = list(start), [0.0] * len(start), []
     for gradient in gradients.tolist():
         for i, g in enumerate(gradient):
             b[i] = beta * b[i] + g
-            if abs(w[i]) < band:
+            if (abs(w[i]) < band) == inside:
                 w[i] -= lr * b[i]
             else:
                 w[i] -= lr / (1 - beta) * b[i]
@@ -45,13 +52,15 @@ def loop(start: list[float], gradients: Any, lr: float, beta: float, band: float
     return after
 
 
-def test_between_the_ends_it_equals_a_scalar_loop() -> None:
+@pytest.mark.parametrize("side", ["inside", "outside"])
+def test_between_the_ends_it_equals_a_scalar_loop(side: str) -> None:
     gradients, start = random_gradients(), torch.linspace(-0.5, 0.5, COUNT, dtype=torch.float64)
     start[0] = 0.3  # at its edge a weight is outside
     weight = start.clone().requires_grad_()
-    rule = BANDED(lr=0.01, momentum=0.8, band=0.3, clip=None)
+    rule = BANDED(lr=0.01, momentum=0.8, band=0.3, side=side, clip=None)
     found = take_steps(weight, rule.optimizer([weight]), gradients)
-    expected = torch.tensor(loop(start.tolist(), gradients, 0.01, 0.8, 0.3), dtype=torch.float64)
+    by_hand = loop(start.tolist(), gradients, 0.01, 0.8, 0.3, side == "inside")
+    expected = torch.tensor(by_hand, dtype=torch.float64)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
     assert_same_signs(found.sign(), expected.sign())
     assert (expected.abs() < 0.3).any() and (expected.abs() > 0.3).any()

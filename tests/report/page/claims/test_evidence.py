@@ -52,7 +52,7 @@ LOW, HIGH = scores(50.0, 50.2, 49.8, 50.0), scores(53.0, 53.1, 52.9, 53.0)
 def test_arms_that_are_one_training_are_named() -> None:
     also = Contrast(kind="contrast", says="b beats c", of={"b": 1.0, "c": -1.0}, expect="above", margin=0.5)
     (caution,) = evidence(ABOVE, also, a=LOW, b=HIGH, c=LOW).cautions
-    assert caution.startswith("a and c are one training in every run")
+    assert caution.startswith("data.model.a and data.model.c are one training in every run")
     last = replace(LOW[-1], top1=0.501)
     assert evidence(ABOVE, also, a=LOW, b=HIGH, c=[*LOW[:-1], last]).cautions == ()
     # Where equality is what is tested, it is no fault.
@@ -75,7 +75,7 @@ def test_a_contrast_in_words() -> None:
     low, high = row.numbers["low"], row.numbers["high"]
     assert row.interval == f"[{low:+.2f}, {high:+.2f}]" and low < row.numbers["estimate"] < high
     assert [drawing.name for drawing in found.drawings] == ["claim-claim-margins"]
-    assert found.cost == "8 of 8 runs, 0.0 s of training"
+    assert found.cost == "8 of 8 runs of its tests, 0.0 s of training"
 
 
 def test_accuracies_and_shares_of_flips_have_figures_of_their_own() -> None:
