@@ -143,7 +143,7 @@ def test_the_numbers_are_those_of_scipy(whole: Path) -> None:
     gap = np.mean(scores("bop_second_order")) - np.mean(values)
     assert float(row["behind_best"]) == pytest.approx(gap)
     assert (float(row["behind_best_low"]) + float(row["behind_best_high"])) / 2 == pytest.approx(gap)
-    assert (best["behind_best"], best["p"], best["reading"]) == ("0.0", "", "highest mean")
+    assert (float(best["behind_best"]), best["p"], best["reading"]) == (0.0, "", "highest mean")
     assert (row["unit"], row["units"], row["one_draw_of_tuning"], row["compared_methods"]) == (
         "run",
         "5",

@@ -29,6 +29,7 @@ def can_use_integers(x: Tensor, weight: Tensor, padding: int, stride: int) -> bo
     return (
         getattr(x, "holds_signs", False)
         and x.device.type == "cpu"
+        and x.dtype != torch.float64  # oneDNN has no such result
         and x.is_contiguous(memory_format=torch.channels_last)
         and not x.is_contiguous()
         and _places(x, weight, padding, stride) >= PLACES

@@ -102,6 +102,16 @@ def test_a_network_gives_the_same_bits_with_and_without(
     assert all(gradient.isfinite().all() for gradient in found)
 
 
+def test_double_precision_stays_in_floating_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = calls(monkeypatch)
+    monkeypatch.setattr(integers, "PLACES", 1)
+    layer = BinaryConv2d(METHODS["bop"](), 4, 5, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore
+    x = torch.randn(2, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+    for dtype, used in ((torch.float32, 1), (torch.float64, 1)):
+        assert layer.to(dtype)(Sign("clipped")(x.to(dtype))).dtype == dtype
+        assert len(seen) == used
+
+
 def test_they_are_used_where_the_processor_supports_them() -> None:
     assert integers.integers_are_exact()
 
