@@ -63,8 +63,8 @@ def planned_again(where: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     return make_plan(ExperimentFile(path, changes))
 
 
-def run_ids(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[Key, str]:
-    """The run id of every run of a cell that can be named, given the scores that its tuning runs reached."""
+def runs_of(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[Key, tuple[str, Draw]]:
+    """The run id and the setting of every run of a cell that can be named, given the scores of its tuning."""
     known = {
         (row["track"], int(row["study"]), int(row["number"])): Scores(
             **{name: float(row[name]) for name in VALIDATION}
@@ -72,12 +72,12 @@ def run_ids(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[Key, str
         for row in rows
         if row["phase"] == "tuning" and row["val_top1"]
     }
-    ids: dict[Key, str] = {}
+    found: dict[Key, tuple[str, Draw]] = {}
 
     def finals(phase: str, track: str, study: int, drawn: Draw) -> None:
         for number in range(plan.seeds):
             trial = cell.trial(drawn, final_seed(cell.seed, study, number), "final")
-            ids[phase, track, study, number] = trial.run_id
+            found[phase, track, study, number] = trial.run_id, drawn
 
     for track in plan.tuning.tracks:
         for study in range(track.studies):
@@ -90,14 +90,26 @@ def run_ids(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[Key, str
                         scores[number] = reached
                     draws.tell(number, reached.val_top1 if reached else None)
             for number, drawn in enumerate(draws.drawn()):
-                ids["tuning", track.name, study, number] = cell.trial(drawn, seed, "tune").run_id
+                run = cell.trial(drawn, seed, "tune").run_id
+                found["tuning", track.name, study, number] = run, drawn
             if len(scores) == track.trials:  # else the study has not ended in this archive
                 best = winner(scores)
                 assert best is not None
                 finals("final", track.name, study, draws.drawn()[best])
     for study in range(plan.tuning.studies):
         finals("default", "", study, dict(cell.published))
-    return ids
+    return found
+
+
+def is_that_run(run: str, drawn: Draw, row: dict[str, str]) -> bool:
+    """TPE draws with numpy's exp and log: the last bits, and so the ids of its runs, depend on the CPU."""
+    if run == row["run"] or row["track"] != "tpe":
+        return run == row["run"]
+    hypers = json.loads(row["hypers"])
+    return all(
+        value == (pytest.approx(hypers[name], rel=1e-9) if isinstance(value, float) else hypers[name])
+        for name, value in drawn.items()
+    )
 
 
 def test_the_golden_plan_has_all_that_a_plan_can_have() -> None:
@@ -122,11 +134,9 @@ def test_planning_again_gives_the_published_run_ids(
     assert whole, "an archive without a whole cell shows nothing"
     for cell in plan.cells:
         mine = [row for row in rows if row["cell"] == cell.name]
-        recorded = {
-            (row["phase"], row["track"], int(row["study"]), int(row["number"])): row["run"] for row in mine
-        }
-        ids = run_ids(plan, cell, mine)
+        recorded = {(row["phase"], row["track"], int(row["study"]), int(row["number"])): row for row in mine}
+        found = runs_of(plan, cell, mine)
         if cell.name in whole:
-            assert ids == recorded
-        else:
-            assert {key: run for key, run in recorded.items() if run}.items() <= ids.items()
+            assert set(found) == set(recorded)
+        known = {key: row for key, row in recorded.items() if row["run"]}
+        assert [key for key, row in known.items() if not is_that_run(*found[key], row)] == []
