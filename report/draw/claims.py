@@ -111,11 +111,10 @@ def in_order(name: str, rows: Sequence[Level], axis: str, joined: bool) -> Pictu
         left = margin([row.label for row in rows], whole=True) / WIDTH
         axes = figure.add_axes((left, 40 / height, 1 - left - 92 / WIDTH, 1 - 46 / height))
         known = [row for row in rows if math.isfinite(row.value)]
-        ends = [row.value for row in known]
-        ends += [end for row in known if row.interval for end in (row.interval.low, row.interval.high)]
         means = [row.value for row in known]
+        ends = [end for row in known if row.interval for end in (row.interval.low, row.interval.high)]
         far = bool(known) and min(means) > 0 and max(means) > FAR * min(means)
-        low, high = (min(means) / 1.6, max(means) * 1.6) if far else limits(ends)
+        low, high = (min(means) / 1.6, max(means) * 1.6) if far else limits([*means, *ends])
         if far:
             axes.set_xscale("log")
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.5, -0.5), xlabel=axis)

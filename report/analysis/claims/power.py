@@ -4,6 +4,7 @@ The number of good settings among n draws is binomial. A verdict depends on both
 chance is a sum over them.
 """
 
+from bisect import bisect_left
 from functools import cache
 
 import numpy as np
@@ -21,10 +22,11 @@ NEVER = 1e-7  # a chance that no sum needs
 
 def chance(expect: Expect, margin: float, draws: int, one: float, other: float) -> float:
     """That so many draws of methods with these true shares support a test; margin: in points."""
-    counts = np.arange(draws + 1)
-    ones, others = binom.pmf(counts, draws, one), binom.pmf(counts, draws, other)
-    likely = [good for good in counts if others[good] > NEVER]
-    return float(sum(others[good] * (ones @ supporting(expect, margin, draws, int(good))) for good in likely))
+    ones, others = (binom.pmf(np.arange(draws + 1), draws, share) for share in (one, other))
+    likely = np.flatnonzero(others > NEVER)
+    return float(
+        sum(others[good] * ones[supporting(expect, margin, draws, int(good))].sum() for good in likely)
+    )
 
 
 def difference_shown(expect: Expect, margin: float, draws: int, other: float = ASSUMED_SHARE) -> float | None:
@@ -33,23 +35,28 @@ def difference_shown(expect: Expect, margin: float, draws: int, other: float = A
     The lowest for `above`, the highest for `below`.
     """
     shares = np.arange(0.0, 1.0 + STEP / 2, STEP)
-    for one in shares[::-1] if expect == "below" else shares:
-        if chance(expect, margin, draws, float(one), other) >= SHOWN:
-            return 100 * (float(one) - other)
-    return None
+    shares = shares[::-1] if expect == "below" else shares
+    first = bisect_left(shares, SHOWN, key=lambda one: chance(expect, margin, draws, float(one), other))
+    return None if first == len(shares) else 100 * (float(shares[first]) - other)
 
 
 @cache
-def supporting(expect: Expect, margin: float, draws: int, other: int) -> np.ndarray:
-    """bool (draws + 1): how many good draws of the one support a test, where the other has `other`."""
-    theirs = _share(other, draws)
-    return np.array(
-        [
-            outcome_of(ShareEstimate(_share(good, draws), theirs), expect, margin) == "supported"
-            for good in range(draws + 1)
-        ]
-    )
+def supporting(expect: Expect, margin: float, draws: int, other: int) -> slice:
+    """Which numbers of good draws of the one support a test, where the other has `other`: all in a row."""
+
+    def supports(good: int) -> bool:
+        estimate = ShareEstimate(_share(good, draws), _share(other, draws))
+        return outcome_of(estimate, expect, margin) == "supported"
+
+    counts = range(draws + 1)
+    if expect == "above":
+        return slice(bisect_left(counts, True, key=supports), draws + 1)
+    if expect == "below":
+        return slice(0, bisect_left(counts, True, key=lambda good: not supports(good)))
+    found = [good for good in counts if supports(good)]
+    return slice(found[0], found[-1] + 1) if found else slice(0, 0)
 
 
+@cache
 def _share(good: int, draws: int) -> GoodShare:
     return good_share([1.0] * good + [0.0] * (draws - good), reference=1.0, delta=0.0)

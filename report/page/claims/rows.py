@@ -258,7 +258,8 @@ def described(test: Test, finding: object) -> tuple[str, str, str, str]:
                 f"{number(estimate.value, '%', True)} points"
             )
             assert isinstance(test, Ease)
-            shows = ease_words(test, min(one.draws, other.draws), other.share)
+            draws = min(one.draws, other.draws)
+            shows = ease_words(test, draws, other.share) if draws else ""
             return words, interval_words(estimate.interval(), "%"), "", shows
     return NONE, "", "", ""
 
