@@ -6,6 +6,7 @@ from suite.experiment.cell import Cell
 from suite.experiment.spec import Experiment, Problem
 from suite.experiment.strict_yaml import Location
 from suite.machine.errors import one_of, shown
+from suite.probes import PROBES
 from suite.records.claim import (
     MEASURES,
     POOL,
@@ -20,6 +21,7 @@ from suite.records.claim import (
     probe_of,
 )
 from suite.records.schema import PlannedCell
+from suite.records.trial import Choice
 
 EASE_DRAWS = 20  # with fewer an interval of a share says nothing
 
@@ -39,15 +41,15 @@ def _test_problems(
 ) -> Iterator[Problem]:
     yield from _arm_problems(test, cells, at)
     match = getattr(test, "match", None)
+    probes = cells[0].trial.probes  # the same for all cells
     for key in ("measure", "minus"):
         measure = getattr(test, key, None)
         if measure is not None:
-            yield from _measure_problems(measure, experiment, (*at, key))
+            yield from _measure_problems(measure, probes, (*at, key))
     if match is not None:
-        yield from _measure_problems(match.measure, experiment, (*at, "match", "measure"))
+        yield from _measure_problems(match.measure, probes, (*at, "match", "measure"))
     elif pools := [arm for arm in test.arms if arm.endswith(POOL)]:
         yield Problem(at, f"{shown(pools[0])} names a pool: say with `match` which of its settings counts")
-    probes = [probe.name for probe in experiment.probes]
     match test:
         case Contrast() if abs(sum(test.of.values())) > 1e-9 and test.minus is None:
             message = (
@@ -68,7 +70,7 @@ def _test_problems(
                 yield Problem(at, message)
             if test.expect == "within" and test.margin <= 0:
                 yield Problem((*at, "margin"), "within needs a margin above 0")
-        case _ if test.kind == "identical" and "signs" not in probes:
+        case _ if test.kind == "identical" and not any(each.name == "signs" for each in probes):
             yield Problem(at, "identical needs `probes: [signs]` in the experiment")
 
 
@@ -108,11 +110,19 @@ def _arms(cells: Sequence[PlannedCell]) -> list[str]:
     return list(dict.fromkeys(".".join(labels[first:]) for first in (2, 1, 0) for labels in names))
 
 
-def _measure_problems(measure: str, experiment: Experiment, at: Location) -> Iterator[Problem]:
-    probes = [probe.name for probe in experiment.probes]
-    probe = probe_of(measure)
-    if probe is None and measure not in MEASURES:
-        choices = [*MEASURES, *(f"{PROBE}{name}.KEY" for name in probes)]
-        yield Problem(at, f"there is no measure {shown(measure)}{one_of(measure, choices)}")
-    elif probe is not None and probe not in probes:
-        yield Problem(at, f"this experiment has no probe {shown(probe)}{one_of(probe, probes)}")
+def _measure_problems(measure: str, probes: Sequence[Choice], at: Location) -> Iterator[Problem]:
+    name = probe_of(measure)
+    if name is None:
+        if measure not in MEASURES:
+            choices = [*MEASURES, *(f"{PROBE}{each.name}.KEY" for each in probes)]
+            yield Problem(at, f"there is no measure {shown(measure)}{one_of(measure, choices)}")
+        return
+    probe = next((each for each in probes if each.name == name), None)
+    if probe is None:
+        message = f"this experiment has no probe {shown(name)}{one_of(name, [each.name for each in probes])}"
+        yield Problem(at, message)
+        return
+    key = measure.removeprefix(f"{PROBE}{name}.")
+    numbers = PROBES[name].numbers(**probe.options)
+    if key not in numbers:
+        yield Problem(at, f"the probe {shown(name)} leaves no number {shown(key)}{one_of(key, numbers)}")

@@ -23,13 +23,25 @@ Distortion = Callable[[Tensor, torch.Generator], Tensor]  # of the deployed weig
 
 PERCENT = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 LEVELS = (2, 4, 8, 16)
+STATISTICS = ("kept", "reestimated")
 
 
 def _images(sizes: DataSizes, draws: int) -> int:
     return ((len(PERCENT) + 2) * draws + len(LEVELS)) * (2 * scored_images(sizes) + sizes.train)
 
 
-@probe(images=_images, check=check_positive)
+def _numbers(draws: int) -> list[str]:
+    """Those of latent weights, too, which not every method has."""
+    names = [
+        *(f"flip{percent:g}" for percent in PERCENT),
+        "uniform",
+        "normal",
+        *(f"levels{k}" for k in LEVELS),
+    ]
+    return [f"{part}_top1.{each}.{name}" for name in names for each in STATISTICS for part in ("val", "test")]
+
+
+@probe(images=_images, numbers=_numbers, check=check_positive)
 def distort(trained: Trained, *, draws: int = 3) -> Found:
     """Top-1 with some signs flipped, with random magnitudes, and with the latent weights in a few levels.
 
@@ -74,7 +86,7 @@ def rounded(trained: Trained, levels: int) -> dict[str, float]:
 
 def _scores(trained: Trained, network: torch.nn.Module) -> dict[str, float]:
     found = {}
-    for kind in ("kept", "reestimated"):
+    for kind in STATISTICS:
         if kind == "reestimated":
             trained.reestimate(network)
         found[f"val_top1.{kind}"] = trained.score(network, trained.data.val).top1

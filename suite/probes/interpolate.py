@@ -40,7 +40,12 @@ def _images(sizes: DataSizes, lr: float) -> int:
     return len(DEGREES) * (3 * scored + 3 * sizes.train)
 
 
-@probe(images=_images, check=check_rates, needs_latents=True)
+def _numbers(lr: float) -> list[str]:
+    parts, statistics = ("train", "val", "test"), ("kept", "reestimated", "affine")
+    return [f"{part}_top1.{each}.b{b:g}" for b in DEGREES for each in statistics for part in parts]
+
+
+@probe(images=_images, numbers=_numbers, check=check_rates, needs_latents=True)
 def interpolate(trained: Trained, *, lr: float = 1e-3) -> Found:
     """Top-1 with the weights by degrees b between the binary (b = 0) and the latent ones (b = 1).
 

@@ -1,7 +1,7 @@
 """A probe: a function that measures something on the trained network of a final run."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -51,6 +51,7 @@ class Probe:
     """A registered probe with its options (name -> default).
 
     images: how many images it computes at most, from the sizes of the data and its options.
+    numbers: the keys of all numbers that it may leave, from its options; a claim can test each.
     check: raises BadValue for an impossible option.
     needs_latents: whether it has a meaning only where layers store other numbers than they compute with.
     """
@@ -60,6 +61,7 @@ class Probe:
     options: Mapping[str, Any]
     measure: Callable[..., Found]
     images: Callable[..., int]
+    numbers: Callable[..., Sequence[str]]
     check: Callable[..., None]
     needs_latents: bool
 
@@ -70,6 +72,7 @@ class Probe:
 def probe(
     *,
     images: Callable[..., int],
+    numbers: Callable[..., Sequence[str]],
     check: Callable[..., None] = lambda **options: None,
     needs_latents: bool = False,
 ) -> Callable[[Callable[..., Found]], Probe]:
@@ -88,7 +91,7 @@ def probe(
         if not summary:
             raise TypeError(f"{function.__name__} needs a docstring: its first line is the caption in lists")
         name = function.__name__.replace("_", "-")
-        return Probe(name, summary, options, function, images, check, needs_latents)
+        return Probe(name, summary, options, function, images, numbers, check, needs_latents)
 
     return register
 

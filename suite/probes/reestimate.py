@@ -2,8 +2,19 @@
 
 from suite.probes.probe import Found, Trained, probe, scored_images
 
+STATISTICS = ("kept", "reestimated")
 
-@probe(images=lambda sizes: sizes.train + 2 * scored_images(sizes))
+
+def _numbers() -> list[str]:
+    return [
+        f"{part}_{score}.{each}"
+        for part in ("val", "test")
+        for score in ("loss", "top1")
+        for each in STATISTICS
+    ]
+
+
+@probe(images=lambda sizes: sizes.train + 2 * scored_images(sizes), numbers=_numbers)
 def reestimate(trained: Trained) -> Found:
     """Loss and top-1 with batch norm's statistics as they are, and re-estimated over one epoch.
 
@@ -11,7 +22,7 @@ def reestimate(trained: Trained) -> Found:
     more epoch; all weights stay fixed. Keys: val_loss.kept, test_top1.reestimated and so on.
     """
     network, found = trained.network(), Found()
-    for statistics in ("kept", "reestimated"):
+    for statistics in STATISTICS:
         if statistics == "reestimated":
             trained.reestimate(network)
         for part, images in (("val", trained.data.val), ("test", trained.data.test)):

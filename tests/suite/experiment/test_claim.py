@@ -63,6 +63,23 @@ def test_mistakes(tmp_path: Path, test: str, key: str, words: str):
     assert re.search(rf"claim\.yaml:11:\d+: {re.escape(where)}: {re.escape(words)}", message), message
 
 
+@pytest.mark.parametrize(
+    ("measure", "words"),
+    [
+        ("probe.reestimate.test_top1.kep", "the probe 'reestimate' leaves no number 'test_top1.kep'; did you mean 'test_top1.kept'? the choices are val_loss.kept, "),
+        ("probe.signs.weights", "the probe 'signs' leaves no number 'weights'; the choices are none"),
+    ],
+)  # fmt: skip
+def test_a_number_that_no_probe_leaves(tmp_path: Path, measure: str, words: str):
+    more = "tuning: {trials: 0}\nprobes: [signs, reestimate]"
+    test = f"{{kind: contrast, says: s, measure: {measure}, of: {{bop: 1, frozen: -1}}, expect: above}}"
+    with pytest.raises(SpecError) as error:
+        plan_of(tmp_path, test, more)
+    where = "claim.tests.0.measure"
+    assert re.search(rf"claim\.yaml:11:\d+: {where}: {re.escape(words)}", str(error.value)), error.value
+    assert plan_of(tmp_path, test.replace(measure, "probe.reestimate.test_top1.kept"), more)
+
+
 def test_identical_needs_the_hashes(tmp_path: Path):
     test = "{kind: identical, says: s, arms: [bop, bop-b]}"
     with pytest.raises(SpecError, match=r"identical needs `probes: \[signs\]` in the experiment"):

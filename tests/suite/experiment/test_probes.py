@@ -17,7 +17,12 @@ from suite.records.trial import Choice, Trial
 from tests.support.tiny import tiny_plan
 
 
-@probe(images=lambda sizes, times: times * sizes.test, check=check_positive, needs_latents=True)
+@probe(
+    images=lambda sizes, times: times * sizes.test,
+    numbers=lambda times: (),
+    check=check_positive,
+    needs_latents=True,
+)
 def planted(trained: Trained, *, times: int = 2) -> Found:
     """Counts something."""
     return {}
