@@ -25,7 +25,7 @@ from suite.records.schema import (
     Track,
     Tuning,
 )
-from suite.records.trial import PROTOCOL, Choice, TrainSettings, Trial
+from suite.records.trial import PROTOCOL, Choice, HyperSetting, TrainSettings, Trial
 
 IMAGES, WEIGHTS, STEPS = 1000, 100, 20
 
@@ -55,10 +55,20 @@ def claim_of(*tests: Test) -> Claim:
     )
 
 
-def records_of(claim: Claim, arms: Mapping[str, Sequence[Run]]) -> Records:
-    """One task whose methods are the arms, untuned: a unit is a run."""
+def records_of(
+    claim: Claim,
+    arms: Mapping[str, Sequence[Run]],
+    settings: Mapping[str, Mapping[str, HyperSetting]] | None = None,
+) -> Records:
+    """One task whose methods are the arms, untuned: a unit is a run. settings: of arms of one method."""
     task = Task("data", "model", "data.model")
-    cells = [CellRecord(_planned(arm), task, None, arm, Ledger.empty(f"data.model.{arm}")) for arm in arms]
+    methods = {arm: Choice(arm, {}) for arm in arms} | {
+        arm: Choice("bop", options) for arm, options in (settings or {}).items()
+    }
+    cells = [
+        CellRecord(_planned(arm, methods[arm]), task, None, arm, Ledger.empty(f"data.model.{arm}"))
+        for arm in arms
+    ]
     plan = PlanRecord(
         format=FORMAT,
         protocol=PROTOCOL,
@@ -119,7 +129,7 @@ def _card(arm: str) -> MethodCard:
     return MethodCard(method=arm, paper="", summary="", latent_free=True, control=False, hypers={})
 
 
-def _planned(arm: str) -> PlannedCell:
+def _planned(arm: str, method: Choice) -> PlannedCell:
     train = TrainSettings(
         epochs=1,
         batch_size=2,
@@ -132,7 +142,7 @@ def _planned(arm: str) -> PlannedCell:
         stage="final",
         data=Choice("data", {}),
         model=Choice("model", {}),
-        method=Choice(arm, {}),
+        method=method,
         real_lr=0.01,
         train=train,
         seed=0,

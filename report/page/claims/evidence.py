@@ -8,7 +8,7 @@ from typing import Any
 
 from report.analysis.claims.arms import same_trainings, studies_of_cells
 from report.analysis.claims.verdict import Verdict
-from report.analysis.numbers import NONE, SAME_EVERYWHERE, count, duration, grouped, hyper, plural
+from report.analysis.numbers import SAME_EVERYWHERE, count, duration, grouped, plural
 from report.draw.drawing import Drawing
 from report.page.claims.figures import figures_of
 from report.page.claims.rows import (
@@ -20,6 +20,7 @@ from report.page.claims.rows import (
     TestRow,
     test_row,
 )
+from report.page.claims.settings import settings_of
 from report.page.tables import Table
 from report.read.records import CellRecord, Records
 from suite.records.claim import Claim, Identical, cells_of_arm
@@ -211,48 +212,6 @@ def why(verdict: Verdict, rows: Sequence[TestRow], scored: int, planned: int) ->
 
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def settings_of(records: Records, cells: Sequence[CellRecord]) -> tuple[str, Table | None]:
-    """What all arms share, in words, and a table of what differs between them, the arms as rows."""
-    found = [(cell, settings_of_cell(records, cell)) for cell in cells]
-    names = list(dict.fromkeys(name for _, settings in found for name in settings))
-    values = {name: [settings.get(name, "") for _, settings in found] for name in names}
-    differ = [name for name in names if len(set(values[name])) > 1]
-    same = ", ".join(f"{name} {values[name][0]}" for name in names if name not in differ)
-    if not differ:
-        return same, None
-    several = len({(cell.task.data, cell.task.model) for cell in cells}) > 1
-    rows = [
-        [cell.name if several else cell.planned.method, *(settings.get(name, NONE) for name in differ)]
-        for cell, settings in found
-    ]
-    return same, Table(["arm", *differ], rows, text=tuple(range(len(differ) + 1)))
-
-
-def settings_of_cell(records: Records, cell: CellRecord) -> dict[str, str]:
-    """The settings of a cell by name, as words; of a searched one its range."""
-    trial, plan = cell.planned.trial, records.plan
-    options = {**trial.method.options, "real.lr": trial.real_lr}
-    card = plan.methods[cell.planned.method]
-    tuned = {name: str(each.range) for name, each in card.hypers.items() if each.range is not None}
-    searched = tuned if plan.tuning.tracks else {}
-    settings = {"method": trial.method.name}
-    settings |= {
-        name: f"searched, {searched[name]}" if name in searched else hyper(value)
-        for name, value in options.items()
-    }
-    settings |= {f"model {name}": str(value) for name, value in trial.model.options.items()}
-    settings |= {f"data {name}": str(value) for name, value in trial.data.options.items()}
-    settings |= {"model": trial.model.name, "data": trial.data.name}
-    train = trial.train
-    return settings | {
-        "epochs": str(train.epochs),
-        "batch size": str(train.batch_size),
-        "augmentation": train.augment,
-        "precision": train.precision,
-        "batch norm re-estimated": "yes" if train.reestimate_batch_norm else "no",
-    }
 
 
 COLUMNS = (

@@ -1,24 +1,22 @@
-"""The figures of a claim, one for each kind of its tests; of those that order arms one for each test."""
+"""The figures of a claim, for each kind of its tests."""
 
 import math
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from report.analysis.claims.arms import Sample, cells_by_group
+from report.analysis.claims.arms import cells_by_group
 from report.analysis.claims.decide import Estimate
 from report.analysis.claims.identity import Identity
 from report.analysis.claims.verdict import (
     ContrastFinding,
     EaseFinding,
     ExactFinding,
-    OrderFinding,
     ShareEstimate,
-    TestVerdict,
     Verdict,
 )
 from report.analysis.ease import GoodShare
-from report.analysis.intervals import Interval, t_interval
+from report.analysis.intervals import Interval
 from report.draw.claims import (
     Against,
     Counted,
@@ -26,16 +24,13 @@ from report.draw.claims import (
     Pairs,
     against_margins,
     counts,
-    in_order,
     seed_by_seed,
 )
 from report.draw.drawing import Drawing
+from report.page.claims.ordered import TABLE, Shown, levels_drawing, orders
 from report.page.claims.rows import TestRow, measure_words, number
 from report.read.records import Records
-from suite.records.claim import Contrast, Ease, Exact, Identical, Order, unit_of
-
-Shown = tuple[TestVerdict, TestRow]
-TABLE = "claims.csv"
+from suite.records.claim import Contrast, Ease, Exact, Identical, unit_of
 
 
 def figures_of(records: Records, verdict: Verdict, rows: Sequence[TestRow], name: str) -> Iterator[Drawing]:
@@ -43,7 +38,7 @@ def figures_of(records: Records, verdict: Verdict, rows: Sequence[TestRow], name
     shown = list(zip(verdict.tests, rows, strict=True))
     yield from margins(name, shown)
     yield from shares(name, shown)
-    yield from orders(name, shown)
+    yield from orders(name, records, shown)
     yield from equal_runs(name, records, shown)
     yield from counted(name, shown)
 
@@ -140,46 +135,6 @@ def shares(name: str, shown: Sequence[Shown]) -> Iterator[Drawing]:
         "The share of random settings within so many points of the best known one, with Wilson's 95 % "
         "interval.",
     )
-
-
-def orders(name: str, shown: Sequence[Shown]) -> Iterator[Drawing]:
-    """The arms of each test in their order."""
-    for position, (verdict, row) in enumerate(shown, 1):
-        test, finding = verdict.test, verdict.finding
-        if not isinstance(test, Order) or not isinstance(finding, OrderFinding):
-            continue
-        unit = unit_of(test.measure)
-        rows = [
-            Level(
-                each.arm, each.mean, t_interval(each.values) if each.n > 1 else None, mean_words(each, unit)
-            )
-            for each in finding.samples
-        ]
-        axis = measure_words(test.measure)
-        yield levels_drawing(
-            f"{name}-order-{position}",
-            rows,
-            f"{axis}, %" if unit == "%" else axis,
-            True,
-            f"{row.says}: {row.mark.symbol} {row.mark.word}. Means with 95 % t-intervals, the arms in order.",
-        )
-
-
-def mean_words(each: Sample, unit: str) -> str:
-    return number(each.mean, unit) if each.n else "no value"
-
-
-def levels_drawing(name: str, rows: Sequence[Level], axis: str, joined: bool, caption: str) -> Drawing:
-    numbers = pd.DataFrame(
-        {
-            "arm": [row.label for row in rows],
-            "value": [row.value for row in rows],
-            "low": [row.interval.low if row.interval else math.nan for row in rows],
-            "high": [row.interval.high if row.interval else math.nan for row in rows],
-        }
-    )
-    label = f"{caption} {'; '.join(f'{row.label} {row.words}' for row in rows)}."
-    return Drawing(name, in_order(name, rows, axis, joined), label, caption, TABLE, numbers)
 
 
 def equal_runs(name: str, records: Records, shown: Sequence[Shown]) -> Iterator[Drawing]:

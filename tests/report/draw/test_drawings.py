@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from report.analysis.intervals import Interval
+from report.draw.along import Along, along
 from report.draw.axes import lines_of, without_outliers
 from report.draw.claims import Level, in_order
 from report.draw.curves import LEARNING, curve_limits, curve_numbers
@@ -42,6 +44,19 @@ def test_means_far_apart_are_on_a_logarithmic_axis() -> None:
     assert {"0.1", "1", "10", "100"} <= ticks(0.02, 3.0, 300.0)
     for near in ((10.0, 30.0, 290.0), (0.0, 3.0, 300.0), (math.nan, 3.0, 4.0)):
         assert not {"0.1", "1", "10", "100"} <= ticks(*near)
+
+
+def test_along_a_hyperparameter_zero_stands_beside_powers_of_ten() -> None:
+    at, means = (0.0, 1e-8, 1e-5), (300.0, 3.0, 0.02)
+    lines = [
+        Along("gamma 0.1", at, means, (None, Interval(2.0, 4.0), None)),
+        Along("gamma 0.001", at[:2], (math.nan, 1.0), (None, None)),
+    ]
+    svg = along("x", lines, "threshold", "flips per weight").svg
+    texts = re.findall(r">([^<>]+)</text>", svg)
+    assert [text for text in texts if text in ("0", "1e-8", "1e-5")] == ["0", "1e-8", "1e-5"]
+    assert {"threshold", "flips per weight", "gamma 0.1", "gamma 0.001"} <= set(texts)
+    assert "10²" in texts  # the means lie so far apart that the axis is logarithmic
 
 
 def test_two_drawings_share_no_id_and_the_same_drawing_has_the_same_bytes() -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from report.analysis.claims.identity import Parting
 from report.analysis.claims.verdict import verdict_of
+from report.draw.drawing import Drawing
 from report.page.claims.evidence import ClaimEvidence, evidence_of, key_of, not_run
 from report.page.claims.figures import zones
 from report.page.claims.overview import chance, natural, tallies
@@ -145,6 +146,48 @@ def test_counts_and_orders() -> None:
     found = evidence(order, **arms)
     assert found.mark.key == "supported" and found.rows[0].found == "1.01 → 2.01 → 3.01"
     assert found.rows[0].shows.startswith("a step of 0.0") and found.by_chance
+
+
+def ordered(settings: dict[str, dict[str, float]], *tests: Order) -> list[Drawing]:
+    arms = {name: [Run(flips=n + 0.01 * k) for k in range(4)] for n, name in enumerate(settings, 1)}
+    records = records_of(claim_of(*tests), arms, settings)
+    verdict = verdict_of(records, lambda run: np.zeros((2, 2), int))
+    return list(evidence_of(records, verdict).drawings)
+
+
+def rising(*arms: str) -> Order:
+    return Order(kind="order", says=f"up {arms[0]}", measure="flips", shape="rising", arms=[*arms])
+
+
+def test_orders_along_one_hyperparameter_are_lines_of_one_figure() -> None:
+    pairs = [{"gamma": g, "threshold": t} for t in (0.0, 1e-8) for g in (1e-4, 1e-3, 1e-2)]
+    grid = dict(zip("abcdef", pairs, strict=True))
+    (drawing,) = ordered(grid, rising(*"abc"), rising(*"def"))
+    assert drawing.numbers is not None
+    assert drawing.numbers["line"].tolist() == ["threshold 0"] * 3 + ["threshold 1e-08"] * 3
+    assert drawing.numbers["arm"].tolist() == ["gamma 0.0001", "gamma 0.001", "gamma 0.01"] * 2
+    assert drawing.caption.startswith("A line for each test. All 2 tests: ✓ supported.")
+    # One that goes the other way is named beside the other.
+    (drawing,) = ordered(grid, rising(*"abc"), rising(*"fed"))
+    assert "up a: ✓ supported; up f: ✗ refuted" in drawing.caption
+
+
+def test_an_order_alone_has_a_row_for_each_value_or_arm() -> None:
+    one = {name: {"gamma": gamma} for name, gamma in zip("abc", (1e-4, 1e-3, 1e-2), strict=True)}
+    (drawing,) = ordered(one, rising("a", "b", "c"))
+    assert drawing.numbers is not None
+    assert drawing.numbers["arm"].tolist() == ["gamma 0.0001", "gamma 0.001", "gamma 0.01"]
+    # Where two hyperparameters differ there is no axis, and the names of the arms stand there.
+    two = {**one, "c": {"gamma": 1e-2, "threshold": 1e-8}}
+    (drawing,) = ordered(two, rising("a", "b", "c"))
+    assert drawing.numbers is not None and drawing.numbers["arm"].tolist() == ["a", "b", "c"]
+
+
+def test_orders_that_no_setting_tells_apart_are_figures_of_their_own() -> None:
+    one = {name: {"gamma": gamma} for name, gamma in zip("abc", (1e-4, 1e-3, 1e-2), strict=True)}
+    drawings = ordered(one, rising("a", "b"), rising("b", "c"))
+    assert [each.caption[:16] for each in drawings] == ["up a: ✓ supporte", "up b: ✓ supporte"]
+    assert len({each.name for each in drawings}) == 2
 
 
 def test_matched_arms_show_which_of_their_settings_counts() -> None:

@@ -1,0 +1,61 @@
+"""Means of arms along a hyperparameter, one line for each of several such rows of arms."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from report.analysis.intervals import Interval
+from report.analysis.numbers import hyper
+from report.draw.axes import WIDTH, label_ends, log_axis, margin
+from report.draw.styles import look
+from report.draw.svg import Picture, draw
+
+FAR = 30.0  # the ratio of means from which on a linear axis hides the small ones
+
+
+@dataclass(frozen=True)
+class Along:
+    """The means of a line's arms with their intervals, and where each stands."""
+
+    label: str
+    at: tuple[float, ...]
+    means: tuple[float, ...]
+    intervals: tuple[Interval | None, ...]
+
+
+def along(name: str, lines: Sequence[Along], setting: str, title: str) -> Picture:
+    """Values of the setting are steps of equal size, so that zero has a place beside powers of ten."""
+    steps = {value: step for step, value in enumerate(sorted({at for line in lines for at in line.at}))}
+    looks = {line.label: look(n, n) for n, line in enumerate(lines)}
+    known = [mean for line in lines for mean in line.means if math.isfinite(mean)]
+    tall = max(200, 18 * len(lines) + 12)
+    height = tall + 78
+
+    def paint(figure: Figure) -> None:
+        right = 22 + margin([*looks])
+        axes = figure.add_axes((52 / WIDTH, 44 / height, 1 - (52 + right) / WIDTH, tall / height))
+        axes.set_title(title, pad=9)
+        axes.set_xlabel(setting)
+        for line in lines:
+            style = looks[line.label]
+            x = [steps[value] for value in line.at]
+            axes.plot(x, line.means, color=style.color, linestyle=style.dashes, marker=style.marker)
+            for place, interval in zip(x, line.intervals, strict=True):
+                if interval is not None:
+                    axes.plot([place, place], [interval.low, interval.high], color=style.color, linewidth=1.0)
+        axes.set_xlim(-0.15, len(steps) - 0.85)
+        axes.xaxis.set_major_locator(FixedLocator(list(steps.values())))
+        axes.set_xticklabels([short(value) for value in steps])
+        if known and min(known) > 0 and max(known) > FAR * min(known):
+            log_axis(axes)
+        label_ends(axes, [(line.label, line.means[line.at.index(max(line.at))]) for line in lines], looks)
+
+    return draw(name, WIDTH, height, paint)
+
+
+def short(value: float) -> str:
+    """1e-05 as 1e-5: five or six of them stand side by side."""
+    return hyper(value).replace("e-0", "e-").replace("e+0", "e+")
