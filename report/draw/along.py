@@ -10,10 +10,9 @@ from matplotlib.ticker import FixedLocator
 from report.analysis.intervals import Interval
 from report.analysis.numbers import hyper
 from report.draw.axes import WIDTH, label_ends, log_axis, margin
+from report.draw.claims import FAR
 from report.draw.styles import look
 from report.draw.svg import Picture, draw
-
-FAR = 30.0  # the ratio of means from which on a linear axis hides the small ones
 
 
 @dataclass(frozen=True)
