@@ -32,12 +32,15 @@ seeds: {seeds}
 """
 LATENT = ("latent-sgd", "latent-momentum", "latent-adam")
 VARIANTS = 5  # of Bop and of each latent method: 20 methods
-EPOCHS, STEPS = 3, 4  # STEPS per epoch
+EPOCHS = 3
+STEPS = 4  # of an epoch
 LAYERS = [Layer(name="0", weights=4096), Layer(name="3", weights=640)]
 TEST = 360  # images of the digits
 
 
-def write_spec(folder: Path, tasks: int, trials: int, seeds: int, variants: int) -> Path:
+def write_spec(
+    folder: Path, tasks: int, trials: int, seeds: int, variants: int, epochs: int = EPOCHS
+) -> Path:
     """An experiment file with so many tasks, tuning trials and final seeds; four methods of each variant."""
     methods = [f"{{name: bop, label: bop-{n}, threshold: {n + 1}.0e-8}}" for n in range(variants)]
     methods += [
@@ -47,7 +50,7 @@ def write_spec(folder: Path, tasks: int, trials: int, seeds: int, variants: int)
     path = folder / "untrained.yaml"
     path.write_text(
         SPEC.format(
-            models=", ".join(models), methods=", ".join(methods), epochs=EPOCHS, trials=trials, seeds=seeds
+            models=", ".join(models), methods=", ".join(methods), epochs=epochs, trials=trials, seeds=seeds
         )
     )
     return path
@@ -114,16 +117,18 @@ class InstantPool:
 def write_record(run: RunFolder, trial: Trial) -> Result:
     """An invented result with all its files: a level of the method, and noise that is keyed by the run."""
     noise = np.random.RandomState(int(trial.run_id, 16) % 2**32)
+    epochs = trial.train.epochs
     method, clip = trial.method.name, trial.method.options.get("clip")
     level = 0.85 + 0.1 * (random_key(method, str(trial.model), str(clip)) % 100) / 100
     accuracy = level + 0.005 * noise.randn() if trial.stage == "final" else level - 0.3 * noise.rand() ** 2
-    flips = noise.poisson(40.0 / np.arange(1, EPOCHS * STEPS + 1)[:, None], (EPOCHS * STEPS, len(LAYERS)))
-    lines = [epoch_line(n, accuracy, flips) for n in range(1, EPOCHS + 1)]
+    steps = epochs * STEPS
+    flips = noise.poisson(40.0 / np.arange(1, steps + 1)[:, None], (steps, len(LAYERS)))
+    lines = [epoch_line(n, epochs, accuracy, flips) for n in range(1, epochs + 1)]
     correct = noise.permutation(TEST) < round(accuracy * TEST) if trial.stage == "final" else None
     result = Result(
         status="done",
-        epochs=EPOCHS,
-        steps=EPOCHS * STEPS,
+        epochs=epochs,
+        steps=steps,
         scores=scores(lines[-1], correct),
         layers=LAYERS,
         binary_weights=sum(layer.weights for layer in LAYERS),
@@ -147,11 +152,11 @@ def scores(last: EpochLine, correct: np.ndarray | None) -> Scores:
     return replace(val, test_loss=last.val_loss, test_top1=int(correct.sum()) / TEST, test_top5=0.99)
 
 
-def epoch_line(epoch: int, accuracy: float, flips: np.ndarray) -> EpochLine:
-    """A line of epochs.jsonl; `flips` is (steps, layers)."""
+def epoch_line(epoch: int, epochs: int, accuracy: float, flips: np.ndarray) -> EpochLine:
+    """A line of epochs.jsonl, of so many; `flips` is (steps, layers)."""
     during = flips[(epoch - 1) * STEPS : epoch * STEPS].sum(0).tolist()
     undone = [count // 20 for count in during]
-    reached = accuracy * (1 - math.exp(-epoch)) / (1 - math.exp(-EPOCHS))
+    reached = accuracy * (1 - math.exp(-epoch)) / (1 - math.exp(-epochs))
     return EpochLine(
         epoch=epoch,
         step=epoch * STEPS,

@@ -1,6 +1,7 @@
 """Seconds and memory of plan, resume, report and verify for many runs, and how both grow with the runs.
 
 python -m bench.parts.scale --runs 1000 10000 100000
+python -m bench.parts.scale --runs 10000 --epochs 300
 """
 
 import argparse
@@ -19,7 +20,7 @@ from rich.console import Console
 from bench.machine import machine
 from bench.race import Bench, Row
 from bench.tables import as_csv, as_markdown, as_tables
-from bench.untrained import VARIANTS, InstantPool, about, sweep, write_spec
+from bench.untrained import EPOCHS, VARIANTS, InstantPool, about, sweep, write_spec
 from report.build import build_report
 from suite.checks.verify import Verification
 from suite.experiment.plan import make_plan
@@ -86,11 +87,11 @@ def timed(command: str, path: Path, results: Path) -> tuple[float, float, int]:
     return time.perf_counter() - started, time.process_time() - busy, peak_memory(CPU)
 
 
-def costs(runs: int, variants: int) -> dict[str, Cost]:
+def costs(runs: int, variants: int, epochs: int) -> dict[str, Cost]:
     """The cost of each command for an experiment of about so many runs, made for this and then deleted."""
     with tempfile.TemporaryDirectory(prefix="flipbench-scale-") as name:
         folder = Path(name)
-        path = write_spec(folder, **about(runs, variants))
+        path = write_spec(folder, **about(runs, variants), epochs=epochs)
         planned = in_a_process(sweep, path, folder).runs
         return {command: Cost(planned, *in_a_process(timed, command, path, folder)) for command in COMMANDS}
 
@@ -106,10 +107,10 @@ def growth(few: Cost, many: Cost) -> float:
     return math.log(many.seconds / few.seconds) / math.log(many.runs / few.runs)
 
 
-def rows_of(command: str, found: list[Cost]) -> list[Row]:
+def rows_of(command: str, found: list[Cost], epochs: int) -> list[Row]:
     rows = []
     for cost in found:
-        case = f"{command}, {cost.runs:,} runs"
+        case = f"{command}, {cost.runs:,} runs of {epochs} epochs"
         rows += [
             Row("scale", case, "wall", cost.wall, "s"),
             Row("scale", case, "processor", cost.seconds, "s"),
@@ -122,27 +123,30 @@ def rows_of(command: str, found: list[Cost]) -> list[Row]:
     return rows
 
 
-def measure(bench: Bench, sizes: tuple[int, ...] = SIZES[:2]) -> list[Row]:
+def measure(bench: Bench, sizes: tuple[int, ...] = SIZES[:2], epochs: int = EPOCHS) -> list[Row]:
     """Every command at every size; one measurement each, because it takes minutes."""
     sizes, variants = (QUICK, 1) if bench.quick else (sizes, VARIANTS)
     task = bench.progress.add_task("scale", total=len(sizes))
     found = []
     for runs in sizes:
-        found.append(costs(runs, variants))
+        found.append(costs(runs, variants, epochs))
         bench.progress.advance(task)
     bench.progress.remove_task(task)
-    return [row for command in COMMANDS for row in rows_of(command, [each[command] for each in found])]
+    return [
+        row for command in COMMANDS for row in rows_of(command, [each[command] for each in found], epochs)
+    ]
 
 
 def main() -> None:
     """Measure, print, and write scale.csv and scale.md."""
     parser = argparse.ArgumentParser(description="Seconds and memory of plan, resume, report and verify.")
     parser.add_argument("--runs", type=int, nargs="+", default=SIZES, help="sizes of the experiment, rising")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of each run")
     parser.add_argument(
         "--results", type=Path, default=Path("results/bench"), help="the folder for scale.csv and .md"
     )
     arguments = parser.parse_args()
-    rows = measure(Bench(CPU), tuple(arguments.runs))
+    rows = measure(Bench(CPU), tuple(arguments.runs), arguments.epochs)
     for table in as_tables(rows):
         Console().print(table)
     arguments.results.mkdir(parents=True, exist_ok=True)
