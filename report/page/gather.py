@@ -12,12 +12,14 @@ from report.analysis.advice import Advice
 from report.analysis.comparison import MANY_METHODS, Comparison, compare
 from report.analysis.families import Family, by_label, ends, families_of, grouped_by_family
 from report.analysis.frames import accuracy_frame, curves_frame, layers_frame, runs_frame
+from report.analysis.oscillation import oscillations
 from report.analysis.study import TaskStudy, task_study
 from report.analysis.study_frame import tuning_frame
 from report.draw.curves import FLIPS, LEARNING, curve_drawing
 from report.draw.drawing import Drawing
 from report.draw.layers import layers_drawing
 from report.draw.opening import opening_picture
+from report.draw.oscillation import oscillation_drawings
 from report.draw.styles import Looks, glyph, looks_of
 from report.page import tables, verdict
 from report.page.across import AcrossReport, across
@@ -237,6 +239,7 @@ def gather_task(
         flips = [curve_drawing(curve, task, curves, looks, shown, of_family) for curve in FLIPS]
         kinds = records.plan.layers.get(task.model, [])
         flips.append(layers_drawing(task, layers, looks, kinds, of_family))
+        flips += oscillation_drawings(task, oscillations(records, task), looks, shown)
     return TaskReport(
         task=task,
         comparison=comparison,

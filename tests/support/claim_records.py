@@ -210,7 +210,7 @@ def _curves(run: Run) -> Curves:
         undone_2=nothing,
         undone_5=nothing,
         undone_10=undone,
-        undone_share_10=undone / flips,
+        undone_share_10=undone / np.maximum(1, flips),
         never=np.array([0.5]),
         distance=np.array([0.25]),
         layers=LayerFlips(("first", "last"), np.array([60, 40]), np.array([[0, flips[0]]])),

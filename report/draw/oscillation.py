@@ -1,0 +1,163 @@
+"""Accuracy, and its gap to training, against the share of flips that are soon undone, by method."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from report.analysis.oscillation import Association, Oscillation, association
+from report.draw.axes import WIDTH, without_outliers
+from report.draw.claims import limits
+from report.draw.drawing import Drawing
+from report.draw.styles import Looks
+from report.draw.svg import MUTED, draw, marks
+from report.read.records import Task
+
+HEIGHT = 300
+SMALL_LETTER, LINE, GAP = 6.0, 12, 7  # pixels: of a letter, of a line of text, between a mark and its name
+SHIFTS = sorted(range(-60, 61, LINE // 2), key=abs)
+UNDONE = "flips undone within 10 steps, %"
+
+
+def oscillation_drawings(
+    task: Task, found: Sequence[Oscillation], looks: Looks, named: Collection[str]
+) -> list[Drawing]:
+    """Two figures with names beside the marks of `named` methods; none for fewer than eight methods."""
+    undone = [each.undone for each in found]
+    drawings = []
+    for kind, title, values in (
+        ("accuracy", "test accuracy, %", [each.accuracy for each in found]),
+        ("gap", "training minus test accuracy, points", [each.gap for each in found]),
+    ):
+        related = association(undone, values)
+        if related is None:
+            return []
+        drawings.append(
+            scatter(f"undone-{kind}-{task.key}", task, title, found, values, looks, named, related)
+        )
+    return drawings
+
+
+def scatter(
+    name: str,
+    task: Task,
+    title: str,
+    found: Sequence[Oscillation],
+    values: Sequence[float],
+    looks: Looks,
+    named: Collection[str],
+    related: Association,
+) -> Drawing:
+    """What squeezes the others is drawn at the edge of the panel, with its number."""
+    heights = np.array(values)
+    inside = without_outliers(heights)
+    low, high = float(heights[inside].min()), float(heights[inside].max())
+    pad = 0.08 * (high - low) or 1.0
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_axes((52 / WIDTH, 44 / HEIGHT, 1 - 70 / WIDTH, 1 - 78 / HEIGHT))
+        axes.set_title(title, pad=9)
+        axes.set(xlabel=UNDONE, xlim=limits([each.undone for each in found]), ylim=(low - pad, high + pad))
+        for each, value in zip(found, values, strict=True):
+            look = looks[each.method]
+            with marks(axes, each.method, f"{each.undone:.1f} % undone, {value:.2f}"):
+                y = min(max(value, low - pad), high + pad)
+                axes.plot(
+                    [each.undone],
+                    [y],
+                    look.marker,
+                    color=look.color,
+                    markersize=7,
+                    clip_on=False,
+                    alpha=0.85,
+                )
+                if y != value:
+                    outside(axes, each.undone, y, value)
+        inner = [(each, y) for each, y in zip(found, values, strict=True) if low <= y <= high]
+        name_marks(axes, inner, looks, named)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+
+    ends = related.interval
+    caption = (
+        f"Each mark is a method, the mean of its final runs. Rank correlation over {related.methods} "
+        f"methods: {minus(related.rho)} [{minus(ends.low)}, {minus(ends.high)}]. "
+        "They differ in much else: no cause is shown."
+    )
+    words = [f"{each.method} {each.undone:.1f}, {y:.2f}" for each, y in zip(found, values, strict=True)]
+    numbers = pd.DataFrame(
+        {"method": each.method, "undone_10": each.undone, "value": value, "runs": each.runs}
+        for each, value in zip(found, values, strict=True)
+    )
+    return Drawing(
+        name,
+        draw(name, WIDTH, HEIGHT, paint),
+        f"{title} against {UNDONE} on {task.title}. {'; '.join(words)}.",
+        caption,
+        "runs.csv",
+        numbers,
+    )
+
+
+def minus(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def name_marks(
+    axes: Axes, found: Sequence[tuple[Oscillation, float]], looks: Looks, named: Collection[str]
+) -> None:
+    """Each name right or left of its mark, moved up or down where something else is."""
+    panel = axes.get_window_extent()
+    places = axes.transData.transform([(each.undone, value) for each, value in found])
+    # Left and right end and height of each mark and name, in pixels.
+    taken = [(float(x) - GAP, float(x) + GAP, float(y)) for x, y in places]
+
+    def free(start: float, end: float, height: float) -> bool:
+        inside = panel.x0 < start and end < panel.x1 + 2 * GAP and panel.y0 < height < panel.y1
+        return inside and not any(
+            start < right and left < end and abs(height - y) < LINE for left, right, y in taken
+        )
+
+    for (each, value), (x, y) in sorted(zip(found, places, strict=True), key=lambda pair: -pair[0][1]):
+        if each.method not in named:
+            continue
+        width = SMALL_LETTER * len(each.method)
+        sides = {"left": x + GAP + 1, "right": x - GAP - 1 - width}  # where a name starts, by its alignment
+        candidates = [(side, shift) for shift in SHIFTS for side in sides]
+        side, shift = next(
+            (
+                (side, shift)
+                for side, shift in candidates
+                if free(sides[side], sides[side] + width, y + shift)
+            ),
+            candidates[0],
+        )
+        taken.append((sides[side], sides[side] + width, y + shift))
+        with marks(axes, each.method):
+            axes.annotate(
+                each.method,
+                (each.undone, value),
+                xytext=(GAP + 1 if side == "left" else -GAP - 1, shift),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                color=looks[each.method].color,
+                fontsize=10,
+            )
+
+
+def outside(axes: Axes, x: float, edge: float, value: float) -> None:
+    """The number of a mark at the edge, whose place is beyond it."""
+    arrow = "↓" if value < edge else "↑"
+    axes.annotate(
+        f"{arrow} {value:.1f}",
+        (x, edge),
+        xytext=(7, 0),
+        textcoords="offset points",
+        va="center",
+        color=MUTED,
+        fontsize=10,
+    )
