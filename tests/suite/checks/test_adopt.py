@@ -1,10 +1,12 @@
 """A sweep adopts the finished runs of an archive that are of its plan, and nothing else."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +14,10 @@ from suite.checks import adopt
 from suite.checks.adopt import ASIDE, adoption
 from suite.checks.verify import Verification
 from suite.machine.errors import UserError
+from suite.records import archive
 from suite.records.archive import ARCHIVE, write_archive
 from suite.records.experiment import ExperimentFolder
-from suite.records.files import read_json, write_json
+from suite.records.files import WriteError, read_json, write_json
 from suite.records.run import RunFolder
 from suite.records.schema import DataRecord, PlanRecord
 from suite.records.trial import PROTOCOL
@@ -64,6 +67,10 @@ def adopted(
 
 def names(folder: Path) -> dict[str, list[str]]:
     return {part: sorted(os.listdir(folder / part)) for part in ("runs", "cells")}
+
+
+def content(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.iterdir() if path.name != ".lock"}
 
 
 def test_the_finished_runs_and_the_ledgers_come_into_place(tmp_path: Path, copy: ExperimentFolder):
@@ -192,6 +199,51 @@ def test_a_damaged_archive_is_an_error(tmp_path: Path, copy: ExperimentFolder):
     with pytest.raises(UserError, match=rf"{ARCHIVE} is damaged: it ends too early\nTo train its runs here"):
         adopted(copy.path, tmp_path / "new")
     assert sorted(os.listdir(tmp_path / "new")) == ["cells", "runs"]
+
+
+def test_a_disk_that_fills_while_adopting_leaves_whole_runs_only(
+    tmp_path: Path, copy: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+):
+    """At each file that is unpacked, and at each name that a run or a ledger gets; then all are adopted."""
+    left = 0
+    copied, renamed = archive._Tar.copy, os.rename
+
+    def take() -> None:
+        nonlocal left
+        if left == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left -= 1
+
+    def copy_to(tar: Any, each: Any, written: Any) -> None:
+        take()
+        copied(tar, each, written)
+
+    def rename(ready: Path, place: Path) -> None:
+        take()
+        renamed(ready, place)
+
+    monkeypatch.setattr(archive._Tar, "copy", copy_to)
+    monkeypatch.setattr(os, "rename", rename)
+    new = tmp_path / "new"
+    write_archive(copy.path, tmp_path / ARCHIVE)
+    files = len(archive.read_contents(tmp_path / ARCHIVE).files)
+    room = 0
+    while True:
+        left = room
+        try:
+            adopted(copy.path, new)
+        except WriteError as error:
+            assert "No space left on device; free some space" in str(error)
+            assert not (new / ASIDE).exists()
+        else:
+            break
+        for run in (new / "runs").iterdir():
+            assert content(run) == content(copy.path / "runs" / run.name)
+        shutil.rmtree(new)
+        room += 1
+    everything = names(copy.path)
+    assert names(new) == everything
+    assert room == files + len(everything["runs"]) + len(everything["cells"])
 
 
 def test_adopted_records_are_those_of_the_archive(tmp_path: Path, records: ExperimentFolder):
