@@ -14,8 +14,7 @@ from suite.records.schema import WITHIN, FlipCounts
 
 NEVER = -(1 << 30)
 ROW = 1024  # each layer begins a new row of so many weights: sums of rows are sums of parts of one layer
-LIMITS = np.array(WITHIN, dtype=np.int32)
-KEPT = 1 << 20  # signs of steps that a CPU has still to compare: so many stay in its cache
+KEPT = 1 << 22  # signs of steps that a CPU has still to compare: so many stay in its cache
 
 
 class FlipCounter:
@@ -37,7 +36,7 @@ class FlipCounter:
         rows = torch.tensor([-(-count // ROW) for count in self.weights])
         self._ends = rows.cumsum(0).to(device)  # the row after the last of each layer
         self._first = [ROW * row for row in (rows.cumsum(0) - rows).tolist()]
-        self._starts = np.array(self._first)
+        self._ends_of_layers = np.array([*self._first[1:], int(rows.sum()) * ROW])
         self._dense = torch.device(device).type != "cpu" if dense is None else dense
         # One entry per weight, layer after layer, each padded to a whole row; the padding never changes.
         count = int(rows.sum()) * ROW
@@ -87,22 +86,25 @@ class FlipCounter:
             return
         steps, self._waiting = self._waiting, 0
         history, layers = self._history.numpy()[: 1 + steps], len(self.layers)
-        place, step = _changes(history)
+        flipped, size = _changes(history), history.shape[1]
         history[0] = history[-1]
-        layer = self._starts.searchsorted(place, side="right") - 1
-        per_step = np.bincount(layers * step + layer, minlength=layers * steps)
+        # The flips of a step, and those of a layer among them, lie side by side.
+        ends = flipped.searchsorted(np.add.outer(size * np.arange(steps), self._ends_of_layers))
+        per_step = np.diff(ends.ravel(), prepend=0)
         self._flips.append(torch.from_numpy(per_step.reshape(steps, layers)))
 
-        step += self._step - steps + 1
-        last_flip = self._last_flip.numpy()
-        before = last_flip[place]
-        again = 1 + np.flatnonzero(place[1:] == place[:-1])  # weights that flipped before among these steps
-        before[again] = step[again - 1]
-        last_flip[place] = step  # of several for a weight the last one stays
-        undone_within = LIMITS.searchsorted(step - before)  # the first of WITHIN that suffices, or none
-        kinds = 1 + len(WITHIN)
-        table = np.bincount(kinds * layer + undone_within, minlength=kinds * layers)
-        self._undone += torch.from_numpy(table.reshape(layers, kinds).cumsum(1)[:, :-1].T)
+        gap = np.empty(len(flipped), dtype=np.int32)  # steps since the same weight flipped last
+        last_flip, first, end = self._last_flip.numpy(), self._step - steps + 1, 0
+        for row in range(steps):
+            begin, end = end, ends[row, -1]
+            place = flipped[begin:end] - row * size
+            np.subtract(first + row, last_flip[place], out=gap[begin:end])
+            last_flip[place] = first + row
+        layer = np.repeat(np.tile(np.arange(layers), steps), per_step)
+        kinds = 2 + WITHIN[-1]  # a gap of 0 to the longest, and any longer one
+        table = np.bincount(kinds * layer + np.minimum(gap, kinds - 1), minlength=kinds * layers)
+        within = table.reshape(layers, kinds).cumsum(1)[:, list(WITHIN)]
+        self._undone += torch.from_numpy(within.T)
 
     @torch.no_grad()
     def _read_signs(self, signs: Tensor) -> None:
@@ -177,16 +179,15 @@ class FlatValues:
         return view
 
 
-def _changes(history: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each of the rows of (1 + steps, n) bools differs from the row before: place in 0..n-1, and step.
+def _changes(history: np.ndarray) -> np.ndarray:
+    """Where each of the rows of (1 + steps, n) bools differs from the row before.
 
-    Both int64, ordered by place, then by step. With numpy, whose comparisons and searches of bools are faster
-    than torch's on a CPU. Eight signs are compared as one word, as most of them have not changed.
+    int64, rising: n * step + place, with the step counted from 0. With numpy, whose comparisons and searches
+    of bools are faster than torch's on a CPU. Eight signs are compared as one word, as most of them have not
+    changed.
     """
     words = history.view(np.uint64)
     before, after = words[:-1].ravel(), words[1:].ravel()
     differing = np.flatnonzero(before != after)
-    which, byte = (before[differing] ^ after[differing]).view(bool).reshape(-1, 8).nonzero()
-    step, place = np.divmod(differing[which] * 8 + byte, history.shape[1])
-    order = place.argsort(kind="stable")
-    return place[order], step[order]
+    found = np.flatnonzero((before[differing] ^ after[differing]).view(bool))
+    return (differing * 8)[found >> 3] + (found & 7)
