@@ -1,6 +1,6 @@
 """Forty methods in an order that can be read: by family, in each the best first, with the ends to show."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from report.analysis.comparison import MANY_METHODS
@@ -48,14 +48,24 @@ def family_of(card: MethodCard) -> str:
     return card.family or ("no latent weights" if card.latent_free else "latent weights")
 
 
-def grouped_by_family(ordered: Sequence[str], families: Mapping[str, str]) -> list[Family]:
-    """The methods, given best first, by family: that of the best method first, controls where they come."""
+def grouped_by_family(
+    ordered: Sequence[str], families: Mapping[str, str], unscored: Collection[str] = ()
+) -> list[Family]:
+    """The methods, given best first, by family: that of the best method first, controls where they come.
+
+    unscored: methods without a run yet. They come last, and are not the worst ones of anything.
+    """
     members: dict[str, list[str]] = {}
     for method in ordered:
         members.setdefault(families[method], []).append(method)
-    outer = set(ends(ordered))
+    outer = set(ends([each for each in ordered if each not in unscored]))
     return [
-        Family(name, tuple(of), tuple(family_ends(of)), tuple(each for each in of if each in outer))
+        Family(
+            name,
+            tuple(of),
+            tuple(family_ends([each for each in of if each not in unscored] or of[:1])),
+            tuple(each for each in of if each in outer),
+        )
         for name, of in members.items()
     ]
 

@@ -230,8 +230,9 @@ def gather_task(
 ) -> TaskReport:
     task = comparison.task
     ordered = [each.method for each in comparison.standings]
-    shown = ends([method for method in ordered if method not in records.controls])
-    of_family = grouped_by_family(ordered, families)
+    unscored = {each.method for each in comparison.standings if not each.judged.units}
+    shown = ends([each for each in ordered if each not in records.controls and each not in unscored])
+    of_family = grouped_by_family(ordered, families, unscored)
     published = published_on(records, task)
     learning, flips = [], []
     if len(curves):

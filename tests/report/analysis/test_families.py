@@ -43,6 +43,14 @@ def test_the_family_of_the_best_comes_first_and_shows_its_ends() -> None:
     )
 
 
+def test_methods_without_a_run_are_no_worst_ones() -> None:
+    ordered = [f"{family}{n}" for n in range(7) for family in "ab"]
+    later = {"a4", "a5", "a6", *(f"b{n}" for n in range(7))}
+    first, second = grouped_by_family(ordered, {name: name[0] for name in ordered}, later)
+    assert first.shown == first.ends == ("a0", "a1", "a2", "a3")
+    assert (second.shown, second.ends, len(second.methods)) == (("b0",), (), 7)
+
+
 def test_a_figure_shows_the_top_and_the_bottom_of_more_than_eight() -> None:
     many = [str(n) for n in range(9)]
     assert ends(many) == ["0", "1", "2", "3", "4", "5", "7", "8"]
