@@ -223,6 +223,33 @@ def test_a_flip_does_not_reset_the_average() -> None:
     assert seen == [(-1.0, 1.0), (-1.0, -0.25), (1.0, -1.1875), (1.0, -1.890625)]
 
 
+@pytest.mark.parametrize(("gamma", "threshold"), [(0.1, 0.05), (0.01, 0.005), (0.3, 0.6), (0.02, 0.02)])
+def test_a_flip_lasts_as_long_as_the_threshold_says_whatever_the_gradients(
+    gamma: float, threshold: float
+) -> None:
+    """With gradients of at most G, the next flip of the same weight comes after more than so many steps.
+
+    After a flip w·m < -threshold, and it must exceed the threshold: the distance from G shrinks by at most
+    1 - gamma in a step, from more than G + threshold to less than G - threshold.
+    """
+    gradients = np.clip(random_gradients(STEPS, COUNT), -1.5, 1.5)  # so G is 1.5
+
+    def least(g: float) -> float:
+        return math.log((g + threshold) / (g - threshold)) / -math.log1p(-gamma)
+
+    after = run_bop(random_signs(COUNT), gradients, gamma, threshold).numpy()
+    gaps = [gap for weight in after.T for gap in np.diff(np.flatnonzero(np.diff(weight)))]
+    assert len(gaps) > 100 and min(gaps) > least(1.5)
+    # No bound is larger: a gradient of full size against each flip turns the weight back as soon as that.
+    start, pushes = torch.ones(1, dtype=torch.float64), []
+    weight, average = start, torch.zeros(1, dtype=torch.float64)
+    for _ in range(STEPS):
+        pushes.append(weight.clone() * 1.5)
+        weight, average = bop_update(weight, average, pushes[-1], gamma, threshold)
+    turns = np.flatnonzero(np.diff(run_bop(start, torch.stack(pushes), gamma, threshold)[:, 0].numpy()))
+    assert least(1.5) < min(np.diff(turns)) <= math.ceil(least(1.5)) + 1
+
+
 @pytest.mark.parametrize("value", [0.5, 0.0, 2.0, math.nan])
 def test_refuses_weights_that_are_not_binary(value: float) -> None:
     with pytest.raises(ValueError, match="weights of -1 and \\+1"):
