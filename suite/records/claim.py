@@ -159,7 +159,7 @@ class Claim:
     A test with `control: true` carries no verdict, but without it there is none.
     """
 
-    id: Annotated[StrictStr, Field(pattern=r"^[A-Z][0-9]{0,2}$")]
+    id: Annotated[StrictStr, Field(pattern=r"^[A-Z][0-9]{0,2}[a-z]?$")]
     title: Text
     sentence: Text
     source: Text

@@ -83,10 +83,10 @@ def overview(
     )
 
 
-def natural(id_: str) -> tuple[str, int]:
-    """C9 before C10, both before M."""
-    letter, digits = re.match(r"([A-Z])(\d*)", id_).groups()  # pyright: ignore[reportOptionalMemberAccess]
-    return letter, int(digits or 0)
+def natural(id_: str) -> tuple[str, int, str]:
+    """C9 before C10, C19 before C19b, all before M."""
+    letter, digits, more = re.match(r"([A-Z])(\d*)(.*)", id_).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    return letter, int(digits or 0), more
 
 
 def tallies(evidence: Sequence[ClaimEvidence]) -> list[Tally]:
