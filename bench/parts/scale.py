@@ -110,7 +110,7 @@ def growth(few: Cost, many: Cost) -> float:
 def rows_of(command: str, found: list[Cost], epochs: int) -> list[Row]:
     rows = []
     for cost in found:
-        case = f"{command}, {cost.runs:,} runs of {epochs} epochs"
+        case = f"{command}, {cost.runs:,} runs{'' if epochs == EPOCHS else f' of {epochs} epochs'}"
         rows += [
             Row("scale", case, "wall", cost.wall, "s"),
             Row("scale", case, "processor", cost.seconds, "s"),

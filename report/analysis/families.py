@@ -53,7 +53,7 @@ def grouped_by_family(
 ) -> list[Family]:
     """The methods, given best first, by family: that of the best method first, controls where they come.
 
-    unscored: methods without a run yet. They come last, and are not the worst ones of anything.
+    unscored: methods that wait for their runs. They come last, and are not the worst ones of anything.
     """
     members: dict[str, list[str]] = {}
     for method in ordered:
@@ -63,7 +63,7 @@ def grouped_by_family(
         Family(
             name,
             tuple(of),
-            tuple(family_ends([each for each in of if each not in unscored] or of[:1])),
+            tuple(family_ends(of, unscored)),
             tuple(each for each in of if each in outer),
         )
         for name, of in members.items()
@@ -79,11 +79,14 @@ def by_label(families: Sequence[Family], labels: Mapping[str, str]) -> list[Fami
     return [Family(each.name, *map(once, (each.methods, each.shown, each.ends))) for each in families]
 
 
-def family_ends(methods: Sequence[str]) -> list[str]:
+def family_ends(methods: Sequence[str], unscored: Collection[str]) -> list[str]:
     """The best and the worst of a family; all, if folding would hide a single row."""
     if len(methods) <= BEST_OF_FAMILY + WORST_OF_FAMILY + 1:
         return list(methods)
-    return [*methods[:BEST_OF_FAMILY], *methods[-WORST_OF_FAMILY:]]
+    scored = [each for each in methods if each not in unscored]
+    if len(scored) <= BEST_OF_FAMILY + WORST_OF_FAMILY:
+        return scored or list(methods[:1])
+    return [*scored[:BEST_OF_FAMILY], *scored[-WORST_OF_FAMILY:]]
 
 
 def ends(ordered: Sequence[str]) -> list[str]:

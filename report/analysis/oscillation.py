@@ -9,16 +9,17 @@ from scipy import stats
 
 from report.analysis.claims.measures import measured
 from report.analysis.intervals import Interval
-from report.read.records import Records, Task
+from report.read.records import Records, RunRecord, Task
 
-ENOUGH_METHODS = 8  # the interval of fewer holds nearly everything
+ENOUGH_METHODS = 8  # with which 0.7 is not excluded if none is found; with fewer, nothing is
 
 
 @dataclass(frozen=True)
 class Oscillation:
-    """A method's finished final runs on a task, in percent: the mean of each.
+    """A method's finished final runs on a task, in percent.
 
-    undone: of its flips, those undone within 10 steps. gap: training accuracy in the last epoch, minus test.
+    undone: of all their flips, those undone within 10 steps. accuracy: the mean on test. gap: the mean of the
+    training accuracy in the last epoch, minus that.
     """
 
     method: str
@@ -38,18 +39,30 @@ class Association:
 
 
 def oscillations(records: Records, task: Task) -> list[Oscillation]:
-    """Of each method that is no control, with a finished run whose weights flip."""
-    found = []
+    """Of each row that competes and has a finished run whose weights flip.
+
+    A method counts once: not again for another track of its tuning, or under another label. None where fewer
+    than eight methods compete, as on a grid of one method's settings.
+    """
+    found: dict[str, Oscillation] = {}
+    methods = set[str]()
     for cell in records.cells_of(task):
-        if cell.method in records.controls:
+        planned = f"{records.plan.methods[cell.planned.method]} {cell.planned.trial}"
+        if cell.method in records.controls or planned in found:
             continue
         runs = [run for run in records.finals(cell) if run.status == "done"]
-        rows = [[measured(run, name) for name in ("undone_10", "test_top1", "gap")] for run in runs]
-        known = np.array([row for row in rows if all(map(math.isfinite, row))]).reshape(-1, 3)
-        if len(known):
-            undone, accuracy, gap = known.mean(axis=0)
-            found.append(Oscillation(cell.method, float(undone), float(accuracy), float(gap), len(known)))
-    return found
+        curves = [run.curves for run in runs if run.curves is not None]
+        flips = sum(int(each.flips.sum()) for each in curves)
+        if flips:
+            undone = 100 * sum(int(each.undone_10.sum()) for each in curves) / flips
+            accuracy, gap = (mean(runs, measure) for measure in ("test_top1", "gap"))
+            found[planned] = Oscillation(cell.method, undone, accuracy, gap, len(runs))
+            methods.add(cell.planned.trial.method.name)
+    return list(found.values()) if len(methods) >= ENOUGH_METHODS else []
+
+
+def mean(runs: Sequence[RunRecord], measure: str) -> float:
+    return float(np.mean([measured(run, measure) for run in runs]))
 
 
 def association(x: Sequence[float], y: Sequence[float]) -> Association | None:

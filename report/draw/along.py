@@ -10,19 +10,25 @@ from matplotlib.ticker import FixedLocator
 from report.analysis.intervals import Interval
 from report.analysis.numbers import hyper
 from report.draw.axes import WIDTH, label_ends, log_axis, margin
-from report.draw.claims import FAR
+from report.draw.claims import far_apart
 from report.draw.styles import look
 from report.draw.svg import Picture, draw
 
 
 @dataclass(frozen=True)
 class Along:
-    """The means of a line's arms with their intervals, and where each stands."""
+    """The means of a line's arms with their intervals, and where each stands; NaN for an arm without one."""
 
     label: str
     at: tuple[float, ...]
     means: tuple[float, ...]
     intervals: tuple[Interval | None, ...]
+
+    @property
+    def end(self) -> float:
+        """The last mean; NaN without any."""
+        known = [(at, mean) for at, mean in zip(self.at, self.means, strict=True) if math.isfinite(mean)]
+        return max(known)[1] if known else math.nan
 
 
 def along(name: str, lines: Sequence[Along], setting: str, title: str) -> Picture:
@@ -47,14 +53,9 @@ def along(name: str, lines: Sequence[Along], setting: str, title: str) -> Pictur
                     axes.plot([place, place], [interval.low, interval.high], color=style.color, linewidth=1.0)
         axes.set_xlim(-0.15, len(steps) - 0.85)
         axes.xaxis.set_major_locator(FixedLocator(list(steps.values())))
-        axes.set_xticklabels([short(value) for value in steps])
-        if known and min(known) > 0 and max(known) > FAR * min(known):
+        axes.set_xticklabels([hyper(value) for value in steps])
+        if far_apart(known):
             log_axis(axes)
-        label_ends(axes, [(line.label, line.means[line.at.index(max(line.at))]) for line in lines], looks)
+        label_ends(axes, [(line.label, line.end) for line in lines if math.isfinite(line.end)], looks)
 
     return draw(name, WIDTH, height, paint)
-
-
-def short(value: float) -> str:
-    """1e-05 as 1e-5: five or six of them stand side by side."""
-    return hyper(value).replace("e-0", "e-").replace("e+0", "e+")

@@ -113,7 +113,7 @@ def in_order(name: str, rows: Sequence[Level], axis: str, joined: bool) -> Pictu
         known = [row for row in rows if math.isfinite(row.value)]
         means = [row.value for row in known]
         ends = [end for row in known if row.interval for end in (row.interval.low, row.interval.high)]
-        far = bool(known) and min(means) > 0 and max(means) > FAR * min(means)
+        far = far_apart(means)
         low, high = (min(means) / 1.6, max(means) * 1.6) if far else limits([*means, *ends])
         if far:
             axes.set_xscale("log")
@@ -135,6 +135,11 @@ def in_order(name: str, rows: Sequence[Level], axis: str, joined: bool) -> Pictu
             axes.xaxis.set_minor_locator(NullLocator())
 
     return draw(name, WIDTH, height, paint)
+
+
+def far_apart(means: Sequence[float]) -> bool:
+    """Whether positive means need a logarithmic axis."""
+    return bool(means) and min(means) > 0 and max(means) > FAR * min(means)
 
 
 def seed_by_seed(name: str, rows: Sequence[Pairs]) -> Picture:

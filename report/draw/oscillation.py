@@ -55,16 +55,18 @@ def scatter(
     heights = np.array(values)
     inside = without_outliers(heights)
     low, high = float(heights[inside].min()), float(heights[inside].max())
-    pad = 0.08 * (high - low) or 1.0
+    middle, half = (low + high) / 2, 0.58 * (high - low) or 1.0
 
     def paint(figure: Figure) -> None:
         axes = figure.add_axes((52 / WIDTH, 44 / HEIGHT, 1 - 70 / WIDTH, 1 - 78 / HEIGHT))
         axes.set_title(title, pad=9)
-        axes.set(xlabel=UNDONE, xlim=limits([each.undone for each in found]), ylim=(low - pad, high + pad))
+        axes.set(
+            xlabel=UNDONE, xlim=limits([each.undone for each in found]), ylim=(middle - half, middle + half)
+        )
         for each, value in zip(found, values, strict=True):
             look = looks[each.method]
             with marks(axes, each.method, f"{each.undone:.1f} % undone, {value:.2f}"):
-                y = min(max(value, low - pad), high + pad)
+                y = min(max(value, middle - half), middle + half)
                 axes.plot(
                     [each.undone],
                     [y],
@@ -75,15 +77,15 @@ def scatter(
                     alpha=0.85,
                 )
                 if y != value:
-                    outside(axes, each.undone, y, value)
-        inner = [(each, y) for each, y in zip(found, values, strict=True) if low <= y <= high]
+                    outside(axes, each.undone, y, value, each.method if each.method in named else "")
+        inner = [(each, y) for each, y in zip(found, values, strict=True) if abs(y - middle) <= half]
         name_marks(axes, inner, looks, named)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.yaxis.set_major_locator(MaxNLocator(6))
 
     ends = related.interval
     caption = (
-        f"Each mark is a method, the mean of its final runs. Rank correlation over {related.methods} "
+        f"Each mark is a method with its finished final runs. Rank correlation over {related.methods} "
         f"methods: {minus(related.rho)} [{minus(ends.low)}, {minus(ends.high)}]. "
         "They differ in much else: no cause is shown."
     )
@@ -97,13 +99,13 @@ def scatter(
         draw(name, WIDTH, HEIGHT, paint),
         f"{title} against {UNDONE} on {task.title}. {'; '.join(words)}.",
         caption,
-        "runs.csv",
+        "curves.csv, runs.csv",
         numbers,
     )
 
 
 def minus(value: float) -> str:
-    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def name_marks(
@@ -149,14 +151,16 @@ def name_marks(
             )
 
 
-def outside(axes: Axes, x: float, edge: float, value: float) -> None:
-    """The number of a mark at the edge, whose place is beyond it."""
+def outside(axes: Axes, x: float, edge: float, value: float, name: str) -> None:
+    """The number of a mark at the edge, whose place is beyond it; its name, if it has one here."""
     arrow = "↓" if value < edge else "↑"
+    right = x < sum(axes.get_xlim()) / 2
     axes.annotate(
-        f"{arrow} {value:.1f}",
+        f"{name} {arrow} {value:.1f}".strip(),
         (x, edge),
-        xytext=(7, 0),
+        xytext=(GAP + 1 if right else -GAP - 1, 0),
         textcoords="offset points",
+        ha="left" if right else "right",
         va="center",
         color=MUTED,
         fontsize=10,

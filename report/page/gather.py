@@ -230,7 +230,7 @@ def gather_task(
 ) -> TaskReport:
     task = comparison.task
     ordered = [each.method for each in comparison.standings]
-    unscored = {each.method for each in comparison.standings if not each.judged.units}
+    unscored = waiting(records, comparison) if len(ordered) > MANY_METHODS else set()
     shown = ends([each for each in ordered if each not in records.controls and each not in unscored])
     of_family = grouped_by_family(ordered, families, unscored)
     published = published_on(records, task)
@@ -260,6 +260,17 @@ def gather_task(
         families=of_family,
         families_by_label=by_label(of_family, {cell.method: cell.planned.method for cell in records.cells}),
     )
+
+
+def waiting(records: Records, comparison: Comparison) -> set[str]:
+    """The rows without a score whose runs have not begun or go on: nothing of them is known yet."""
+    rows = {cell.method: records.runs_of(cell) for cell in records.cells_of(comparison.task)}
+    return {
+        each.method
+        for each in comparison.standings
+        if not each.judged.units
+        and not any(run.status in ("failed", "diverged", "damaged") for run in rows[each.method])
+    }
 
 
 def published_on(records: Records, task: Task) -> list[PublishedScore]:

@@ -123,6 +123,6 @@ def _measure_problems(measure: str, probes: Sequence[Choice], at: Location) -> I
         yield Problem(at, message)
         return
     key = measure.removeprefix(f"{PROBE}{name}.")
-    numbers = PROBES[name].numbers(**probe.options)
+    numbers = PROBES[name].numbers
     if key not in numbers:
         yield Problem(at, f"the probe {shown(name)} leaves no number {shown(key)}{one_of(key, numbers)}")

@@ -30,18 +30,16 @@ def _images(sizes: DataSizes, draws: int) -> int:
     return ((len(PERCENT) + 2) * draws + len(LEVELS)) * (2 * scored_images(sizes) + sizes.train)
 
 
-def _numbers(draws: int) -> list[str]:
-    """Those of latent weights, too, which not every method has."""
-    names = [
-        *(f"flip{percent:g}" for percent in PERCENT),
-        "uniform",
-        "normal",
-        *(f"levels{k}" for k in LEVELS),
-    ]
-    return [f"{part}_top1.{each}.{name}" for name in names for each in STATISTICS for part in ("val", "test")]
+DISTORTIONS = [*(f"flip{p:g}" for p in PERCENT), "uniform", "normal", *(f"levels{k}" for k in LEVELS)]
+NUMBERS = [  # those of latent weights, too, which not every method has
+    f"{part}_top1.{statistics}.{name}"
+    for name in DISTORTIONS
+    for statistics in STATISTICS
+    for part in ("val", "test")
+]
 
 
-@probe(images=_images, numbers=_numbers, check=check_positive)
+@probe(images=_images, numbers=NUMBERS, check=check_positive)
 def distort(trained: Trained, *, draws: int = 3) -> Found:
     """Top-1 with some signs flipped, with random magnitudes, and with the latent weights in a few levels.
 

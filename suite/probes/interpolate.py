@@ -40,12 +40,15 @@ def _images(sizes: DataSizes, lr: float) -> int:
     return len(DEGREES) * (3 * scored + 3 * sizes.train)
 
 
-def _numbers(lr: float) -> list[str]:
-    parts, statistics = ("train", "val", "test"), ("kept", "reestimated", "affine")
-    return [f"{part}_top1.{each}.b{b:g}" for b in DEGREES for each in statistics for part in parts]
+NUMBERS = [
+    f"{part}_top1.{statistics}.b{b:g}"
+    for b in DEGREES
+    for statistics in ("kept", "reestimated", "affine")
+    for part in ("train", "val", "test")
+]
 
 
-@probe(images=_images, numbers=_numbers, check=check_rates, needs_latents=True)
+@probe(images=_images, numbers=NUMBERS, check=check_rates, needs_latents=True)
 def interpolate(trained: Trained, *, lr: float = 1e-3) -> Found:
     """Top-1 with the weights by degrees b between the binary (b = 0) and the latent ones (b = 1).
 

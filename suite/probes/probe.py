@@ -51,7 +51,7 @@ class Probe:
     """A registered probe with its options (name -> default).
 
     images: how many images it computes at most, from the sizes of the data and its options.
-    numbers: the keys of all numbers that it may leave, from its options; a claim can test each.
+    numbers: the keys of all numbers that it may leave; a claim can test each.
     check: raises BadValue for an impossible option.
     needs_latents: whether it has a meaning only where layers store other numbers than they compute with.
     """
@@ -61,7 +61,7 @@ class Probe:
     options: Mapping[str, Any]
     measure: Callable[..., Found]
     images: Callable[..., int]
-    numbers: Callable[..., Sequence[str]]
+    numbers: Sequence[str]
     check: Callable[..., None]
     needs_latents: bool
 
@@ -72,7 +72,7 @@ class Probe:
 def probe(
     *,
     images: Callable[..., int],
-    numbers: Callable[..., Sequence[str]],
+    numbers: Sequence[str],
     check: Callable[..., None] = lambda **options: None,
     needs_latents: bool = False,
 ) -> Callable[[Callable[..., Found]], Probe]:

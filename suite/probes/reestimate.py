@@ -5,16 +5,15 @@ from suite.probes.probe import Found, Trained, probe, scored_images
 STATISTICS = ("kept", "reestimated")
 
 
-def _numbers() -> list[str]:
-    return [
-        f"{part}_{score}.{each}"
-        for part in ("val", "test")
-        for score in ("loss", "top1")
-        for each in STATISTICS
-    ]
+NUMBERS = [
+    f"{part}_{score}.{statistics}"
+    for part in ("val", "test")
+    for score in ("loss", "top1")
+    for statistics in STATISTICS
+]
 
 
-@probe(images=lambda sizes: sizes.train + 2 * scored_images(sizes), numbers=_numbers)
+@probe(images=lambda sizes: sizes.train + 2 * scored_images(sizes), numbers=NUMBERS)
 def reestimate(trained: Trained) -> Found:
     """Loss and top-1 with batch norm's statistics as they are, and re-estimated over one epoch.
 

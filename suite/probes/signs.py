@@ -8,7 +8,7 @@ from suite.models.blocks.layers import binary_layers
 from suite.probes.probe import Found, Trained, probe
 
 
-@probe(images=lambda sizes: 0, numbers=lambda: ())
+@probe(images=lambda sizes: 0, numbers=())
 def signs(trained: Trained) -> Found:
     """Hashes of the final binary weights and of the flips of each step: are two trajectories identical?
 

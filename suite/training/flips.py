@@ -14,7 +14,7 @@ from suite.records.schema import WITHIN, FlipCounts
 
 NEVER = -(1 << 30)
 ROW = 1024  # each layer begins a new row of so many weights: sums of rows are sums of parts of one layer
-KEPT = 1 << 22  # signs of steps that a CPU has still to compare: so many stay in its cache
+KEPT = 1 << 22  # signs of steps that a CPU has still to compare: a comparison costs much in itself
 
 
 class FlipCounter:

@@ -20,6 +20,7 @@ from suite.records.claim import Order, unit_of
 
 Shown = tuple[TestVerdict, TestRow]
 TABLE = "claims.csv"
+LONGEST = 24  # letters of the name of a line
 
 
 @dataclass(frozen=True)
@@ -36,23 +37,44 @@ class Ordered:
     def outcome(self) -> str:
         return f"{self.row.says}: {self.row.mark.symbol} {self.row.mark.word}"
 
+    @property
+    def title(self) -> str:
+        less = f" less {measure_words(self.test.minus)}" if self.test.minus else ""
+        unit = ", %" if unit_of(self.test.measure) == "%" else ""
+        return f"{measure_words(self.test.measure)}{less}{unit}"
+
+    @property
+    def levels(self) -> list[Level]:
+        """The arms by the value of what differs between them, else by their names."""
+        unit = unit_of(self.test.measure)
+        names = [sample.arm for sample in self.samples]
+        if self.axis is not None:
+            names = [f"{self.axis.setting} {hyper(value)}" for value in self.axis.values]
+        return [
+            Level(name, sample.mean, interval_of(sample), mean_words(sample, unit))
+            for name, sample in zip(names, self.samples, strict=True)
+        ]
+
+
+Line = tuple[Ordered, Axis]
+
 
 def orders(name: str, records: Records, shown: Sequence[Shown]) -> Iterator[Drawing]:
-    """Tests with the same measure and shape along the same hyperparameter are lines of one figure."""
+    """Tests of the same shape and measure along the same hyperparameter are lines of one figure."""
     found = [each for pair in shown if (each := ordered(records, *pair)) is not None]
     figures: dict[object, list[Ordered]] = {}
     for position, each in enumerate(found):
-        along_one = each.axis and (each.group, each.test.measure, each.test.shape, each.axis.setting)
-        figures.setdefault(along_one or position, []).append(each)
-    for position, tests in enumerate(figures.values(), 1):
-        key = f"{name}-order-{position}"
-        names = line_names([each.axis for each in tests if each.axis])
-        if names:
-            yield lines_drawing(key, tests, names)
-        else:
-            yield from (
-                rows_drawing(f"{key}{f'-{n}' if n > 1 else ''}", each) for n, each in enumerate(tests, 1)
-            )
+        test, alike = each.test, each.axis
+        key = alike and (each.group, test.measure, test.minus, test.shape, test.control, alike.setting)
+        figures.setdefault(key or position, []).append(each)
+    position = 0
+    for tests in figures.values():
+        lines = [(each, each.axis) for each in tests if each.axis is not None]
+        names = line_names([axis for _, axis in lines])
+        for drawn in [tests] if names else [[each] for each in tests]:
+            position += 1
+            key = f"{name}-order-{position}"
+            yield lines_drawing(key, lines, names) if names else rows_drawing(key, drawn[0])
 
 
 def ordered(records: Records, verdict: TestVerdict, row: TestRow) -> Ordered | None:
@@ -67,74 +89,50 @@ def ordered(records: Records, verdict: TestVerdict, row: TestRow) -> Ordered | N
 
 
 def line_names(axes: Sequence[Axis]) -> list[str]:
-    """What tells lines apart, such as `threshold 1e-08`; nothing for one line, or where no setting does."""
-    if len(axes) < 2:
+    """What tells lines apart, such as `threshold 1e-08`.
+
+    Nothing for one line, and where no short name does: arms of two methods differ in more than a number.
+    """
+    if len(axes) < 2 or any(axis.fixed.keys() != axes[0].fixed.keys() for axis in axes):
         return []
-    fixed = list(dict.fromkeys(name for axis in axes for name in axis.fixed))
-    differ = [name for name in fixed if len({axis.fixed.get(name) for axis in axes}) > 1]
-    names = [" ".join(f"{name} {axis.fixed.get(name)}" for name in differ) for axis in axes]
-    return names if all(names) and len(set(names)) == len(names) else []
+    differ = [name for name in axes[0].fixed if len({axis.fixed[name] for axis in axes}) > 1]
+    names = [" ".join(f"{name} {axis.fixed[name]}" for name in differ) for axis in axes]
+    short = all(0 < len(name) <= LONGEST for name in names)
+    return names if short and len(set(names)) == len(names) else []
 
 
-def lines_drawing(name: str, tests: Sequence[Ordered], labels: Sequence[str]) -> Drawing:
+def lines_drawing(name: str, tests: Sequence[Line], labels: Sequence[str]) -> Drawing:
     """A line for each test."""
-    first = tests[0]
-    unit, setting = unit_of(first.test.measure), axis_name(first)
+    first, along_one = tests[0]
+    unit, named = unit_of(first.test.measure), list(zip(tests, labels, strict=True))
     lines = [
         Along(
             label,
-            values_of(each),
+            axis.values,
             tuple(sample.mean for sample in each.samples),
             tuple(interval_of(sample) for sample in each.samples),
         )
-        for each, label in zip(tests, labels, strict=True)
+        for (each, axis), label in named
     ]
-    measure = measure_words(first.test.measure)
-    title = f"{measure}, %" if unit == "%" else measure
-    marks = {each.row.mark for each in tests}
-    outcomes = f"All {len(tests)} tests: {first.row.mark.symbol} {first.row.mark.word}"
-    if len(marks) > 1:
-        outcomes = "; ".join(each.outcome for each in tests)
+    outcomes = f"All {len(tests)} tests ({first.row.must}): {first.row.mark.symbol} {first.row.mark.word}"
+    if len({each.row.mark for each, _ in tests}) > 1:
+        outcomes = "; ".join(each.outcome for each, _ in tests)
     caption = f"A line for each test. {outcomes}. Means with 95 % t-intervals."
     words = "; ".join(
         f"{label}: {', '.join(mean_words(sample, unit) for sample in each.samples)}"
-        for each, label in zip(tests, labels, strict=True)
+        for (each, _), label in named
     )
     numbers = pd.concat(
-        [levels_table(levels_of(each)).assign(line=label) for each, label in zip(tests, labels, strict=True)],
-        ignore_index=True,
+        [levels_table(each.levels).assign(line=label) for (each, _), label in named], ignore_index=True
     )
-    return Drawing(name, along(name, lines, setting, title), f"{caption} {words}.", caption, TABLE, numbers)
+    picture = along(name, lines, along_one.setting, first.title)
+    return Drawing(name, picture, f"{first.title}. {caption} {words}.", caption, TABLE, numbers)
 
 
 def rows_drawing(name: str, each: Ordered) -> Drawing:
     """A row for each arm, in the order of the test."""
-    unit, measure = unit_of(each.test.measure), measure_words(each.test.measure)
-    title = f"{measure}, %" if unit == "%" else measure
     caption = f"{each.outcome}. Means with 95 % t-intervals, the arms in order."
-    return levels_drawing(name, levels_of(each), title, True, caption)
-
-
-def levels_of(each: Ordered) -> list[Level]:
-    """The arms by the value of what differs between them, else by their names."""
-    unit = unit_of(each.test.measure)
-    names = [sample.arm for sample in each.samples]
-    if each.axis is not None:
-        names = [f"{axis_name(each)} {hyper(value)}" for value in values_of(each)]
-    return [
-        Level(name, sample.mean, interval_of(sample), mean_words(sample, unit))
-        for name, sample in zip(names, each.samples, strict=True)
-    ]
-
-
-def axis_name(each: Ordered) -> str:
-    assert each.axis is not None
-    return each.axis.setting
-
-
-def values_of(each: Ordered) -> tuple[float, ...]:
-    assert each.axis is not None
-    return each.axis.values
+    return levels_drawing(name, each.levels, each.title, True, caption)
 
 
 def interval_of(each: Sample) -> Interval | None:
@@ -147,7 +145,7 @@ def mean_words(each: Sample, unit: str) -> str:
 
 def levels_drawing(name: str, rows: Sequence[Level], axis: str, joined: bool, caption: str) -> Drawing:
     """Arms as rows."""
-    label = f"{caption} {'; '.join(f'{row.label} {row.words}' for row in rows)}."
+    label = f"{axis}. {caption} {'; '.join(f'{row.label} {row.words}' for row in rows)}."
     return Drawing(name, in_order(name, rows, axis, joined), label, caption, TABLE, levels_table(rows))
 
 

@@ -21,11 +21,11 @@ class Axis:
 
 
 def axis_of(records: Records, cells: Sequence[CellRecord]) -> Axis | None:
-    """None where several settings differ, or one that is no number."""
+    """None where several settings differ, or one that is no number, or that is searched for an arm."""
     found = [settings_of_cell(records, cell) for cell in cells]
     names = list(dict.fromkeys(name for settings in found for name in settings))
     differ = [name for name in names if len({settings.get(name) for settings in found}) > 1]
-    if len(differ) != 1:
+    if len(differ) != 1 or any(differ[0] in searched_of_cell(records, cell) for cell in cells):
         return None
     options = [cell.planned.trial.method.options.get(differ[0]) for cell in cells]
     values = [each for each in options if isinstance(each, int | float) and not isinstance(each, bool)]
@@ -54,11 +54,9 @@ def settings_of(records: Records, cells: Sequence[CellRecord]) -> tuple[str, Tab
 
 def settings_of_cell(records: Records, cell: CellRecord) -> dict[str, str]:
     """The settings of a cell by name, as words; of a searched one its range."""
-    trial, plan = cell.planned.trial, records.plan
+    trial = cell.planned.trial
     options = {**trial.method.options, "real.lr": trial.real_lr}
-    card = plan.methods[cell.planned.method]
-    tuned = {name: str(each.range) for name, each in card.hypers.items() if each.range is not None}
-    searched = tuned if plan.tuning.tracks else {}
+    searched = searched_of_cell(records, cell)
     settings = {"method": trial.method.name}
     settings |= {
         name: f"searched, {searched[name]}" if name in searched else hyper(value)
@@ -75,3 +73,10 @@ def settings_of_cell(records: Records, cell: CellRecord) -> dict[str, str]:
         "precision": train.precision,
         "batch norm re-estimated": "yes" if train.reestimate_batch_norm else "no",
     }
+
+
+def searched_of_cell(records: Records, cell: CellRecord) -> dict[str, str]:
+    """The ranges of what is tuned, by name, as words."""
+    card = records.plan.methods[cell.planned.method]
+    tuned = {name: str(each.range) for name, each in card.hypers.items() if each.range is not None}
+    return tuned if records.plan.tuning.tracks else {}

@@ -47,8 +47,10 @@ def test_methods_without_a_run_are_no_worst_ones() -> None:
     ordered = [f"{family}{n}" for n in range(7) for family in "ab"]
     later = {"a4", "a5", "a6", *(f"b{n}" for n in range(7))}
     first, second = grouped_by_family(ordered, {name: name[0] for name in ordered}, later)
-    assert first.shown == first.ends == ("a0", "a1", "a2", "a3")
+    assert (first.shown, first.ends) == (("a0", "a1", "a3"), ("a0", "a1", "a2", "a3"))
     assert (second.shown, second.ends, len(second.methods)) == (("b0",), (), 7)
+    small = grouped_by_family(ordered[:4], dict.fromkeys(ordered, "x"), {"b1"})[0]
+    assert small.shown == ("a0", "b0", "a1", "b1")  # folding would hide a single row
 
 
 def test_a_figure_shows_the_top_and_the_bottom_of_more_than_eight() -> None:

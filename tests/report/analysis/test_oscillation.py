@@ -34,41 +34,60 @@ def test_there_is_none_for_few_methods_or_equal_ones() -> None:
     assert perfect is not None and (perfect.rho, perfect.interval.high) == (-1.0, -1.0)
 
 
-def test_the_interval_holds_no_correlation_as_often_as_it_promises() -> None:
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_the_interval_holds_the_correlation_as_often_as_it_promises(correlation: float) -> None:
     draws = np.random.default_rng(5)
+    truth = 6 / math.pi * math.asin(correlation / 2)  # Spearman's, of normal numbers with this one of Pearson
     missed = 0
     for _ in range(2000):
-        found = association(draws.normal(size=12).tolist(), draws.normal(size=12).tolist())
+        x = draws.normal(size=20)
+        y = correlation * x + math.sqrt(1 - correlation**2) * draws.normal(size=20)
+        found = association(x.tolist(), y.tolist())
         assert found is not None
-        missed += not found.interval.low <= 0.0 <= found.interval.high
+        missed += not found.interval.low <= truth <= found.interval.high
     assert 0.03 < missed / 2000 < 0.07
 
 
-def test_a_method_is_the_mean_of_its_finished_runs_and_controls_are_left_out() -> None:
-    arms = {
-        "a": [Run(top1=0.5, undone_10=0.2), Run(top1=0.7, undone_10=0.4), Run(top1=0.1, status="diverged")],
-        "b": [Run(top1=None)],
-        "c": [Run(top1=0.6, flips=0.0)],
-        "d": [Run(top1=0.6)],
-    }
-    records = records_of(CLAIM, arms)
-    controls = {**records.plan.methods, "d": replace(records.plan.methods["d"], control=True)}
-    records = replace(records, plan=replace(records.plan, methods=controls))
-    (found,) = oscillations(records, records.tasks[0])
-    assert (found.method, found.runs) == ("a", 2)
-    assert (found.undone, found.accuracy, found.gap) == pytest.approx((30.0, 60.0, 10.0))
+NAMES = [f"m{n}" for n in range(8)]
 
 
-def test_a_far_method_stands_at_the_edge_with_its_number() -> None:
+def test_a_method_has_its_finished_runs_with_all_their_flips() -> None:
+    one = [
+        Run(top1=0.5, flips=1.0, undone_10=0.2),
+        Run(top1=0.7, flips=3.0, undone_10=0.4),
+        Run(top1=0.1, status="diverged"),
+    ]
+    left_out = {"none": [Run(top1=None)], "still": [Run(flips=0.0)], "control": [Run()]}
+    records = records_of(CLAIM, {**{name: one for name in NAMES}, **left_out})
+    cards = records.plan.methods
+    cards = {**cards, "control": replace(cards["control"], control=True)}
+    records = replace(records, plan=replace(records.plan, methods=cards))
+    found = oscillations(records, records.tasks[0])
+    assert [each.method for each in found] == NAMES
+    for each in found:
+        assert each.runs == 2
+        assert (each.undone, each.accuracy, each.gap) == pytest.approx((35.0, 60.0, 10.0))
+
+
+def test_a_method_counts_once_and_settings_of_one_are_no_methods() -> None:
+    records = records_of(CLAIM, {name: [Run()] for name in NAMES})
+    again = [replace(cell, method=f"{cell.method}-again") for cell in records.cells]
+    twice = replace(records, cells=[*records.cells, *again])
+    assert len(oscillations(twice, records.tasks[0])) == len(NAMES)
+    grid = {name: {"gamma": 0.1 * n} for n, name in enumerate(NAMES)}
+    assert oscillations(records_of(CLAIM, {name: [Run()] for name in NAMES}, grid), records.tasks[0]) == []
+
+
+def test_a_far_method_stands_at_the_edge_with_its_name_and_number() -> None:
     arms = {f"m{n}": [Run(top1=0.8 + 0.01 * n, undone_10=0.1 * n)] for n in range(1, 9)}
     arms["far"] = [Run(top1=0.2, undone_10=0.5)]
     records = records_of(CLAIM, arms)
     task = records.tasks[0]
     found = oscillations(records, task)
     looks = looks_of({name: "one" for name in arms})
-    accuracy, gap = oscillation_drawings(task, found, looks, ["m1", "m8"])
+    accuracy, gap = oscillation_drawings(task, found, looks, ["m1", "m8", "far"])
     assert accuracy.name.startswith("undone-accuracy") and gap.name.startswith("undone-gap")
-    assert "↓ 20.0" in accuracy.svg and ">m1</text>" in accuracy.svg and ">m2</text>" not in accuracy.svg
+    assert "far ↓ 20.0" in accuracy.svg and ">m1</text>" in accuracy.svg and ">m2</text>" not in accuracy.svg
     assert accuracy.numbers is not None and accuracy.numbers["value"].iloc[-1] == pytest.approx(20.0)
     assert "Rank correlation over 9 methods: 0.79 [" in accuracy.caption
     assert oscillation_drawings(task, found[:7], looks, []) == []

@@ -50,12 +50,15 @@ def test_along_a_hyperparameter_zero_stands_beside_powers_of_ten() -> None:
     at, means = (0.0, 1e-8, 1e-5), (300.0, 3.0, 0.02)
     lines = [
         Along("gamma 0.1", at, means, (None, Interval(2.0, 4.0), None)),
-        Along("gamma 0.001", at[:2], (math.nan, 1.0), (None, None)),
+        Along("gamma 0.001", at, (math.nan, 1.0, math.nan), (None, None, None)),
+        Along("gamma 1", at, (math.nan, math.nan, math.nan), (None, None, None)),
     ]
     svg = along("x", lines, "threshold", "flips per weight").svg
     texts = re.findall(r">([^<>]+)</text>", svg)
-    assert [text for text in texts if text in ("0", "1e-8", "1e-5")] == ["0", "1e-8", "1e-5"]
+    assert [text for text in texts if text in ("0", "1e-08", "1e-05")] == ["0", "1e-08", "1e-05"]
+    # A line is named where its last number is, one without numbers not at all.
     assert {"threshold", "flips per weight", "gamma 0.1", "gamma 0.001"} <= set(texts)
+    assert "gamma 1" not in texts
     assert "10²" in texts  # the means lie so far apart that the axis is logarithmic
 
 

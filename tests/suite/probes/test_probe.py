@@ -43,11 +43,11 @@ def test_a_probe_computes_as_many_images_as_the_plan_counts(name: str) -> None:
     assert all(type(value) in (float, str) for value in found.values())
     numbers = [key for key, value in found.items() if isinstance(value, float)]
     # The planted network has latent weights, so nothing is left out.
-    assert sorted(numbers) == sorted(PROBES[name].numbers(**PROBES[name].options))
+    assert sorted(numbers) == sorted(PROBES[name].numbers)
 
 
 def test_a_probe_is_registered_with_its_options_and_its_caption() -> None:
-    @probe(images=lambda sizes, often: often, numbers=lambda often: ["often"])
+    @probe(images=lambda sizes, often: often, numbers=["often"])
     def of_mine(trained: Trained, *, often: int = 3) -> Found:
         """Measures something.
 
@@ -61,7 +61,7 @@ def test_a_probe_is_registered_with_its_options_and_its_caption() -> None:
     assert of_mine(trained(planted()), often=4) == {"often": 4.0}
     with pytest.raises(TypeError, match="without needs a docstring"):
 
-        @probe(images=lambda sizes: 0, numbers=lambda: ())
+        @probe(images=lambda sizes: 0, numbers=())
         def without(trained: Trained) -> Found:
             return {}
 

@@ -25,7 +25,7 @@ from suite.training.ranks import Ranks, RanksError
 from tests.support.tiny import CPU, tiny_trial
 
 
-@probe(images=lambda sizes: 0, numbers=lambda: ())
+@probe(images=lambda sizes: 0, numbers=())
 def vandal(trained: Trained) -> Found:
     """Spoils all that it can reach."""
     torch.manual_seed(99)
@@ -115,7 +115,7 @@ def test_several_processes_are_refused_before_anything_is_written(tmp_path: Path
 def test_a_number_that_no_record_can_hold_fails_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @probe(images=lambda sizes: 0, numbers=lambda: ())
+    @probe(images=lambda sizes: 0, numbers=())
     def endless(trained: Trained) -> Found:
         """Finds no number."""
         return {"loss": float("inf")}

@@ -166,7 +166,7 @@ def test_orders_along_one_hyperparameter_are_lines_of_one_figure() -> None:
     assert drawing.numbers is not None
     assert drawing.numbers["line"].tolist() == ["threshold 0"] * 3 + ["threshold 1e-08"] * 3
     assert drawing.numbers["arm"].tolist() == ["gamma 0.0001", "gamma 0.001", "gamma 0.01"] * 2
-    assert drawing.caption.startswith("A line for each test. All 2 tests: ✓ supported.")
+    assert drawing.caption.startswith("A line for each test. All 2 tests (rising): ✓ supported.")
     # One that goes the other way is named beside the other.
     (drawing,) = ordered(grid, rising(*"abc"), rising(*"fed"))
     assert "up a: ✓ supported; up f: ✗ refuted" in drawing.caption
@@ -181,6 +181,18 @@ def test_an_order_alone_has_a_row_for_each_value_or_arm() -> None:
     two = {**one, "c": {"gamma": 1e-2, "threshold": 1e-8}}
     (drawing,) = ordered(two, rising("a", "b", "c"))
     assert drawing.numbers is not None and drawing.numbers["arm"].tolist() == ["a", "b", "c"]
+
+
+def test_a_control_another_measure_and_another_method_are_no_lines_beside_a_test() -> None:
+    pairs = [{"gamma": g, "threshold": t} for t in (0.0, 1e-8) for g in (1e-4, 1e-3, 1e-2)]
+    grid = dict(zip("abcdef", pairs, strict=True))
+    test, other = rising(*"abc"), rising(*"def")
+    for beside in (replace(other, control=True), replace(other, minus="never")):
+        assert len(ordered(grid, test, beside)) == 2
+    titled = ordered(grid, replace(test, minus="never"))[0]
+    assert "less" in titled.label
+    of_two_methods = {**grid, **{name: {**grid[name], "momentum": 0.9} for name in "def"}}
+    assert len(ordered(of_two_methods, test, other)) == 2
 
 
 def test_orders_that_no_setting_tells_apart_are_figures_of_their_own() -> None:
