@@ -8,7 +8,7 @@ memory for each batch. So a resumed study draws the same trials as an unbroken o
 published default.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -71,6 +71,12 @@ def study_key(cell: Cell, track: Track, study: int) -> str:
     return f"{cell.name}.{track.name}.{study}-{digest(encode(definition))[:8]}"
 
 
+def random_draw(place: Sequence[str | int], number: int, space: Mapping[str, BaseDistribution]) -> Draw:
+    """The draw of trial `number` by random search; place: experiment seed, cell, track, study."""
+    study = optuna.create_study(sampler=KeyedRandomSampler(*place, number))
+    return dict(study.ask(dict(space)).params)
+
+
 class Draws:
     """The draws of one study of a cell. `remembered` are those that its ledger holds."""
 
@@ -95,7 +101,7 @@ class Draws:
             if number == 0:
                 draws: Iterator[Draw] = iter([dict(self.cell.published)])
             elif self.track.at_once is None:
-                draws = iter([self._random_draw(number)])
+                draws = iter([random_draw(self._place, number, self.cell.space)])
             elif number % self.track.at_once == 0 and self._waiting:
                 return
             else:
@@ -109,10 +115,6 @@ class Draws:
         self._waiting.discard(number)
         if value is not None:
             self._scores[number] = value
-
-    def _random_draw(self, number: int) -> Draw:
-        study = optuna.create_study(sampler=KeyedRandomSampler(*self._place, number))
-        return dict(study.ask(dict(self.cell.space)).params)
 
     def _tpe_batch(self, first: int, at_once: int) -> Iterator[Draw]:
         """The draws from number `first` to the end of its batch, from the scores of the batches before."""

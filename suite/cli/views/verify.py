@@ -49,6 +49,20 @@ def replay_with_bar(
     return same
 
 
+def redraw_with_bar(folder: Path, found: Verified, console: Console) -> int:
+    """Draw every setting of random search again and add every difference to the findings; how many agree."""
+    from suite.checks.draws import redraw  # it imports torch and optuna, nothing else here does
+
+    records, same = ExperimentFolder(folder), 0
+    with _bar(console) as bar:
+        for finding in bar.track(redraw(records, records.plan()), description="draws"):
+            if finding is None:
+                same += 1
+            else:
+                found.add(*finding)
+    return same
+
+
 def chosen_runs(wanted: str, folder: Path, found: Verified) -> list[str]:
     """The runs that `--replay` names: one, all, or a number of them, drawn the same way every time.
 
@@ -95,7 +109,7 @@ def verdict(found: Verified) -> str:
     return VERDICTS[found.exit_code]
 
 
-def as_json(found: Verified, replayed: int, same: int) -> dict[str, Any]:
+def as_json(found: Verified, drawn: int, replayed: int, same: int) -> dict[str, Any]:
     """Counts, problems and verdict for a program."""
     return {
         "verdict": verdict(found),
@@ -107,6 +121,7 @@ def as_json(found: Verified, replayed: int, same: int) -> dict[str, Any]:
         "networks": found.networks,
         "network_bytes": found.network_bytes,
         "float_bytes": found.float_bytes,
+        "drawn_again": drawn,
         "replayed": replayed,
         "same_bits": same,
         "problems": [each._asdict() for each in found.findings],

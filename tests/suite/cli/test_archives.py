@@ -1,7 +1,9 @@
 """The archive of a published experiment: read as its folder is, and adopted by the sweep."""
 
 import contextlib
+import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -69,8 +71,14 @@ def test_an_archive_is_read_as_its_folder_is(
 
 
 def test_a_run_of_an_archive_can_be_trained_again(flipbench: Flipbench, archive: Path):
-    ended = flipbench("verify", "tiny", "--replay", "1")
+    ended = flipbench("verify", "tiny", "--replay", "1", "--draws")
     assert ended.code == 0 and "1 of 1 replayed runs gave the same bits" in ended.out
+    drawn = re.search(
+        r"^(\d+) settings of random search are drawn again as they were$", ended.out, re.MULTILINE
+    )
+    assert drawn and int(drawn[1]) > 0
+    told = json.loads(flipbench("verify", "tiny", "--draws", "--json").out)
+    assert told["drawn_again"] == int(drawn[1]) and told["exit_code"] == 0
 
 
 def test_the_report_of_an_archive_is_next_to_it(flipbench: Flipbench, archive: Path):

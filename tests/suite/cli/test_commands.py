@@ -54,7 +54,7 @@ SURFACE = {
     "new-method": {"NAME", "--to"},
     "show": {"NAME", "--kind", "--plugin", "--json"},
     "status": {"EXP", "--watch", "--results", "--json"},
-    "verify": {"EXP", "--replay", "--plugin", "--results", "--json"},
+    "verify": {"EXP", "--draws", "--replay", "--plugin", "--results", "--json"},
 }
 GLOBAL = {"--version", "--install-completion", "--show-completion"}
 
