@@ -39,8 +39,13 @@ class Warm:
 
     def run(self, function: Callable[..., Any], *arguments: Any, seconds: float = 0.0) -> Ended:
         """Call a function of a module in a fork; it is killed after so many seconds, unless that is zero."""
-        self.pipe.send((function, arguments, seconds))
-        return self.pipe.recv()
+        try:
+            self.pipe.send((function, arguments, seconds))
+            return self.pipe.recv()
+        except (BrokenPipeError, ConnectionResetError, EOFError) as error:
+            self.process.join(10)
+            code = self.process.exitcode
+            raise RuntimeError(f"the warm process is gone, its exit code is {code}: {error!r}") from None
 
     def close(self) -> None:
         self.pipe.close()
