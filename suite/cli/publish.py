@@ -1,6 +1,5 @@
 """`flipbench publish`: the records of an experiment in one file, for a repository, and their report."""
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,8 +25,8 @@ def publish(exp: Folder, results: Results = RESULTS) -> None:
     """Write the records of an experiment as one file to RESULTS/published/EXP, with the tables of its report.
 
     The experiment may be finished or not, but no record may be damaged. Copies plan.json, report.md,
-    accuracy.csv, runs.csv and tuning.csv, the .svg files if the page refers to them, and report.png, a
-    picture of the page, if chromium is installed. `flipbench report` makes the page from the archive.
+    accuracy.csv, runs.csv and tuning.csv, and takes report.png, a picture of the page, if chromium is
+    installed. `flipbench report` makes the page and its drawings from the archive.
     """
     from report.build import build_report
 
@@ -41,8 +40,7 @@ def publish(exp: Folder, results: Results = RESULTS) -> None:
         target = _target(folder, results)
         _require_no_loss(folder, target / ARCHIVE)
         contents = write_archive(folder, target / ARCHIVE)
-    drawings = sorted(page.parent.glob("*.svg")) if re.search(r'src="[^"]*\.svg"', page.read_text()) else []
-    for file in (folder / "plan.json", *(folder / table for table in TABLES), *drawings):
+    for file in (folder / "plan.json", *(folder / table for table in TABLES)):
         write_atomically(target / file.name, read_bytes(file))
     with writing(target / OUTDATED):
         (target / OUTDATED).unlink(missing_ok=True)
