@@ -227,8 +227,10 @@ def test_workers_leave_the_shards_they_are_at_when_the_command_ends(slow_tree: P
 def test_a_worker_that_dies_is_reported_and_the_same_command_continues(
     tree: Path, unbroken: Path, tmp_path: Path
 ):
+    others = set(multiprocessing.active_children())  # of other tests in this process
+
     def kill_the_workers(done: int, total: int) -> None:
-        for worker in multiprocessing.active_children():
+        for worker in set(multiprocessing.active_children()) - others:
             os.kill(worker.pid or 0, signal.SIGKILL)
 
     target = tmp_path / "prepared"
