@@ -1,5 +1,6 @@
 """The figures of tests that order arms: lines along a hyperparameter, or a row for each arm."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -67,14 +68,13 @@ def orders(name: str, records: Records, shown: Sequence[Shown]) -> Iterator[Draw
         test, alike = each.test, each.axis
         key = alike and (each.group, test.measure, test.minus, test.shape, test.control, alike.setting)
         figures.setdefault(key or position, []).append(each)
-    position = 0
+    keys = (f"{name}-order-{number}" for number in itertools.count(1))
     for tests in figures.values():
         lines = [(each, each.axis) for each in tests if each.axis is not None]
-        names = line_names([axis for _, axis in lines])
-        for drawn in [tests] if names else [[each] for each in tests]:
-            position += 1
-            key = f"{name}-order-{position}"
-            yield lines_drawing(key, lines, names) if names else rows_drawing(key, drawn[0])
+        if names := line_names([axis for _, axis in lines]):
+            yield lines_drawing(next(keys), lines, names)
+        else:
+            yield from (rows_drawing(next(keys), each) for each in tests)
 
 
 def ordered(records: Records, verdict: TestVerdict, row: TestRow) -> Ordered | None:
