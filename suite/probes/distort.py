@@ -15,7 +15,7 @@ from torch import Tensor
 from optimizers.core.checks import check_positive
 from suite.machine.random_keys import generator
 from suite.models.blocks.layers import binary_layers
-from suite.probes.probe import Found, Trained, probe, scored_images
+from suite.probes.probe import STATISTICS, Found, Trained, probe, scored_images
 from suite.probes.weights import compute_with, has_latents
 from suite.records.schema import DataSizes
 
@@ -23,7 +23,6 @@ Distortion = Callable[[Tensor, torch.Generator], Tensor]  # of the deployed weig
 
 PERCENT = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 LEVELS = (2, 4, 8, 16)
-STATISTICS = ("kept", "reestimated")
 
 
 def _images(sizes: DataSizes, draws: int) -> int:

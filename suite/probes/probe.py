@@ -12,6 +12,7 @@ from optimizers.core import WeightRule
 from suite.data import Batch, ImageSet, Splits
 from suite.records.schema import DataSizes
 
+STATISTICS = ("kept", "reestimated")  # of batch norm: as training leaves them, and measured again
 Found = dict[str, float | str]  # what a probe leaves in the record: finite numbers and texts, by key
 
 

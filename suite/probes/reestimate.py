@@ -1,9 +1,6 @@
 """Batch norm's statistics as training leaves them, and re-estimated (rebuttal of Helwegen et al., line 8)."""
 
-from suite.probes.probe import Found, Trained, probe, scored_images
-
-STATISTICS = ("kept", "reestimated")
-
+from suite.probes.probe import STATISTICS, Found, Trained, probe, scored_images
 
 NUMBERS = [
     f"{part}_{score}.{statistics}"

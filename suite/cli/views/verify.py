@@ -34,7 +34,7 @@ def replay_with_bar(
     folder: Path, found: Verified, runs: Sequence[str], plugins: Sequence[Path], console: Console
 ) -> int:
     """Train these runs again and add every difference to the findings; how many gave the same bits."""
-    from suite.checks.replay import replay  # it imports torch, nothing else here does
+    from suite.checks.replay import replay  # it imports torch
 
     same, by_hash = 0, {source_of(plugin): plugin for plugin in plugins}
     with _bar(console) as bar:
@@ -51,7 +51,7 @@ def replay_with_bar(
 
 def redraw_with_bar(folder: Path, found: Verified, console: Console) -> int:
     """Draw every setting of random search again and add every difference to the findings; how many agree."""
-    from suite.checks.draws import redraw  # it imports torch and optuna, nothing else here does
+    from suite.checks.draws import redraw  # it imports torch and optuna
 
     records, same = ExperimentFolder(folder), 0
     with _bar(console) as bar:
