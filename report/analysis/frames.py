@@ -64,8 +64,10 @@ def bounds(name: str, interval: Interval | None) -> dict[str, float | None]:
 
 
 def runs_frame(records: Records) -> pd.DataFrame:
-    """One row per planned run, finished or not."""
+    """One row per planned run, finished or not; with a column `source` where winners run on other tasks."""
     rows = pd.DataFrame([run_row(run) for run in records.runs])
+    if not records.plan.tuning.transfer:
+        rows = rows.drop(columns="source")
     return rows.astype(dict.fromkeys(("seed", *COUNTS), "Int64"))
 
 
@@ -79,6 +81,7 @@ def run_row(run: RunRecord) -> dict[str, Any]:
         "track": run.place.track,
         "study": run.place.study,
         "number": run.place.number,
+        "source": run.place.source,
         "seed": run.seed,
         "run": run.run_id,
         "status": run.status,

@@ -29,6 +29,7 @@ WHICH: Columns = {  # which planned run a row belongs to: the first columns of e
     "track": str,
     "study": int,
     "number": int,
+    "source": str,
     "seed": int,
     "run": str,
     "status": str,

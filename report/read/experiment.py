@@ -62,7 +62,7 @@ def read_cell(
         cells = cells_of(planned, task, plan, ledger, "")
         runs = planned_runs(folder, cells, plan, environments)
         trials = {run.place: run.result.scores for run in runs if run.result and run.phase == "tuning"}
-        problem = wrong_winner(ledger, trials)
+        problem = wrong_winner(ledger, trials) or folder.wrong_transfer(ledger, planned, plan)
         if not problem:
             return cells, runs
     problem = f"cells/{planned.cell}.json: {problem}"
@@ -99,7 +99,7 @@ def planned_runs(
     named = {each.place: each for each in named_runs(first.ledger, first.planned, plan)}
     status, reason = ("damaged", first.problem) if first.problem else ("missing", "not started")
     runs = []
-    for place in plan.tuning.places(plan.seeds):
+    for place in plan.tuning.places(plan.seeds, first.planned.task):
         seed = None
         if place.phase != "tuning":
             seed = final_seed(plan.tuning.seed, place.study, place.number)

@@ -152,6 +152,10 @@ class Records:
         """The final runs of the published default."""
         return self._by_cell[cell.name, None, "default"]
 
+    def transfers(self, cell: CellRecord) -> list[RunRecord]:
+        """The final runs of the winners of the same row on other tasks; `place.source` is the task."""
+        return self._by_cell[cell.name, cell.track, "transfer"]
+
     def trials(self, cell: CellRecord) -> list[RunRecord]:
         """The tuning trials of all studies."""
         return self._by_cell[cell.name, cell.track, "tuning"]
@@ -164,13 +168,17 @@ class Records:
         return self._by_cell[cell.name, cell.track, phase]
 
     def runs_of(self, cell: CellRecord) -> list[RunRecord]:
-        """All planned runs behind a row, tuning first; a run that the winner and the default share once.
+        """All planned runs behind a row, tuning first; a run that the winner and others share once.
 
         The default's own runs are in the row of the first track alone, so that rows add up.
         """
         runs = [*self.trials(cell), *self.finals(cell)]
         known = {run.run_id for run in runs if run.run_id}
-        return runs + [run for run in self.planned(cell, "default") if cell.track and run.run_id not in known]
+        for run in [*(self.planned(cell, "default") if cell.track else ()), *self.transfers(cell)]:
+            if run.run_id not in known:
+                runs.append(run)
+                known |= {run.run_id} - {""}
+        return runs
 
     def cells_of(self, task: Task) -> list[CellRecord]:
         return self._by_task[task]

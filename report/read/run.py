@@ -26,8 +26,8 @@ def read_run(
 ) -> RunRecord:
     """A planned run with what its folder holds; `environments` collects each environment once.
 
-    named: the same run, as its ledger names it. The curves and the test images of the published default are
-    read only where it is all that runs.
+    named: the same run, as its ledger names it. The curves and the test images are read of a row's own final
+    runs: of the published default where it is all that runs, of another task's winner never.
     """
     folder = experiment.run(planned.run_id)
     try:
@@ -83,7 +83,7 @@ def with_result(
     final = planned.phase != "tuning"
     if final and (result.scores.test_top1 is None or result.scores.test_top5 is None):
         raise DamagedRecord(folder.path / "result.json", "a final run without a score on test")
-    if final and planned.cell.track == planned.place.track:
+    if final and planned.cell.track == planned.place.track and planned.place.source is None:
         curves = read_curves(folder, result, folder.epochs(result), final)
         if result.status == "done":
             with as_described(folder):

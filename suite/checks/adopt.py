@@ -139,10 +139,11 @@ def part_of(before: PlanRecord, plan: PlanRecord) -> PlanRecord:
         replace(track, studies=min(track.studies, studies.get(track.name, track.studies)))
         for track in before.tuning.tracks
     ]
+    transfer = [task for task in before.tuning.transfer if task in plan.tuning.transfer]
     return replace(
         before,
         cells=[planned for planned in before.cells if planned.cell in wanted],
-        tuning=replace(before.tuning, tracks=tracks),
+        tuning=replace(before.tuning, tracks=tracks, transfer=transfer),
         seeds=min(before.seeds, plan.seeds),
     )
 
@@ -171,6 +172,11 @@ def _part_of_ledger(ledger: Ledger, tuning: Tuning, seeds: int) -> Ledger:
             if study.number < studies[study.track]
         ],
         default=[each for each in ledger.default if each.study < tuning.studies and each.number < seeds],
+        transfer=[
+            replace(entry, final=[each for each in entry.final if each.number < seeds])
+            for entry in ledger.transfer
+            if entry.source in tuning.transfer and entry.study < studies[entry.track]
+        ],
     )
 
 

@@ -39,17 +39,20 @@ class Running(NamedTuple):
 class CellStatus:
     """One cell: its planned and finished runs, its planned and finished epochs, and the time per epoch.
 
-    A run that is in two places counts twice: a winner may be the published default.
-    never: final runs that are planned and are not made, because every trial of their study failed.
+    A run that is in two places counts twice: a winner may be the published default. transfer: final runs
+    of other tasks' winners. never: final runs that are planned and are not made, because every trial of their
+    study failed.
     """
 
     cell: str
     tuning_planned: int
     final_planned: int
     default_planned: int
+    transfer_planned: int
     tuning: int = 0
     final: int = 0
     default: int = 0
+    transfer: int = 0
     failed: int = 0
     never: int = 0
     diverged: int = 0
@@ -60,11 +63,11 @@ class CellStatus:
 
     @property
     def finished(self) -> int:
-        return self.tuning + self.final + self.default
+        return self.tuning + self.final + self.default + self.transfer
 
     @property
     def planned(self) -> int:
-        return self.tuning_planned + self.final_planned + self.default_planned
+        return self.tuning_planned + self.final_planned + self.default_planned + self.transfer_planned
 
     @property
     def ended(self) -> bool:
@@ -106,25 +109,32 @@ class Observer:
         plan = self.folder.plan()
         status = Status(plan.experiment, is_owned(self.folder.path))
         begun, named = set(self.folder.run_names()), set[str]()
+        lost: Counter[tuple[str, str]] = Counter()  # studies without a winner, by method and task
         for planned in plan.cells:
-            status.cells.append(self._cell(planned, plan, begun, named, status))
+            cell, failed = self._cell(planned, plan, begun, named, status)
+            status.cells.append(cell)
+            lost[planned.method, planned.task] = failed
+        for planned, cell in zip(plan.cells, status.cells, strict=True):
+            elsewhere = [task for task in plan.tuning.transfer if task != planned.task]
+            without = lost[planned.method, planned.task] + sum(lost[planned.method, t] for t in elsewhere)
+            cell.never = plan.seeds * without
         status.unplanned = str(self.folder.unplanned(plan, named))
         _estimate(status)
         return status
 
     def _cell(
         self, planned: PlannedCell, plan: PlanRecord, begun: set[str], names: set[str], status: Status
-    ) -> CellStatus:
-        """One cell; `names` collects the runs that its ledger names."""
+    ) -> tuple[CellStatus, int]:
+        """One cell, and how many of its studies failed; `names` collects the runs that its ledger names."""
         cell = CellStatus(planned.cell, *(plan.tuning.count(phase, plan.seeds) for phase in PHASES))
         cell.epochs_planned = planned.epochs * cell.planned
         try:
             ledger = self.folder.ledger(planned, plan)
         except FileNotFoundError:
-            return cell
+            return cell, 0
         except DamagedRecord as error:
             self._add_damaged(status, error)
-            return cell
+            return cell, 0
         epochs = seconds = 0.0
         failed: Counter[tuple[str | None, int]] = Counter()  # trials, by track and study
         for named in named_runs(ledger, planned, plan):
@@ -149,8 +159,7 @@ class Observer:
             for n in range(track.studies)
             if failed[track.name, n] == track.trials
         ]
-        cell.never = plan.seeds * len(without)
-        return cell
+        return cell, len(without)
 
     def _add_damaged(self, status: Status, error: DamagedRecord) -> None:
         text = f"{error.path.relative_to(self.folder.path)}: {error.problem}"

@@ -37,7 +37,7 @@ from suite.plugins import hash_of, hashes_of
 from suite.probes import PROBES
 from suite.probes.probe import has_latents
 from suite.records.schedules import Schedule, value_at
-from suite.records.schema import DataSizes, PlannedCell
+from suite.records.schema import DataSizes, PlannedCell, task_name
 from suite.records.seeds import final_seed
 from suite.records.trial import Augmentation, Choice, HyperSetting, Part, Stage, TrainSettings, Trial
 
@@ -71,7 +71,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.data_label}.{self.model_label}.{self.method_label}"
+        return f"{self.task}.{self.method_label}"
+
+    @property
+    def task(self) -> str:
+        """The data set and the model, by their labels."""
+        return task_name(self.data_label, self.model_label)
 
     def trial(self, drawn: Mapping[str, HyperSetting], seed: int, stage: Stage) -> Trial:
         """The trial of one draw: the drawn and the set values, and the decays on top of both."""

@@ -40,7 +40,7 @@ def claim_file(name: str) -> ClaimFile | None:
 
 def cost(experiment: Experiment) -> tuple[int, int]:
     """At most so many runs and epochs."""
-    tuning = experiment.tuning.resolved()
+    tuning = experiment.budget
     of_cell = sum(tuning.count(phase, experiment.seeds) for phase in PHASES)
     cells = [
         (

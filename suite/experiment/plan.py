@@ -53,8 +53,8 @@ class Plan:
 
     @functools.cached_property
     def tuning(self) -> Tuning:
-        """The tracks of every cell."""
-        return self.experiment.tuning.resolved()
+        """The tracks of every cell, and the tasks whose winners run on the others."""
+        return self.experiment.budget
 
     @property
     def seeds(self) -> int:
@@ -113,6 +113,7 @@ def make_plan(source: ExperimentFile) -> Plan:
         raise source.error(*wrong)
     cells, problems = _cells(experiment)
     problems += [*_ambiguous(cells), *_published_of_nothing(experiment), *_named_twice(experiment)]
+    problems += _nothing_to_transfer(experiment)
     if not problems and experiment.claim is not None:
         problems += claim_problems(experiment.claim, experiment, cells)
     if problems := problems or edge_problems(cells):
@@ -174,6 +175,15 @@ def _named_twice(experiment: Experiment) -> Iterator[Problem]:
     for number, probe in enumerate(experiment.probes):
         if probe.name in [earlier.name for earlier in experiment.probes[:number]]:
             yield Problem(("probes", number), f"{probe.name} is named twice")
+
+
+def _nothing_to_transfer(experiment: Experiment) -> Iterator[Problem]:
+    """Winners that are to run on other tasks, where there are none of them."""
+    if len(experiment.budget.transfer) == 1:
+        yield Problem(("tuning", "transfer"), "the winners have no other task to run on: name two tasks")
+    if experiment.tuning.transfer and all(track.trials == 1 for track in experiment.budget.tracks):
+        message = "nothing is tuned, so no winner differs from the published default: `trials` of 2 or more"
+        yield Problem(("tuning", "transfer"), message)
 
 
 def _cells(experiment: Experiment) -> tuple[list[Cell], list[Problem]]:

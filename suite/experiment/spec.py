@@ -17,7 +17,7 @@ seeds: 5
 import copy
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,7 +38,7 @@ from suite.experiment.strict_yaml import MAX_DEPTH, Document, Location, YamlErro
 from suite.machine.errors import UserError, one_of, shortened, shown
 from suite.records.claim import Claim, Contrast, Ease, Exact, Identical, Order
 from suite.records.files import DamagedRecord, digest, read_bytes
-from suite.records.schema import Track, Tuning
+from suite.records.schema import Track, Tuning, task_name
 from suite.records.trial import Augmentation, Precision
 
 VERSION = 1
@@ -191,7 +191,8 @@ class TpeSection(TrackSection):
 class TuningSection(_Strict):
     """The budget of every cell: `trials` and `studies` of random search, or one or both tracks by name.
 
-    With 0 trials nothing is tuned. All draws and seeds are keyed by `seed`.
+    With 0 trials nothing is tuned. All draws and seeds are keyed by `seed`. With `transfer` each study's
+    winner also runs on the other tasks.
     """
 
     trials: Annotated[int, BeforeValidator(_budget), Field(ge=0, le=100_000)] = 8
@@ -199,6 +200,7 @@ class TuningSection(_Strict):
     random: TrackSection | None = None
     tpe: TpeSection | None = None
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    transfer: bool = False
 
     @model_validator(mode="after")
     def _one_form(self) -> "TuningSection":
@@ -259,6 +261,17 @@ class Experiment(_Strict):
     claim: Claim | None = None  # what the experiment sets out to decide
     plugins: list[str] = []
     probes: list[Annotated[ProbeEntry, BeforeValidator(_named)]] = []
+
+    @property
+    def budget(self) -> Tuning:
+        """The tracks of every cell, and the tasks whose winners run on each of the others."""
+        tasks = [
+            task_name(data.called, model.called)
+            for task in self.tasks
+            for data in task.data
+            for model in task.model
+        ]
+        return replace(self.tuning.resolved(), transfer=tasks if self.tuning.transfer else [])
 
 
 class ExperimentFile:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.machine.errors import shown
+from suite.records.codec import encode
 from suite.records.files import DamagedRecord
 from suite.records.run import RunFolder
 from suite.records.schedules import SCHEDULES, as_json, same_shape
@@ -113,6 +114,11 @@ def named_runs(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> Iterat
         seed = final_seed(key, each.study, each.number)
         place = Place("default", None, each.study, each.number)
         yield NamedRun(place, each.run, published, replace(first, seed=seed))
+    for entry in ledger.transfer:
+        for final in entry.final:
+            seed = final_seed(key, entry.study, final.number)
+            place = Place("transfer", entry.track, entry.study, final.number, entry.source)
+            yield NamedRun(place, final.run, entry.hypers, replace(first, seed=seed))
 
 
 def check_ledger(ledger: Ledger, planned: PlannedCell, plan: PlanRecord, path: Path) -> None:
@@ -125,10 +131,13 @@ def _ledger_problem(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> s
     if ledger.cell != planned.cell:
         return f"cell is {ledger.cell}, not {planned.cell} as its name"
     for study in ledger.studies:
-        if problem := _study_problem(study, planned, plan):
+        if problem := _study_problem(study, planned):
             return f"{study}: {problem}"
+    for entry in ledger.transfer:
+        if problem := _hypers_problem(entry.hypers, planned):
+            return f"{entry}: {problem}"
     places = [named.place for named in named_runs(ledger, planned, plan)]
-    known = set(plan.tuning.places(plan.seeds))
+    known = set(plan.tuning.places(plan.seeds, planned.task))
     if unplanned := [place for place in places if place not in known]:
         return f"names {unplanned[0]}, which is not planned"
     if len(set(places)) < len(places):
@@ -145,21 +154,27 @@ def _ledger_problem(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> s
     return ""
 
 
-def _study_problem(study: StudyEntry, planned: PlannedCell, plan: PlanRecord) -> str:
+def _study_problem(study: StudyEntry, planned: PlannedCell) -> str:
     numbers = [entry.number for entry in study.tuning]
     if numbers != list(range(len(numbers))):
         return f"tuning names the trials {shown(numbers)}, which are counted from 0"
-    known = {*planned.trial.method.options, "real.lr"}
     for entry in study.tuning:
-        if other := sorted(known ^ entry.hypers.keys()):
-            where = "the plan" if other[0] in entry.hypers else "the ledger"
-            return f"tuning.{entry.number}.hypers: {where} has no {other[0]}"
+        if problem := _hypers_problem(entry.hypers, planned):
+            return f"tuning.{entry.number}.{problem}"
     if study.winner is None:
         return "it names final runs, but no winner" if study.final else ""
     if study.winner.number not in numbers:
         return f"its winner is trial {study.winner.number}, which it does not name"
     if study.winner.hypers != study.tuning[study.winner.number].hypers:
         return "the winner's hyperparameters are not those of its trial"
+    return ""
+
+
+def _hypers_problem(hypers: Settings, planned: PlannedCell) -> str:
+    """Which hyperparameter a setting lacks or has too many, or nothing."""
+    known = {*planned.trial.method.options, "real.lr"}
+    if other := sorted(known ^ hypers.keys()):
+        return f"hypers: {'the plan' if other[0] in hypers else 'the ledger'} has no {other[0]}"
     return ""
 
 
@@ -189,6 +204,20 @@ def _wrong_winner_of(study: StudyEntry, scores: Mapping[int, Scores]) -> str:
         return (
             f"winner.value is {named.value}, the validation score of its run {scores[named.number].val_top1}"
         )
+    return ""
+
+
+def wrong_transfer(ledger: Ledger, sources: Mapping[str, Ledger]) -> str:
+    """What is wrong with another task's winner that a ledger names, or nothing.
+
+    sources: the ledgers of the same method on the other tasks, by task, as far as they can be read.
+    """
+    for entry in ledger.transfer:
+        for study in sources[entry.source].studies if entry.source in sources else ():
+            if (study.track, study.number) != (entry.track, entry.study) or study.winner is None:
+                continue  # the winner is chosen again: the next sweep names its runs
+            if found := differences(encode(study.winner.hypers), encode(entry.hypers)):
+                return f"{entry}: {text_of(found[0], 'the ledger there')}"
     return ""
 
 

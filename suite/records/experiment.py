@@ -3,12 +3,13 @@
 The layout is described in docs/records.md. Nothing here imports torch.
 """
 
+import contextlib
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.machine.errors import UserError, shown
-from suite.records.agreement import check_data, check_ledger
+from suite.records.agreement import check_data, check_ledger, wrong_transfer
 from suite.records.codec import decode
 from suite.records.files import DamagedRecord, read_json
 from suite.records.run import RunFolder
@@ -101,21 +102,35 @@ class ExperimentFolder:
         """The ledger of a planned cell; FileNotFoundError before its first trial, DamagedRecord.
 
         A Contradiction for one that is intact, but cannot be of this cell in this plan. A study of which the
-        plan has more trials by now has no winner yet.
+        plan has more trials by now has no winner yet, here and on the other tasks.
         """
         path = self.ledger_path(planned.cell)
         ledger = decode(Ledger, read_json(path), path)
         check_ledger(ledger, planned, plan, path)
         trials = {track.name: track.trials for track in plan.tuning.tracks}
+        short = {
+            (study.track, study.number)
+            for study in ledger.studies
+            if len(study.tuning) != trials.get(study.track)
+        }
         return replace(
             ledger,
             studies=[
-                study
-                if len(study.tuning) == trials.get(study.track)
-                else replace(study, winner=None, final=[])
+                replace(study, winner=None, final=[]) if (study.track, study.number) in short else study
                 for study in ledger.studies
             ],
+            transfer=[entry for entry in ledger.transfer if (entry.track, entry.study) not in short],
         )
+
+    def wrong_transfer(self, ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> str:
+        """What is wrong with another task's winner that the ledger of a cell names, or nothing."""
+        sources = {entry.source for entry in ledger.transfer}
+        ledgers = {}
+        for other in plan.cells if sources else ():
+            if other.method == planned.method and other.task in sources:
+                with contextlib.suppress(FileNotFoundError, DamagedRecord):  # a finding of its own
+                    ledgers[other.task] = self.ledger(other, plan)
+        return wrong_transfer(ledger, ledgers)
 
     def unplanned(self, plan: PlanRecord, named: Set[str]) -> "Unplanned":
         """What is recorded here and is not part of the plan; `named` are the runs that its ledgers name."""

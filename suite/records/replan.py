@@ -51,6 +51,8 @@ def _of_tuning(before: Tuning, after: Tuning) -> Iterator[str]:
                 yield text_of((f"tuning.{old.name}.{name}", getattr(old, name), getattr(new, name)), HOW)
         if new.at_once != old.at_once:
             yield text_of((f"tuning.{old.name}.at_once", old.at_once, new.at_once), HOW)
+    if before.transfer and not after.transfer:
+        yield text_of(("tuning.transfer", True, False), HOW)
 
 
 def _of_cell(
@@ -102,14 +104,18 @@ def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord
     cells, edited = {planned.cell: planned for planned in after.cells}, edited_plugins(before, after)
     at_once = {track.name: track.at_once for track in after.tuning.tracks}
     same_draws = {track.name for track in before.tuning.tracks if at_once.get(track.name) == track.at_once}
-    places = set(after.tuning.places(after.seeds)) if before.tuning.seed == after.tuning.seed else set()
-    places = {place for place in places if place.track is None or place.track in same_draws}
+    same_seed = before.tuning.seed == after.tuning.seed
     dropped, wanted = set[str](), set[str]()
     for old in before.cells:
         if old.cell in edited:
             continue
         new = cells.get(old.cell)
         kept, kept_tuning = _kept(old, new, before, after)
+        places = {
+            place
+            for place in after.tuning.places(after.seeds, old.task)
+            if same_seed and (place.track is None or place.track in same_draws)
+        }
         try:
             ledger = folder.ledger(old, before)
         except (FileNotFoundError, DamagedRecord):
@@ -181,6 +187,8 @@ def _added(before: PlanRecord, after: PlanRecord) -> str:
                 added.append(f"{other} {name} of {new.name} instead of {one}")
     if after.seeds > before.seeds:
         added.append(f"{after.seeds} seeds instead of {before.seeds}")
+    if after.tuning.transfer and not before.tuning.transfer:
+        added.append("final runs of each winner on the other tasks")
     return ", ".join(added)
 
 

@@ -250,12 +250,33 @@ class StudyEntry:
 
 
 @record
+class TransferEntry:
+    """The winner of a study of the same method on another task, and its final runs on this one.
+
+    source: that task. hypers: the winner's, as drawn or set, before any decay.
+    """
+
+    source: StrictStr
+    track: TrackName
+    study: StrictInt
+    hypers: Settings
+    final: list[FinalEntry]
+
+    def __str__(self) -> str:
+        return f"the winner of {self.track} study {self.study} of {self.source}"
+
+
+@record
 class Ledger:
-    """The runs that a cell consists of: its studies, and the final runs of the published default."""
+    """The runs that a cell consists of: its studies, and final runs that none of them has chosen.
+
+    Those are of the published default and, where the experiment asks for it, of other tasks' winners.
+    """
 
     cell: StrictStr
     studies: list[StudyEntry]
     default: list[DefaultEntry]
+    transfer: list[TransferEntry] = absent(list)
 
     @classmethod
     def empty(cls, cell: str) -> Self:
@@ -265,22 +286,27 @@ class Ledger:
 
 # ---- plan.json, data/<data set>.json
 
-Phase = Literal["tuning", "final", "default"]
-PHASES: tuple[Phase, ...] = ("tuning", "final", "default")
+Phase = Literal["tuning", "final", "default", "transfer"]
+PHASES: tuple[Phase, ...] = ("tuning", "final", "default", "transfer")
 
 
 class Place(NamedTuple):
-    """What a run is in its cell: a trial of a study, a final run of its winner, or one of the default."""
+    """What a run is in its cell: a trial of a study, or a final run.
+
+    Of its winner, of the published default, or of the winner of the study on another task, the `source`.
+    """
 
     phase: Phase
     track: TrackName | None  # none for the published default, which belongs to no track
     study: int
     number: int  # of the trial in its study, or of the final run
+    source: str | None = None
 
     def __str__(self) -> str:
         """What a person calls it: `random study 0 trial 3`, or `default study 0 seed 1`."""
         which = "trial" if self.phase == "tuning" else "seed"
-        return f"{self.track or 'default'} study {self.study} {which} {self.number}"
+        where = f" of {self.source}" if self.source else ""
+        return f"{self.track or 'default'} study {self.study}{where} {which} {self.number}"
 
 
 @record
@@ -300,11 +326,13 @@ class Track:
 class Tuning:
     """The budget of every cell: its tracks. Without any, the published default is used untuned.
 
-    seed: the experiment's; every draw and every seed of a run is keyed by it.
+    seed: the experiment's; every draw and every seed of a run is keyed by it. transfer: the tasks whose
+    winners also run on each of the others.
     """
 
     tracks: list[Track]
     seed: Annotated[StrictInt, Field(ge=0, lt=2**53)] = 0
+    transfer: list[StrictStr] = absent(list)
 
     @property
     def studies(self) -> int:
@@ -319,16 +347,25 @@ class Tuning:
         if phase == "tuning":
             return sum(track.studies * track.trials for track in self.tracks)
         studies = self.studies if phase == "default" else sum(track.studies for track in self.tracks)
-        return studies * seeds
+        sources = max(0, len(self.transfer) - 1) if phase == "transfer" else 1
+        return sources * studies * seeds
 
-    def places(self, seeds: int) -> Iterator[Place]:
-        """The place of every planned run of a cell: study by study, then those of the published default."""
+    def places(self, seeds: int, task: str) -> Iterator[Place]:
+        """The place of every planned run of a cell of a task.
+
+        Study by study, then those of the published default, then those of the other tasks' winners.
+        """
         for track in self.tracks:
             for study in range(track.studies):
                 yield from (Place("tuning", track.name, study, number) for number in range(track.trials))
                 yield from (Place("final", track.name, study, number) for number in range(seeds))
         for study in range(self.studies):
             yield from (Place("default", None, study, number) for number in range(seeds))
+        for source in self.transfer:
+            for track in self.tracks if source != task else ():
+                for study in range(track.studies):
+                    for number in range(seeds):
+                        yield Place("transfer", track.name, study, number, source)
 
 
 @dataclass(frozen=True)
@@ -412,6 +449,16 @@ class PlannedCell:
     method: StrictStr
     epochs: StrictInt
     trial: Trial
+
+    @property
+    def task(self) -> str:
+        """The data set and the model, as a ledger names them where it takes winners from another task."""
+        return task_name(self.data, self.model)
+
+
+def task_name(data: str, model: str) -> str:
+    """A task in one word, by the labels of its parts."""
+    return f"{data}.{model}"
 
 
 @record

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from suite.records.agreement import Contradiction, wrong_winner
-from suite.records.schema import Ledger, Place, PlanRecord, Scores, StudyEntry
+from suite.records.schema import FinalEntry, Ledger, Place, PlanRecord, Scores, StudyEntry, TransferEntry
 
 
 def union(mine: Ledger, theirs: Ledger, plan: PlanRecord, path: Path) -> Ledger:
@@ -23,12 +23,38 @@ def union(mine: Ledger, theirs: Ledger, plan: PlanRecord, path: Path) -> Ledger:
         if default.setdefault((entry.study, entry.number), entry) != entry:
             problem = f"default study {entry.study} seed {entry.number} is another run in the other ledger"
             raise Contradiction(path, problem)
+    transfer = {(entry.source, entry.track, entry.study): entry for entry in mine.transfer}
+    for each in theirs.transfer:
+        place = each.source, each.track, each.study
+        transfer[place] = _both(transfer[place], each, path) if place in transfer else each
     tracks = {track.name: number for number, track in enumerate(plan.tuning.tracks)}
+    tasks = {task: number for number, task in enumerate(plan.tuning.transfer)}
     return Ledger(
         cell=mine.cell,
         studies=sorted(studies.values(), key=lambda each: (tracks.get(each.track, len(tracks)), each.number)),
         default=[default[place] for place in sorted(default)],
+        transfer=sorted(
+            transfer.values(),
+            key=lambda each: (
+                tasks.get(each.source, len(tasks)),
+                tracks.get(each.track, len(tracks)),
+                each.study,
+            ),
+        ),
     )
+
+
+def _both(mine: TransferEntry, theirs: TransferEntry, path: Path) -> TransferEntry:
+    """The final runs of two entries of another task's winner, which must be the same one."""
+    if mine.hypers != theirs.hypers:
+        raise Contradiction(path, f"{theirs} is another setting in the other ledger")
+    return replace(mine, final=_joined(mine.final, theirs.final))
+
+
+def _joined(*entries: list[FinalEntry]) -> list[FinalEntry]:
+    """The final runs by number; of two entries with one number the last."""
+    final = {entry.number: entry for each in entries for entry in each}
+    return [final[number] for number in sorted(final)]
 
 
 def _further(mine: StudyEntry, theirs: StudyEntry, path: Path) -> StudyEntry:
@@ -40,8 +66,7 @@ def _further(mine: StudyEntry, theirs: StudyEntry, path: Path) -> StudyEntry:
         return long
     if long.winner != short.winner:
         raise Contradiction(path, f"{theirs}: its winner is not that of the other ledger")
-    final = {entry.number: entry for entry in (*short.final, *long.final)}
-    return replace(long, final=[final[number] for number in sorted(final)])
+    return replace(long, final=_joined(short.final, long.final))
 
 
 def without_wrong_winners(ledger: Ledger, scores: Mapping[Place, Scores]) -> tuple[Ledger, list[str]]:

@@ -8,7 +8,15 @@ from suite.experiment.plan import Plan
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, set_aside, write_json
-from suite.records.schema import DefaultEntry, Ledger, Place, Scores, StudyEntry
+from suite.records.schema import (
+    DefaultEntry,
+    FinalEntry,
+    Ledger,
+    Place,
+    Scores,
+    StudyEntry,
+    TransferEntry,
+)
 from suite.records.seeds import final_seed
 from suite.records.trial import Trial
 from suite.sweep.draws import Draw
@@ -42,6 +50,8 @@ class CellProgress:
         self._tuning: dict[str, StudyProgress] = {}  # by the run_ids of its trials
         self._finals: dict[str, list[Entry]] = {}  # by run_id: the winner may be the default
         self._default = self._defaults()
+        self.others: list[CellProgress] = []  # the method on other tasks, whose winners run here too
+        self._transfer: dict[tuple[CellProgress, StudyProgress], dict[int, Trial]] = {}  # by number
         self._begun = self._changed = False
 
     def _remembered(self) -> Sequence[StudyEntry]:
@@ -89,7 +99,29 @@ class CellProgress:
                 assert study.winner is not None
                 place = Place("final", study.track.name, study.number, number)
                 new += self._final(trial, Entry(place, study.key, study.drawn(study.winner.number)))
+        for other in self.others:
+            new += self._from_other_task(other)
         self._changed |= bool(new)
+        return new
+
+    def _from_other_task(self, other: "CellProgress") -> list[Trial]:
+        """The final runs here of another task's new winners, with the seeds of this task's own.
+
+        They wait for the same study of this task: it is what they are compared with.
+        """
+        new: list[Trial] = []
+        for here, study in zip(self.studies, other.studies, strict=True):
+            if not here.ended or study.winner is None or (other, study) in self._transfer:
+                continue
+            source, drawn = other.cell.task, study.drawn(study.winner.number)
+            key = f"{self.cell.name}.{study.track.name}-of-{source}-{self.cell.first.run_id[:8]}"
+            self._transfer[other, study] = trials = {
+                number: self.cell.trial(drawn, final_seed(self.cell.seed, study.number, number), "final")
+                for number in range(self.plan.seeds)
+            }
+            for number, trial in trials.items():
+                place = Place("transfer", study.track.name, study.number, number, source)
+                new += self._final(trial, Entry(place, key, drawn))
         return new
 
     def _final(self, trial: Trial, entry: Entry) -> list[Trial]:
@@ -127,6 +159,7 @@ class CellProgress:
         if not self.tuning_only:
             runs += [trial for study in self.studies for trial in study.final.values()]
             runs += self._default.values()
+            runs += [trial for trials in self._transfer.values() for trial in trials.values()]
         ended = all(study.ended and study.winner for study in self.studies)
         return ended and all(self.scores.get(trial.run_id) for trial in runs)
 
@@ -152,4 +185,26 @@ class CellProgress:
                 for (study, number), trial in self._default.items()
                 if trial.run_id in self._finals
             ],
+            transfer=self._transfer_entries(),
         )
+
+    def _transfer_entries(self) -> list[TransferEntry]:
+        """In the order of the plan: the other tasks are opened in any order, and their studies end in any."""
+        entries = []
+        for other in self.others:
+            for study in other.studies:
+                if study.winner is not None and (other, study) in self._transfer:
+                    entries.append(
+                        TransferEntry(
+                            source=other.cell.task,
+                            track=study.track.name,
+                            study=study.number,
+                            hypers=study.winner.hypers,
+                            final=[
+                                FinalEntry(number=number, run=trial.run_id)
+                                for number, trial in self._transfer[other, study].items()
+                                if trial.run_id in self._finals
+                            ],
+                        )
+                    )
+        return entries

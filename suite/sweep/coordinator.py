@@ -6,7 +6,7 @@ runs are skipped, unfinished ones resume from their checkpoints, and no draw is 
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -99,6 +99,8 @@ class Sweep:
                 self._stop()
             if unopened:  # one at a time, while the pool works
                 cell = CellProgress(self.plan, unopened.popleft(), self.records, tuning_only=self.tuning_only)
+                if self.plan.tuning.transfer:
+                    _introduce(cell, cells)
                 cells.append(cell)
                 self._collect(cell)
             self._submit()
@@ -142,13 +144,17 @@ class Sweep:
         self._started.clear()
 
     def _collect(self, cell: CellProgress) -> None:
-        """Queue the runs that are ready in this cell; finished ones may make more of them ready."""
-        while trials := cell.ready():
-            for trial in trials:
-                self._ask(trial, cell)
-        cell.write_ledger()
-        while cell.notes:
-            self.on_note(cell.notes.pop(0))
+        """Queue the runs that are ready in this cell; finished ones may make more of them ready.
+
+        Then those of the cells where its new winners run too.
+        """
+        for each in (cell, *cell.others):
+            while trials := each.ready():
+                for trial in trials:
+                    self._ask(trial, each)
+            each.write_ledger()
+            while each.notes:
+                self.on_note(each.notes.pop(0))
 
     def _ask(self, trial: Trial, cell: CellProgress) -> None:
         job = self._jobs.get(trial.run_id)
@@ -257,6 +263,14 @@ class Sweep:
             f"made with another version of {made_with.name}; to run it again, move the results folder away "
             "and sweep with --no-adopt"
         )
+
+
+def _introduce(cell: CellProgress, cells: Sequence[CellProgress]) -> None:
+    """Make a cell and those of the same method on other tasks known to each other, in the plan's order."""
+    for other in cells:
+        if other.cell.method_label == cell.cell.method_label:
+            cell.others.append(other)
+            other.others.append(cell)
 
 
 def prepare_folder(plan: Plan, folder: Path, data_records: Mapping[str, DataRecord]) -> list[str]:

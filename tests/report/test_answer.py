@@ -179,7 +179,7 @@ def test_numbers_are_rounded_to_what_they_mean() -> None:
 def test_equal_draws_are_one_setting_and_no_tie(records: Records) -> None:
     cell = records.cells[0]
     number = cell.winners[0].number
-    (won,) = (run for run in records.trials(cell) if run.place[2:] == (0, number))
+    (won,) = (run for run in records.trials(cell) if run.place[2:4] == (0, number))
     other = next(run for run in records.trials(cell) if run.place.study == 0 and run != won)
 
     def tied(run_id: str) -> int:

@@ -54,7 +54,10 @@ def _budget(plan: Plan) -> str:
     ]
     default = _times(tuning.count("default", seeds), "final run", "final runs")
     shared = ", which are the winner's where it wins" if tuning.tracks else ", not tuned"
-    return "; ".join([*parts, f"{default} of the published default{shared}"])
+    parts.append(f"{default} of the published default{shared}")
+    if transfer := tuning.count("transfer", seeds):
+        parts.append(f"{_times(transfer, 'final run', 'final runs')} of the other tasks' winners")
+    return "; ".join(parts)
 
 
 def _probes(plan: Plan) -> list[str]:

@@ -16,14 +16,16 @@ REFRESH = 2.0  # seconds between two readings with `--watch`
 
 def picture(status: Status) -> Group:
     """A table of the cells, the runs in progress, and the totals."""
-    columns = ("tuning", "final", "default", "failed", "diverged", "best validation so far")
-    cells = table("cell", *columns, box=box.SIMPLE_HEAD)
+    transfer = any(cell.transfer_planned for cell in status.cells)
+    phases = ("tuning", "final", "default", *(["transfer"] if transfer else []))
+    cells = table("cell", *phases, "failed", "diverged", "best validation so far", box=box.SIMPLE_HEAD)
     for cell in status.cells:
         cells.add_row(
             cell.cell,
             f"{cell.tuning}/{cell.tuning_planned}",
             f"{cell.final}/{cell.final_planned}",
             f"{cell.default}/{cell.default_planned}",
+            *([f"{cell.transfer}/{cell.transfer_planned}"] if transfer else []),
             Text(f"{cell.failed}", style="bold red") if cell.failed else "",
             f"{cell.diverged}" if cell.diverged else "",
             "" if cell.best_val_top1 is None else f"{100 * cell.best_val_top1:.2f} %",

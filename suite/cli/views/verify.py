@@ -92,6 +92,8 @@ def picture(found: Verified) -> Group:
     counted = table("planned runs", *STATUSES, box=box.SIMPLE_HEAD)
     for phase in PHASES:
         counts = [found.counts[phase, status] for status in STATUSES]
+        if phase == "transfer" and not any(counts):  # most experiments have none
+            continue
         counted.add_row(f"{phase} {sum(counts):,}", *(f"{count:,}" if count else "" for count in counts))
     hashed = f"{found.files:,} files in {found.folders:,} run folders, {decimal(found.bytes)}, hashed"
     if found.networks:

@@ -63,9 +63,9 @@ def frames(records: Path) -> dict[str, pd.DataFrame]:
 
 def test_every_planned_run_has_a_row(records: Path, frames: dict[str, pd.DataFrame]) -> None:
     runs = frames["runs"]
-    keys = ["cell", "phase", "track", "study", "number"]
+    keys = ["cell", "phase", "track", "study", "number", "source"]
     planned = [(c.cell, *p) for plan in [ExperimentFolder(records).plan()] for c in plan.cells
-               for p in plan.tuning.places(plan.seeds)]  # fmt: skip
+               for p in plan.tuning.places(plan.seeds, c.task)]  # fmt: skip
     found = runs[keys].astype(object).where(runs[keys].notna(), None)
     assert list(found.itertuples(index=False, name=None)) == planned and len(planned) == 4 * (6 + 12 + 8)
     unlike_done = runs[runs.status != "done"]

@@ -682,10 +682,42 @@ def test_data_sets_models_and_methods_are_crossed_in_order(tmp_path: Path):
 def test_the_budget_of_a_cell(tmp_path: Path, written: str, tracks: list[Track], runs: tuple[int, ...]):
     plan = plan_of(tmp_path, text_of(more=f"seeds: 2\n{f'tuning: {written}' if written else ''}\n"))
     assert plan.tuning.tracks == plan.record.tuning.tracks == tracks
-    assert tuple(plan.tuning.count(phase, plan.seeds) for phase in PHASES) == runs
-    places = Counter(place.phase for place in plan.tuning.places(plan.seeds))
-    assert [places[phase] for phase in PHASES] == list(runs) and plan.runs == sum(runs)
+    assert tuple(plan.tuning.count(phase, plan.seeds) for phase in PHASES) == (*runs, 0)
+    places = Counter(place.phase for place in plan.tuning.places(plan.seeds, plan.cells[0].task))
+    assert [places[phase] for phase in PHASES] == [*runs, 0] and plan.runs == sum(runs)
     assert decode(PlanRecord, encode(plan.record), tmp_path) == plan.record
+
+
+TWO_TASKS = "{data: digits, model: [{name: mlp, hidden: [16]}, {name: mlp, label: wide, hidden: [32]}]}"
+
+
+def test_winners_run_on_every_other_task(tmp_path: Path):
+    more = "seeds: 2\ntuning: {trials: 3, studies: 2, transfer: true}"
+    plan = plan_of(tmp_path, text_of(TWO_TASKS, more=more))
+    assert plan.tuning.transfer == plan.record.tuning.transfer == ["digits.mlp", "digits.wide"]
+    assert plan.tuning.count("transfer", plan.seeds) == 4 and plan.runs_per_cell == 6 + 4 + 4 + 4
+    for cell in plan.record.cells:
+        (other,) = {"digits.mlp", "digits.wide"} - {cell.task}
+        places = [place for place in plan.tuning.places(plan.seeds, cell.task) if place.phase == "transfer"]
+        assert [place[1:] for place in places] == [
+            ("random", study, number, other) for study in (0, 1) for number in (0, 1)
+        ]
+        assert str(places[1]) == f"random study 0 of {other} seed 1"
+    assert decode(PlanRecord, encode(plan.record), tmp_path) == plan.record
+
+
+@pytest.mark.parametrize(
+    ("task", "tuning", "problem"),
+    [
+        (TASK, "{transfer: true}", "tuning.transfer: the winners have no other task to run on: name two"),
+        (TWO_TASKS, "{trials: 0, transfer: true}", "tuning.transfer: nothing is tuned, so no winner differs"),
+        (TWO_TASKS, "{trials: 1, transfer: true}", "tuning.transfer: nothing is tuned, so no winner differs"),
+        (TWO_TASKS, "{transfer: 1}", "tuning.transfer: "),
+    ],
+)
+def test_a_transfer_of_nothing_is_refused(tmp_path: Path, task: str, tuning: str, problem: str):
+    message = message_of(tmp_path, text_of(task, more=f"tuning: {tuning}"))
+    assert message.startswith("bad.yaml:8:") and problem in message
 
 
 def run_id(folder: Path, *changes: str, **parts: str) -> str:
