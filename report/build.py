@@ -122,6 +122,7 @@ def write_figure(
     found = {each.name: (task.task, each) for task in report.tasks for each in task.drawings}
     over_tasks = (*(report.across.drawings if report.across else ()), *report.claim_drawings)
     found |= {each.name: (None, each) for each in over_tasks}
+    found |= {each.drawing.name: (each.task, each.drawing) for each in report.transfers if each.drawing}
     if name not in found:
         raise NoFigure(name, list(found))
     task, drawing = found[name]
@@ -148,7 +149,7 @@ def study_tuning(
     return [study_page(records, task, effective) for task in records.tasks]
 
 
-COMPUTED = ("accuracy.csv", "tuning.csv")  # the others hold numbers as they were recorded
+COMPUTED = ("accuracy.csv", "tuning.csv", "transfer.csv")  # the others hold numbers as they were recorded
 LONG = ("curves.csv", "flips.csv")  # a row for each run and epoch: too long for one document
 
 
@@ -206,6 +207,11 @@ def files_of(report: Report) -> dict[str, str]:
         "tuning.tex": latex_tables((each.task.title, each.tuning.ease) for each in report.tasks),
         "flips.tex": latex_tables((each.task.title, each.tables.flips) for each in report.tasks),
         "cost.tex": latex_tables((each.task.title, each.tables.cost) for each in report.tasks),
+        **(
+            {"transfer.tex": latex_tables((each.task.title, each.table) for each in report.transfers)}
+            if report.transfers
+            else {}
+        ),
         "report.md": markdown_page(report),
         "index.html": page(report),  # last, so that it never appears before its files
     }

@@ -15,6 +15,7 @@ from report.analysis.frames import accuracy_frame, curves_frame, layers_frame, r
 from report.analysis.oscillation import oscillations
 from report.analysis.study import TaskStudy, task_study
 from report.analysis.study_frame import tuning_frame
+from report.analysis.transfer import transfer_frame
 from report.draw.curves import FLIPS, LEARNING, curve_drawing
 from report.draw.drawing import Drawing
 from report.draw.layers import layers_drawing
@@ -28,6 +29,7 @@ from report.page.claims.evidence import ClaimEvidence
 from report.page.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
 from report.page.guide import reading_guide
 from report.page.tables import Table
+from report.page.transfer import TransferPage, transfer_pages
 from report.page.tuning import TuningPage, tuning_page
 from report.read.records import DataFile, Records, Task
 from suite.records.codec import encode
@@ -103,6 +105,7 @@ class Report:
     frames: dict[str, pd.DataFrame]  # by the name of its CSV file
     families: dict[str, str]  # by the label of their rows
     advice: Advice | None
+    transfers: list[TransferPage]  # of each task, if winners of others ran there
     claim: ClaimEvidence | None = None  # that the experiment sets out to decide
 
     @property
@@ -131,9 +134,13 @@ class Report:
     @property
     def drawings(self) -> list[Drawing]:
         """Of all tasks, and over them."""
-        over_all = self.across.drawings if self.across else []
+        over_all = [*(self.across.drawings if self.across else []), *self.transfer_drawings]
         of_tasks = (drawing for task in self.tasks for drawing in task.drawings)
         return [*of_tasks, *over_all, *self.claim_drawings]
+
+    @property
+    def transfer_drawings(self) -> list[Drawing]:
+        return [each.drawing for each in self.transfers if each.drawing]
 
     @property
     def claim_drawings(self) -> tuple[Drawing, ...]:
@@ -174,6 +181,7 @@ def gather(records: Records, claim: ClaimEvidence | None = None) -> Report:
         )
         for task in records.tasks
     ]
+    transfers = transfer_pages(records, looks)
     places = environments(records)
     return Report(
         plan=records.plan,
@@ -198,9 +206,15 @@ def gather(records: Records, claim: ClaimEvidence | None = None) -> Report:
             "curves.csv": curves,
             "flips.csv": layers,
             "tuning.csv": tuning_frame(studies.values()),
+            **(
+                {"transfer.csv": transfer_frame(row for each in transfers for row in each.found)}
+                if transfers
+                else {}
+            ),
         },
         families=families,
         advice=advice_of(records, judgements, draws_needed(studies)),
+        transfers=transfers,
         claim=claim,
     )
 

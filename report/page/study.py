@@ -12,7 +12,9 @@ from rich.text import Text
 from report.analysis.comparison import compare
 from report.analysis.effective import ENOUGH_DRAWS, Effective, effective_of
 from report.analysis.study import MethodStudy, TaskStudy, task_study
+from report.analysis.transfer import Transfer, transfer_row, transfers_of
 from report.page.answer import answer, notes
+from report.page.transfer import transfer_sentences
 from report.page.tuning import ease_numbers
 from report.read.records import Records, Task
 
@@ -35,6 +37,7 @@ class StudyPage:
     answer: list[str]
     notes: list[str]
     effective: dict[str, Effective]
+    transfers: list[Transfer]  # of other tasks' winners
 
     def rich(self) -> Group:
         """One screen: a table of the methods, the easiest first, and the answer in sentences."""
@@ -51,7 +54,12 @@ class StudyPage:
             parts.append(Text(f"{left_out} rows between them are left out; --json has all"))
         fits = [Text(f"{method}: {fit}") for method, fit in self.effective.items()]
         return Group(
-            *parts, *map(Text, self.answer), *fits, *(Text(f"- {note}") for note in self.notes), Text("")
+            *parts,
+            *map(Text, self.answer),
+            *fits,
+            *map(Text, transfer_sentences(self.transfers)),
+            *(Text(f"- {note}") for note in self.notes),
+            Text(""),
         )
 
     def _rows(self) -> list[MethodStudy]:
@@ -72,6 +80,7 @@ class StudyPage:
             "answer": self.answer,
             "notes": self.notes,
             "methods": [self._method(row) for row in self.study.methods],
+            **({"transfer": [transfer_row(each) for each in self.transfers]} if self.transfers else {}),
         }
 
     def _method(self, row: MethodStudy) -> dict[str, Any]:
@@ -124,4 +133,4 @@ def study_page(records: Records, task: Task, effective: bool) -> StudyPage:
         found.append(
             f"No row has the {ENOUGH_DRAWS} random draws that an effective number of hyperparameters takes."
         )
-    return StudyPage(study, answer(study), found, fits)
+    return StudyPage(study, answer(study), found, fits, transfers_of(records, task))

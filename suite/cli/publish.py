@@ -16,6 +16,7 @@ from suite.records.experiment import ExperimentFolder
 from suite.records.files import make_part, owned, read_bytes, write_atomically, writing
 
 TABLES = ("report/report.md", "report/accuracy.csv", "report/runs.csv", "report/tuning.csv")
+TRANSFER = "report/transfer.csv"  # of an experiment whose winners run on other tasks
 OUTDATED = "index.html"  # an older flipbench put the page here: it is made from the archive
 BROWSER = "chromium"
 SECONDS = 120  # that it may take
@@ -25,13 +26,14 @@ def publish(exp: Folder, results: Results = RESULTS) -> None:
     """Write the records of an experiment as one file to RESULTS/published/EXP, with the tables of its report.
 
     The experiment may be finished or not, but no record may be damaged. Copies plan.json, report.md,
-    accuracy.csv, runs.csv and tuning.csv, and takes report.png, a picture of the page, if chromium is
-    installed. `flipbench report` makes the page and its drawings from the archive.
+    accuracy.csv, runs.csv, tuning.csv and, where there is one, transfer.csv; takes report.png, a picture of
+    the page, if chromium is installed. `flipbench report` makes the page and its drawings from the archive.
     """
     from report.build import build_report
 
     folder = results_folder(exp, results)
-    ExperimentFolder(folder).plan()  # before a folder is made for the lock
+    plan = ExperimentFolder(folder).plan()  # before a folder is made for the lock
+    tables = [*TABLES, *([TRANSFER] if plan.tuning.transfer else [])]
     with owned(folder) as mine:
         if not mine:
             raise UserError(f"{folder}: a sweep works in this folder; publish it when that has stopped")
@@ -40,7 +42,7 @@ def publish(exp: Folder, results: Results = RESULTS) -> None:
         target = _target(folder, results)
         _require_no_loss(folder, target / ARCHIVE)
         contents = write_archive(folder, target / ARCHIVE)
-    for file in (folder / "plan.json", *(folder / table for table in TABLES)):
+    for file in (folder / "plan.json", *(folder / table for table in tables)):
         write_atomically(target / file.name, read_bytes(file))
     with writing(target / OUTDATED):
         (target / OUTDATED).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import pytest
 
 from suite.cli import publish as publish_command
 from suite.records.archive import ARCHIVE, unpacked
-from suite.records.files import owned
+from suite.records.files import owned, read_json, write_json
 from tests.suite.cli.conftest import Flipbench
 from tests.support.attempts import records_of
 from tests.support.fake_records import damage
@@ -39,6 +39,15 @@ def reported(flipbench: Flipbench, tiny_records: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "report.build", build)
     monkeypatch.setattr(publish_command, "BROWSER", "no-such-browser")
     return page
+
+
+def test_publish_copies_the_numbers_of_winners_on_other_tasks(flipbench: Flipbench, reported: Path):
+    plan = read_json(Path("results/tiny/plan.json"))
+    plan["tuning"]["transfer"] = ["digits.mlp", "digits.wide"]
+    write_json(Path("results/tiny/plan.json"), plan)
+    (reported.parent / "transfer.csv").write_text("moved")
+    assert flipbench("publish", "tiny").code == 0
+    assert Path("results/published/tiny/transfer.csv").read_text() == "moved"
 
 
 def test_publish_writes_the_records_and_copies_the_tables_but_not_the_page(

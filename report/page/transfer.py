@@ -1,0 +1,116 @@
+"""The page's part about other tasks' winners: sentences, a figure and a table of a task, for all formats."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from report.analysis.gain import Gain
+from report.analysis.numbers import percent
+from report.analysis.transfer import Transfer, transfers_of
+from report.draw.drawing import Drawing
+from report.draw.styles import Looks
+from report.draw.transfer import transfer_drawing
+from report.page.answer import gain, listing
+from report.page.tables import Table
+from report.read.records import Records, Task
+
+
+@dataclass(frozen=True)
+class TransferPage:
+    """What the winners of other tasks do on one."""
+
+    task: Task
+    found: list[Transfer]
+    sentences: list[str]
+    drawing: Drawing | None
+    table: Table
+
+
+def transfer_pages(records: Records, looks: Looks) -> list[TransferPage]:
+    """A page for each task that has winners of others; none where no winner is carried over."""
+    pages = []
+    for task in records.tasks:
+        if found := transfers_of(records, task):
+            pages.append(
+                TransferPage(
+                    task=task,
+                    found=found,
+                    sentences=transfer_sentences(found),
+                    drawing=transfer_drawing(task, found, looks),
+                    table=transfer_table(found),
+                )
+            )
+    return pages
+
+
+def transfer_sentences(found: Sequence[Transfer]) -> list[str]:
+    """Two for each other task; none where there is none."""
+    return [text for of_source in by_source(found) for text in sentences(of_source)]
+
+
+def by_source(found: Sequence[Transfer]) -> list[list[Transfer]]:
+    """The rows of each other task, in the order of the plan."""
+    sources = dict.fromkeys(each.source for each in found)
+    return [[each for each in found if each.source == source] for source in sources]
+
+
+def sentences(found: Sequence[Transfer]) -> list[str]:
+    """What the winners of one other task do here, against this task's own and its published default."""
+    known = [each for each in found if not math.isnan(each.moved)]
+    source = found[0].source.title
+    if not known:
+        return [f"Of the settings tuned on {source} no run is in yet."]
+    given = ", given one draw of the tuning" if one_study(known) else ""
+    own = readings(known, lambda each: each.over_own)
+    default = readings(known, lambda each: each.over_default)
+    return [
+        f"Settings tuned on {source} against those tuned here, in points on test, each for itself{given}: "
+        f"{own}.",
+        f"The same settings against the published default: {default}.",
+    ]
+
+
+def one_study(found: Sequence[Transfer]) -> bool:
+    return all(run.place.study == 0 for each in found for run in each.runs)
+
+
+def readings(found: Sequence[Transfer], of: Callable[[Transfer], Gain]) -> str:
+    """The rows whose interval lies below zero, above zero, and the others, each with its number."""
+    groups: dict[str, list[str]] = {"worse": [], "better": [], "not separated": []}
+    for each in found:
+        shown = of(each).shown
+        reading = (
+            "better" if shown and shown.low > 0 else "worse" if shown and shown.high < 0 else "not separated"
+        )
+        groups[reading].append(f"{each.method} {gain(of(each))}{' (too few units)' * of(each).few}")
+    return "; ".join(
+        f"{reading} {'is' if len(rows) == 1 else 'are'} {listing(rows)}"
+        for reading, rows in groups.items()
+        if rows
+    )
+
+
+def transfer_table(found: Sequence[Transfer]) -> Table:
+    columns = [
+        "method",
+        "tuned on",
+        "tuned there, %",
+        "tuned here, %",
+        "published default, %",
+        "over tuned here, points",
+        "over the default, points",
+        "runs in",
+    ]
+    rows = [
+        [
+            each.method,
+            each.source.title,
+            *map(percent, (each.moved, each.own, each.default)),
+            gain(each.over_own),
+            gain(each.over_default),
+            f"{each.scored} / {len(each.runs)}",
+        ]
+        for each in found
+    ]
+    missing = {(n, 7) for n, each in enumerate(found) if each.scored < len(each.runs)}
+    return Table(columns, rows, text=(0, 1), warn=frozenset(missing))
