@@ -36,13 +36,14 @@ MEASURES: Mapping[str, str] = {
     "distance": "%",  # of the weights: another sign than at the start
     "reals": "per weight",  # float32 numbers that training keeps: the stored one and the optimizer's
 }
-PROBE = "probe."  # probe.<name>.<key>: what a probe returns; a key with "top1" is a share
+PROBE = "probe."  # probe.<name>.<key>: what a probe returns
+SHARES = ("top1", "share")  # in the key of a probe's share
 
 
 def unit_of(measure: str) -> str:
     """The unit of a measure; empty for a probe's plain number."""
     if measure.startswith(PROBE):
-        return "%" if "top1" in measure else ""
+        return "%" if any(word in measure for word in SHARES) else ""
     return MEASURES[measure]
 
 
