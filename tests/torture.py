@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests.support.attempts import (
+    MOVED,
     RANDOM,
     TPE,
     Trouble,
@@ -50,17 +51,16 @@ def main() -> None:
 
 def torture(place: Path, count: int, kills: int, chosen: random.Random) -> list[str]:
     """All problems that were found."""
-    places = {name: place / name for name in ("warm", "random", "tpe", "exact", "workers")}
+    places = {name: place / name for name in ("warm", "random", "tpe", "moved", "exact", "workers")}
     for folder in places.values():
         folder.mkdir()
     warm = Warm(places["warm"])
     try:
-        rights = [
-            unbroken(warm, places[name], changes) for name, changes in (("random", RANDOM), ("tpe", TPE))
-        ]
+        plans = {"random": RANDOM, "tpe": TPE, "moved": MOVED}
+        rights = [unbroken(warm, places[name], changes) for name, changes in plans.items()]
         return [
             *_at_exact_calls(warm, places["exact"], rights, count, chosen),
-            *_at_random_instants(warm, places["workers"], rights[1], kills, chosen),
+            *_at_random_instants(warm, places["workers"], rights[2], kills, chosen),
         ]
     finally:
         warm.close()

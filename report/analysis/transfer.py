@@ -1,7 +1,7 @@
 """Does a setting carry over? The winners of one task, run on another, against what was tuned there.
 
-Adkins, Bowling and White, NeurIPS 2024, "A method for evaluating hyperparameter sensitivity in reinforcement
-learning": tuned for the task, minus tuned on other tasks.
+Related: Adkins, Bowling and White, NeurIPS 2024, "A method for evaluating hyperparameter sensitivity in
+reinforcement learning", who compare tuning for each task with one setting for all tasks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,12 @@ from report.analysis.study import default_of, gain_of_tuning, mean, test_scores,
 from report.analysis.units import by_study
 from report.read.records import CellRecord, Records, RunRecord, Task
 from suite.records.schema import task_name
+
+COLUMNS = (
+    *("cell", "data", "model", "method", "track", "source", "tuned_there", "tuned_here", "default"),
+    *("over_tuned_here", "over_tuned_here_low", "over_tuned_here_high"),
+    *("over_default", "over_default_low", "over_default_high", "runs", "planned", "diverged"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,16 @@ class Transfer:
     def scored(self) -> int:
         """How many of its runs have a result."""
         return sum(run.scored for run in self.runs)
+
+    @property
+    def diverged(self) -> int:
+        """How many of them have diverged, and count at the level of chance."""
+        return sum(run.status == "diverged" for run in self.runs)
+
+    @property
+    def one_study(self) -> bool:
+        """Whether both sides rest on one draw of the tuning."""
+        return len({run.place.study for run in self.runs}) == 1
 
 
 def transfers_of(records: Records, task: Task) -> list[Transfer]:
@@ -88,7 +104,7 @@ def difference(moved: Sequence[RunRecord], own: Sequence[RunRecord]) -> Gain:
 
 def transfer_frame(found: Iterable[Transfer]) -> pd.DataFrame:
     """One row per task, row and other task, as fractions and unrounded."""
-    return pd.DataFrame([transfer_row(each) for each in found])
+    return pd.DataFrame([transfer_row(each) for each in found], columns=list(COLUMNS))
 
 
 def transfer_row(each: Transfer) -> dict[str, Any]:
@@ -105,4 +121,5 @@ def transfer_row(each: Transfer) -> dict[str, Any]:
         **bounds("over_default", each.over_default.interval),
         "runs": each.scored,
         "planned": len(each.runs),
+        "diverged": each.diverged,
     }

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from report.analysis.numbers import percent
+from report.analysis.numbers import percent, points
 from report.analysis.transfer import Transfer
 from report.draw.axes import WIDTH, fold, margin, without_outliers
 from report.draw.drawing import Drawing
@@ -69,42 +69,28 @@ def transfer_drawing(task: Task, found: Sequence[Transfer], looks: Looks) -> Dra
 def limits(known: Sequence[Transfer]) -> tuple[float, float]:
     """In percent; a setting that fails does not squeeze the others."""
     values = np.array([value for each in known for value in (each.moved, each.own, each.default)])
-    inside = values[without_outliers(values)]
-    pad = 0.06 * float(np.ptp(inside)) or 0.005
-    return 100 * max(0.0, float(inside.min()) - pad), 100 * min(1.0, float(inside.max()) + pad)
+    lowest, highest = float(values[without_outliers(values)].min()), float(np.nanmax(values))
+    pad = 0.06 * (highest - lowest) or 0.005
+    return 100 * max(0.0, lowest - pad), 100 * min(1.0, highest + pad)
 
 
 def row(axes: Axes, number: int, each: Transfer, look: Look, low: float) -> None:
+    """A row of a panel; a mark to the left of it is named at its edge. NaN is no mark."""
     moved, own, default = (100 * value for value in (each.moved, each.own, each.default))
     right = axes.get_yaxis_transform()
     axes.axhline(number, color=RULE, linewidth=0.6, zorder=0)
-    with marks(axes, each.method, f"{each.method}: {moved:.2f}, tuned here {own:.2f}, default {default:.2f}"):
+    words = ", ".join(map(percent, (each.moved, each.own, each.default)))
+    with marks(axes, each.method, f"{each.method}: tuned there, tuned here, default: {words}"):
         ends = [max(value, low) for value in (moved, own) if not math.isnan(value)]
         axes.plot(ends, [number] * len(ends), color=look.color, linewidth=1.4)
         if default >= low:
             axes.plot([default], [number], "|", color=MUTED, markersize=15, markeredgewidth=2)
         if own >= low:
-            axes.plot(
-                [own],
-                [number],
-                look.marker,
-                color=look.color,
-                markersize=8,
-                markerfacecolor="none",
-                markeredgewidth=1.6,
-            )
+            style = {"color": look.color, "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.6}
+            axes.plot([own], [number], look.marker, **style)
         if moved >= low:
             axes.plot([moved], [number], look.marker, color=look.color, markersize=8)
         else:
-            axes.text(
-                0.015,
-                number - 0.28,
-                f"◂ {moved:.1f}",
-                transform=right,
-                va="center",
-                color=TEXT,
-                fontsize=10.5,
-            )
-        if not math.isnan(own):
-            lost = f"{moved - own:+.2f}".replace("-", "\N{MINUS SIGN}")
-            axes.text(1.04, number, lost, transform=right, va="center", color=TEXT)
+            text = f"◂ {moved:.1f}"
+            axes.text(0.015, number - 0.28, text, transform=right, va="center", color=TEXT, fontsize=10.5)
+        axes.text(1.04, number, points(each.over_own.value), transform=right, va="center", color=TEXT)

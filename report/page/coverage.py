@@ -39,7 +39,7 @@ def failures_table(records: Records) -> Table:
     """Failed runs by kind of failure, for every method that has any."""
     rows = []
     for task, method, cells in groups(records):
-        runs = [run for cell in cells for run in records.runs_of(cell)]
+        runs = [run for cell in cells for run in (*records.runs_of(cell), *records.transfers(cell))]
         counts = [sum(run.failure == kind for run in runs) for kind in FAILURES]
         if any(counts):
             rows.append([task, method, str(len(runs)), *map(str, counts)])

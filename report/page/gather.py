@@ -208,7 +208,7 @@ def gather(records: Records, claim: ClaimEvidence | None = None) -> Report:
             "tuning.csv": tuning_frame(studies.values()),
             **(
                 {"transfer.csv": transfer_frame(row for each in transfers for row in each.found)}
-                if transfers
+                if records.plan.tuning.transfer
                 else {}
             ),
         },

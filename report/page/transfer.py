@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from report.analysis.gain import Gain
-from report.analysis.numbers import percent
+from report.analysis.numbers import NONE, percent
 from report.analysis.transfer import Transfer, transfers_of
 from report.draw.drawing import Drawing
 from report.draw.styles import Looks
@@ -56,38 +56,58 @@ def by_source(found: Sequence[Transfer]) -> list[list[Transfer]]:
 
 def sentences(found: Sequence[Transfer]) -> list[str]:
     """What the winners of one other task do here, against this task's own and its published default."""
-    known = [each for each in found if not math.isnan(each.moved)]
     source = found[0].source.title
-    if not known:
-        return [f"Of the settings tuned on {source} no run is in yet."]
-    given = ", given one draw of the tuning" if one_study(known) else ""
-    own = readings(known, lambda each: each.over_own)
-    default = readings(known, lambda each: each.over_default)
-    return [
-        f"Settings tuned on {source} against those tuned here, in points on test, each for itself{given}: "
-        f"{own}.",
-        f"The same settings against the published default: {default}.",
-    ]
-
-
-def one_study(found: Sequence[Transfer]) -> bool:
-    return all(run.place.study == 0 for each in found for run in each.runs)
+    own = readings(found, lambda each: each.over_own)
+    default = readings(found, lambda each: each.over_default)
+    given = ", given one draw of the tuning" if any(each.one_study for each in found) else ""
+    texts = []
+    if own:
+        texts.append(
+            f"Settings tuned on {source} against those tuned here, in points on test, each for itself"
+            f"{given}: {own}."
+        )
+    if default:
+        texts.append(
+            f"Settings tuned on {source} against the published default, in the same way{given}: {default}."
+        )
+    return texts + gaps(found)
 
 
 def readings(found: Sequence[Transfer], of: Callable[[Transfer], Gain]) -> str:
     """The rows whose interval lies below zero, above zero, and the others, each with its number."""
     groups: dict[str, list[str]] = {"worse": [], "better": [], "not separated": []}
     for each in found:
+        if math.isnan(of(each).value):
+            continue
         shown = of(each).shown
-        reading = (
-            "better" if shown and shown.low > 0 else "worse" if shown and shown.high < 0 else "not separated"
-        )
-        groups[reading].append(f"{each.method} {gain(of(each))}{' (too few units)' * of(each).few}")
+        below, above = shown is not None and shown.high < 0, shown is not None and shown.low > 0
+        reading = "worse" if below else "better" if above else "not separated"
+        groups[reading].append(f"{each.method} {words(of(each))}{' (too few units)' * of(each).few}")
     return "; ".join(
         f"{reading} {'is' if len(rows) == 1 else 'are'} {listing(rows)}"
         for reading, rows in groups.items()
         if rows
     )
+
+
+def words(found: Gain) -> str:
+    """A difference with its interval; a dash where a side has no run."""
+    if math.isnan(found.value):
+        return NONE
+    return "0 (the same setting)" if found.same_runs else gain(found)
+
+
+def gaps(found: Sequence[Transfer]) -> list[str]:
+    """Runs that have diverged, and those without a result, in one sentence each."""
+    texts = []
+    for text, number in (
+        ("these have diverged and count at the level of chance", lambda each: each.diverged),
+        ("these have no result", lambda each: len(each.runs) - each.scored),
+    ):
+        named = [f"{number(each)} of {len(each.runs)} of {each.method}" for each in found if number(each)]
+        if named:
+            texts.append(f"Of the runs with settings of {found[0].source.title}, {text}: {listing(named)}.")
+    return texts
 
 
 def transfer_table(found: Sequence[Transfer]) -> Table:
@@ -100,17 +120,20 @@ def transfer_table(found: Sequence[Transfer]) -> Table:
         "over tuned here, points",
         "over the default, points",
         "runs in",
+        "diverged",
     ]
     rows = [
         [
             each.method,
             each.source.title,
             *map(percent, (each.moved, each.own, each.default)),
-            gain(each.over_own),
-            gain(each.over_default),
+            words(each.over_own),
+            words(each.over_default),
             f"{each.scored} / {len(each.runs)}",
+            str(each.diverged),
         ]
         for each in found
     ]
     missing = {(n, 7) for n, each in enumerate(found) if each.scored < len(each.runs)}
-    return Table(columns, rows, text=(0, 1), warn=frozenset(missing))
+    diverged = {(n, 8) for n, each in enumerate(found) if each.diverged}
+    return Table(columns, rows, text=(0, 1), warn=frozenset(missing | diverged))

@@ -172,7 +172,7 @@ def caveats(records: Records, comparison: Comparison) -> list[str]:
     """All that weakens the verdict: what has no verdict and why, runs without a result, damaged images."""
     cells = records.cells_of(comparison.task)
     notes = [*incomplete(comparison.judgement), *constant(comparison.judgement)]
-    for phase in ("final", "tuning", "default", "transfer"):
+    for phase in ("final", "tuning", "default"):
         planned = [run for cell in cells for run in records.planned(cell, phase)]
         absent = [run for run in planned if not run.scored]
         if absent:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from report.read.records import CellRecord, DataFile, Records, RunRecord, Task
-from report.read.run import Environments, read_run
+from report.read.run import Environments, read_run, without_record
 from suite.records.agreement import named_runs, wrong_winner
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord
@@ -62,9 +62,9 @@ def read_cell(
         cells = cells_of(planned, task, plan, ledger, "")
         runs = planned_runs(folder, cells, plan, environments)
         trials = {run.place: run.result.scores for run in runs if run.result and run.phase == "tuning"}
-        problem = wrong_winner(ledger, trials) or folder.wrong_transfer(ledger, planned, plan)
+        problem = wrong_winner(ledger, trials)
         if not problem:
-            return cells, runs
+            return cells, without_wrong_transfers(folder, cells[0], runs, plan)
     problem = f"cells/{planned.cell}.json: {problem}"
     cells = cells_of(planned, task, plan, Ledger.empty(planned.cell), problem)
     return cells, planned_runs(folder, cells, plan, environments)
@@ -109,6 +109,22 @@ def planned_runs(
             run = read_run(folder, run, each, plan.data[first.planned.data].test, environments)
         runs.append(run)
     return runs
+
+
+def without_wrong_transfers(
+    folder: ExperimentFolder, cell: CellRecord, runs: list[RunRecord], plan: PlanRecord
+) -> list[RunRecord]:
+    """The runs; those of settings that are no winners on their task are damaged."""
+    wrong = {
+        (entry.source, entry.track, entry.study): f"cells/{cell.name}.json: {problem}"
+        for entry, problem in folder.wrong_transfers(cell.ledger, cell.planned, plan)
+    }
+    return [
+        without_record(run, reason)
+        if (reason := wrong.get((run.place.source, run.place.track, run.place.study)))  # type: ignore[arg-type]
+        else run
+        for run in runs
+    ]
 
 
 def read_data(folder: ExperimentFolder, label: str, plan: PlanRecord) -> DataFile:

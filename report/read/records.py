@@ -168,17 +168,14 @@ class Records:
         return self._by_cell[cell.name, cell.track, phase]
 
     def runs_of(self, cell: CellRecord) -> list[RunRecord]:
-        """All planned runs behind a row, tuning first; a run that the winner and others share once.
+        """All planned runs behind a row, tuning first; a run that the winner and the default share once.
 
-        The default's own runs are in the row of the first track alone, so that rows add up.
+        What other tasks' winners do here is not part of it. The default's own runs are in the row of the
+        first track alone, so that rows add up.
         """
         runs = [*self.trials(cell), *self.finals(cell)]
         known = {run.run_id for run in runs if run.run_id}
-        for run in [*(self.planned(cell, "default") if cell.track else ()), *self.transfers(cell)]:
-            if run.run_id not in known:
-                runs.append(run)
-                known |= {run.run_id} - {""}
-        return runs
+        return runs + [run for run in self.planned(cell, "default") if cell.track and run.run_id not in known]
 
     def cells_of(self, task: Task) -> list[CellRecord]:
         return self._by_task[task]

@@ -63,6 +63,11 @@ def damaged(experiment: ExperimentFolder, run: RunRecord, error: DamagedRecord |
         reason = f"{error.path.relative_to(experiment.path).as_posix()}: {error.problem}"
     else:  # its own message would show an absolute path
         reason = f"runs/{run.run_id} cannot be read: {error.strerror}"
+    return without_record(run, reason)
+
+
+def without_record(run: RunRecord, reason: str) -> RunRecord:
+    """A run that counts as damaged, for this reason."""
     nothing = {"result": None, "environment": None, "curves": None, "correct": b""}
     return replace(run, status="damaged", reason=reason, **nothing)
 

@@ -11,7 +11,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from suite.checks.adopt import ASIDE, clear_aside, put_in_place
@@ -165,6 +165,7 @@ class _Merge:
             self._data(source)
             self._runs(source)
             self._ledgers(source)
+        self._drop_wrong_transfers()
 
     # ---- what contradicts
 
@@ -342,6 +343,23 @@ class _Merge:
             self.done.contradictions.append(f"{path}: {problem}; the next sweep chooses it again")
         if merged != mine:
             write_json(path, encode(merged))
+
+    def _drop_wrong_transfers(self) -> None:
+        """Take from each ledger the winners of other tasks that are none there."""
+        plan = self.folder.plan()
+        for planned in plan.cells if plan.tuning.transfer else ():
+            try:
+                ledger = self.folder.ledger(planned, plan)
+            except (FileNotFoundError, DamagedRecord):  # it is named
+                continue
+            wrong = self.folder.wrong_transfers(ledger, planned, plan)
+            path = self.folder.ledger_path(planned.cell)
+            for _, problem in wrong:
+                self.done.contradictions.append(f"{path}: {problem}; the next sweep names its runs again")
+            if wrong:
+                entries = [entry for entry, _ in wrong]
+                kept = [entry for entry in ledger.transfer if entry not in entries]
+                write_json(path, encode(replace(ledger, transfer=kept)))
 
     def _scores(self, ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> dict[Place, Scores]:
         """Of the tuning trials whose runs are here."""

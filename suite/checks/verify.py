@@ -131,7 +131,7 @@ class Verification:
                 scores[named.place] = checked.result.scores
         if problem := wrong_winner(ledger, scores):
             self.found.add("contradictory", self._file(self.folder.ledger_path(planned.cell)), problem)
-        if problem := self.folder.wrong_transfer(ledger, planned, self.plan):
+        for _, problem in self.folder.wrong_transfers(ledger, planned, self.plan):
             self.found.add("contradictory", self._file(self.folder.ledger_path(planned.cell)), problem)
         for phase in PHASES:
             self._count_absent(planned.cell, phase, unnamed[phase], unnamed_are)

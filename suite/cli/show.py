@@ -95,6 +95,7 @@ def _experiment_card(path: Path) -> dict[str, Any]:
         "methods": [entry.called for entry in experiment.methods],
         "epochs": experiment.train.epochs,
         "tuning": [encode(track) for track in experiment.budget.tracks],
+        "transfer": experiment.tuning.transfer,
         "seeds": experiment.seeds,
         "plugins": experiment.plugins,
         "probes": [{"name": probe.name, **probe.options} for probe in experiment.probes],

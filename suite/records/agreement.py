@@ -23,6 +23,7 @@ from suite.records.schema import (
     PlanRecord,
     Scores,
     StudyEntry,
+    TransferEntry,
 )
 from suite.records.seeds import final_seed, tuning_seed
 from suite.records.trial import HyperSetting, Settings, Trial
@@ -207,18 +208,23 @@ def _wrong_winner_of(study: StudyEntry, scores: Mapping[int, Scores]) -> str:
     return ""
 
 
-def wrong_transfer(ledger: Ledger, sources: Mapping[str, Ledger]) -> str:
-    """What is wrong with another task's winner that a ledger names, or nothing.
+def wrong_transfers(ledger: Ledger, sources: Mapping[str, Ledger]) -> list[tuple[TransferEntry, str]]:
+    """The other tasks' winners that a ledger names and that are none, each with what is wrong.
 
     sources: the ledgers of the same method on the other tasks, by task, as far as they can be read.
     """
+    winners = {
+        (task, study.track, study.number): study.winner.hypers
+        for task, source in sources.items()
+        for study in source.studies
+        if study.winner is not None  # else it is chosen again, and the next sweep names its runs
+    }
+    wrong = []
     for entry in ledger.transfer:
-        for study in sources[entry.source].studies if entry.source in sources else ():
-            if (study.track, study.number) != (entry.track, entry.study) or study.winner is None:
-                continue  # the winner is chosen again: the next sweep names its runs
-            if found := differences(encode(study.winner.hypers), encode(entry.hypers)):
-                return f"{entry}: {text_of(found[0], 'the ledger there')}"
-    return ""
+        hypers = winners.get((entry.source, entry.track, entry.study), entry.hypers)
+        if found := differences(encode(hypers), encode(entry.hypers)):
+            wrong.append((entry, f"{entry}: {text_of(found[0], 'the ledger there')}"))
+    return wrong
 
 
 SIZES = ("classes", "shape", "train", "val", "test")  # what a data set's record repeats of the plan

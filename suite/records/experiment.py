@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.machine.errors import UserError, shown
-from suite.records.agreement import check_data, check_ledger, wrong_transfer
+from suite.records.agreement import check_data, check_ledger, wrong_transfers
 from suite.records.codec import decode
 from suite.records.files import DamagedRecord, read_json
 from suite.records.run import RunFolder
-from suite.records.schema import FORMAT, DataRecord, Ledger, PlannedCell, PlanRecord
+from suite.records.schema import FORMAT, DataRecord, Ledger, PlannedCell, PlanRecord, TransferEntry
 
 SET_ASIDE = "set-aside"  # the folder of records that contradict the others: set-aside/1/runs/<run id>
 
@@ -122,15 +122,17 @@ class ExperimentFolder:
             transfer=[entry for entry in ledger.transfer if (entry.track, entry.study) not in short],
         )
 
-    def wrong_transfer(self, ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> str:
-        """What is wrong with another task's winner that the ledger of a cell names, or nothing."""
+    def wrong_transfers(
+        self, ledger: Ledger, planned: PlannedCell, plan: PlanRecord
+    ) -> list[tuple[TransferEntry, str]]:
+        """The other tasks' winners that the ledger of a cell names and that are none there, and why."""
         sources = {entry.source for entry in ledger.transfer}
         ledgers = {}
         for other in plan.cells if sources else ():
             if other.method == planned.method and other.task in sources:
                 with contextlib.suppress(FileNotFoundError, DamagedRecord):  # a finding of its own
                     ledgers[other.task] = self.ledger(other, plan)
-        return wrong_transfer(ledger, ledgers)
+        return wrong_transfers(ledger, ledgers)
 
     def unplanned(self, plan: PlanRecord, named: Set[str]) -> "Unplanned":
         """What is recorded here and is not part of the plan; `named` are the runs that its ledgers name."""

@@ -6,15 +6,16 @@ would take the place of another experiment. Nothing here imports torch.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from suite.machine.errors import UserError
 from suite.records.agreement import differences, named_runs, text_of
+from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
-from suite.records.files import DamagedRecord
+from suite.records.files import DamagedRecord, write_json
 from suite.records.schema import PlannedCell, PlanRecord, Range, Tuning
 
 SHOWN = 5  # differences in a message, of however many
@@ -165,8 +166,22 @@ def forget_edited_plugins(folder: ExperimentFolder, before: PlanRecord, after: P
     edited = edited_plugins(before, after)
     for cell in edited:
         folder.ledger_path(cell).unlink(missing_ok=True)
+    _forget_winners(folder, before, edited)
     names = text_of_edited(edited)
     return f"{folder.path}: the file of {names} was edited: its runs are made again" if edited else ""
+
+
+def _forget_winners(folder: ExperimentFolder, before: PlanRecord, edited: Collection[str]) -> None:
+    """Remove the winners of edited cells from the ledgers of the other tasks, where they have run too."""
+    gone = {(planned.method, planned.task) for planned in before.cells if planned.cell in edited}
+    for planned in before.cells if before.tuning.transfer else ():
+        try:
+            ledger = folder.ledger(planned, before)
+        except (FileNotFoundError, DamagedRecord):
+            continue
+        kept = [entry for entry in ledger.transfer if (planned.method, entry.source) not in gone]
+        if kept != ledger.transfer:
+            write_json(folder.ledger_path(planned.cell), encode(replace(ledger, transfer=kept)))
 
 
 def text_of_edited(edited: Mapping[str, list[str]]) -> str:

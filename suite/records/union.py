@@ -4,7 +4,7 @@ The draws of a study and their order are fixed, so of two ledgers of one plan on
 other, or they contradict each other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +14,17 @@ from suite.records.schema import FinalEntry, Ledger, Place, PlanRecord, Scores, 
 
 def union(mine: Ledger, theirs: Ledger, plan: PlanRecord, path: Path) -> Ledger:
     """What both ledgers name, in the order of the plan; Contradiction of `path` if they do not agree."""
-    studies = {(study.track, study.number): study for study in mine.studies}
+    studies: dict[tuple[str, int], StudyEntry] = {(each.track, each.number): each for each in mine.studies}
     for study in theirs.studies:
-        place = study.track, study.number
-        studies[place] = _further(studies[place], study, path) if place in studies else study
+        which = study.track, study.number
+        studies[which] = _further(studies[which], study, path) if which in studies else study
     default = {(entry.study, entry.number): entry for entry in mine.default}
     for entry in theirs.default:
         if default.setdefault((entry.study, entry.number), entry) != entry:
             problem = f"default study {entry.study} seed {entry.number} is another run in the other ledger"
             raise Contradiction(path, problem)
-    transfer = {(entry.source, entry.track, entry.study): entry for entry in mine.transfer}
-    for each in theirs.transfer:
+    transfer: dict[tuple[str, str, int], TransferEntry] = {}
+    for each in (*_current(mine, studies), *_current(theirs, studies)):
         place = each.source, each.track, each.study
         transfer[place] = _both(transfer[place], each, path) if place in transfer else each
     tracks = {track.name: number for number, track in enumerate(plan.tuning.tracks)}
@@ -42,6 +42,18 @@ def union(mine: Ledger, theirs: Ledger, plan: PlanRecord, path: Path) -> Ledger:
             ),
         ),
     )
+
+
+def _current(ledger: Ledger, studies: Mapping[tuple[str, int], StudyEntry]) -> Iterator[TransferEntry]:
+    """The other tasks' winners of a ledger, but of studies that have more trials in the other one.
+
+    They may have another winner by now.
+    """
+    trials = {(study.track, study.number): len(study.tuning) for study in ledger.studies}
+    for entry in ledger.transfer:
+        place = entry.track, entry.study
+        if place in studies and trials.get(place) == len(studies[place].tuning):
+            yield entry
 
 
 def _both(mine: TransferEntry, theirs: TransferEntry, path: Path) -> TransferEntry:

@@ -1,6 +1,5 @@
 """How far one cell has come: its studies, the final runs of the published default, the ledger on disk."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from suite.experiment.cell import Cell
@@ -37,8 +36,9 @@ class CellProgress:
     def __init__(self, plan: Plan, cell: Cell, folder: ExperimentFolder, *, tuning_only: bool) -> None:
         self.plan, self.cell, self.folder, self.tuning_only = plan, cell, folder, tuning_only
         self.notes: list[str] = []  # about damaged files and what became of them
+        ledger = self._remembered()
         remembered: dict[tuple[str, int], list[StudyEntry]] = {}
-        for study in self._remembered():
+        for study in ledger.studies:
             remembered.setdefault((study.track, study.number), []).append(study)
         self.studies = [
             StudyProgress(cell, track, number, plan.seeds, remembered.get((track.name, number), ()))
@@ -51,20 +51,21 @@ class CellProgress:
         self._finals: dict[str, list[Entry]] = {}  # by run_id: the winner may be the default
         self._default = self._defaults()
         self.others: list[CellProgress] = []  # the method on other tasks, whose winners run here too
+        self._named_before = ledger.transfer  # it stands until the cell of its task is opened
         self._transfer: dict[tuple[CellProgress, StudyProgress], dict[int, Trial]] = {}  # by number
         self._begun = self._changed = False
 
-    def _remembered(self) -> Sequence[StudyEntry]:
-        """The studies in the ledger: it is written before any of their draws is run."""
+    def _remembered(self) -> Ledger:
+        """The ledger, which is written before any of the draws in it is run."""
         path = self.folder.ledger_path(self.cell.name)
         try:
-            return self.folder.ledger(self.cell.planned, self.plan.record).studies
+            return self.folder.ledger(self.cell.planned, self.plan.record)
         except FileNotFoundError:
-            return ()
+            return Ledger.empty(self.cell.name)
         except DamagedRecord as error:  # or the ledger of another plan
             set_aside(path)
             self.notes.append(f"{error}; set aside, and written again from the draws and the results")
-            return ()
+            return Ledger.empty(self.cell.name)
 
     def _defaults(self) -> dict[tuple[int, int], Trial]:
         """The final runs of the published default, by study and number."""
@@ -189,7 +190,7 @@ class CellProgress:
         )
 
     def _transfer_entries(self) -> list[TransferEntry]:
-        """In the order of the plan: the other tasks are opened in any order, and their studies end in any."""
+        """Those of the tasks that are open, in the order of the plan, then what was named of the others."""
         entries = []
         for other in self.others:
             for study in other.studies:
@@ -207,4 +208,5 @@ class CellProgress:
                             ],
                         )
                     )
-        return entries
+        opened = {other.cell.task for other in self.others}
+        return entries + [entry for entry in self._named_before if entry.source not in opened]

@@ -37,6 +37,12 @@ KEEP = "train.keep_weights=true"
 BOP = ("methods=[bop]", "train.epochs=2", "train.batch_size=100", "seeds=1", KEEP)
 RANDOM = (*BOP, "tuning={trials: 2, studies: 2}")
 TPE = (*BOP, "tuning={tpe: {trials: 4, at_once: 2}}")
+MODELS = "[{name: mlp, hidden: [16]}, {name: mlp, label: wide, hidden: [24]}]"
+MOVED = (  # winners run on the other task too
+    *BOP,
+    "tuning={trials: 2, transfer: true}",
+    f"tasks=[{{data: {{name: digits, train_limit: 200}}, model: {MODELS}}}]",
+)
 
 # ---- one attempt, in a process of its own
 

@@ -82,7 +82,8 @@ def experiment_view(name: str, card: Card) -> Group:
         },
         "methods": ", ".join(card["methods"]),
         "tuning": "; ".join(tracks) or "none",
-        "final runs": f"{card['seeds']} seeds for each winner, and for the published default",
+        "final runs": f"{card['seeds']} seeds for each winner, and for the published default"
+        + "; the winners also on the other tasks" * card["transfer"],
         "epochs": f"{card['epochs']}, where a task does not say otherwise",
         **({"plugins": ", ".join(card["plugins"])} if card["plugins"] else {}),
         **({"probes": ", ".join(map(_as_yaml, card["probes"]))} if card["probes"] else {}),

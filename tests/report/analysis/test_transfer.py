@@ -18,10 +18,11 @@ from report.build import build_report, study_tuning, write_figure
 from report.draw.styles import looks_of
 from report.draw.transfer import limits, transfer_drawing
 from report.export.tables import Tables
-from report.page.transfer import sentences, transfer_pages
+from report.page.transfer import sentences, transfer_pages, transfer_table
 from report.read.experiment import read_records
 from report.read.records import Records
 from suite.records.experiment import ExperimentFolder
+from suite.records.files import read_json, write_json
 from tests.support.tiny import tiny_plan
 from tests.support.transfers import transfer_sweep
 
@@ -70,12 +71,10 @@ def test_means_and_intervals_by_hand(folder: Path, records: Records) -> None:
             assert got.few and got.shown is None  # two studies carry no verdict
 
 
-def test_they_count_among_the_runs_of_their_row_and_no_curve_of_theirs_is_drawn(records: Records) -> None:
+def test_they_are_no_runs_of_their_row_and_no_curve_of_theirs_is_drawn(records: Records) -> None:
     for cell in records.cells:
-        runs = [run.run_id for run in records.runs_of(cell)]
-        moved = records.transfers(cell)
-        assert {run.run_id for run in moved} <= set(runs) and len(set(runs)) == len(runs)
-        assert all(run.curves is None and not run.correct for run in moved)
+        assert not {run.phase for run in records.runs_of(cell)} & {"transfer"}
+        assert all(run.curves is None and not run.correct for run in records.transfers(cell))
 
 
 def test_the_same_setting_is_no_difference(records: Records) -> None:
@@ -101,7 +100,8 @@ def test_a_missing_run_is_no_number_and_is_named(tmp_path: Path, folder: Path) -
     assert first.scored == 3 and first.over_own.provisional and first.over_default.provisional
     build_report(tmp_path / "results")
     page = (tmp_path / "results" / "report" / "report.md").read_text()
-    assert "1 of 8 transfer runs are not in" in page and "| 3 / 4 |" in page.replace("  ", " ")
+    assert "with settings of digits \u00d7 wide, these have no result: 1 of 4 of bop." in page
+    assert "| 3 / 4 |" in page and "transfer runs are not in" not in page  # no caveat of the comparison
 
 
 def test_the_tables_say_whose_winner_a_run_trains(folder: Path, records: Records, tmp_path: Path) -> None:
@@ -148,17 +148,61 @@ def test_each_reading_stands_in_its_sentence(records: Records) -> None:
         "Settings tuned on digits \u00d7 wide against those tuned here, in points on test, each for itself: "
         "worse is bop \u22122.00 [\u22123.00, \u22121.00]; not separated is latent-adam +0.10 "
         "[\u22121.00, +1.20].",
-        "The same settings against the published default: better is bop +8.00 [+7.00, +9.00]; not separated "
-        "is latent-adam +2.00 [+1.00, +3.00] (too few units).",
+        "Settings tuned on digits \u00d7 wide against the published default, in the same way: better is bop "
+        "+8.00 [+7.00, +9.00]; not separated is latent-adam +2.00 [+1.00, +3.00] (too few units).",
     ]
-    alone = [replace(each, runs=tuple(run for run in each.runs if run.place.study == 0)) for each in rows]
-    assert "each for itself, given one draw of the tuning: worse" in sentences(alone)[0]
-    nothing = [replace(rows[0], moved=math.nan)]
-    assert sentences(nothing) == ["Of the settings tuned on digits \u00d7 wide no run is in yet."]
+    alone = [replace(rows[0], runs=tuple(run for run in rows[0].runs if run.place.study == 0)), rows[1]]
+    assert all(", given one draw of the tuning: " in text for text in sentences(alone))
+
+
+def test_what_is_not_there_is_a_dash_and_no_number(records: Records) -> None:
+    nothing, gain = Gain(math.nan, None), Gain(0.08, Interval(0.07, 0.09))
+    rows = [made(records, "bop", 0.88, nothing, gain), made(records, "latent-adam", 0.9, SAME_RUNS, nothing)]
+    assert sentences(rows) == [
+        "Settings tuned on digits \u00d7 wide against those tuned here, in points on test, each for itself: "
+        "not separated is latent-adam 0 (the same setting).",
+        "Settings tuned on digits \u00d7 wide against the published default, in the same way: better is bop "
+        "+8.00 [+7.00, +9.00].",
+    ]
+    table = transfer_table(rows)
+    assert [row[5:7] for row in table.rows] == [
+        ["\u2014", "+8.00 [+7.00, +9.00]"],
+        ["0 (the same setting)", "\u2014"],
+    ]
+    drawing = transfer_drawing(records.tasks[0], [replace(rows[0], own=math.nan)], looks_of({"bop": ""}))
+    assert drawing is not None and "nan" not in drawing.svg + drawing.label
+
+
+def test_diverged_runs_and_runs_without_a_result_are_named(records: Records) -> None:
+    gain = Gain(0.0, Interval(-0.01, 0.01))
+    row = made(records, "bop", 0.88, gain, gain)
+    first, second, *others = row.runs
+    row = replace(row, runs=(replace(first, status="diverged"), replace(second, result=None), *others))
+    assert sentences([row])[2:] == [
+        "Of the runs with settings of digits \u00d7 wide, these have diverged and count at the level of "
+        "chance: 1 of 4 of bop.",
+        "Of the runs with settings of digits \u00d7 wide, these have no result: 1 of 4 of bop.",
+    ]
+    table = transfer_table([row])
+    assert table.rows[0][7:] == ["3 / 4", "1"] and table.warn == {(0, 7), (0, 8)}
+    assert transfer_frame([row]).diverged.tolist() == [1]
+
+
+def test_controls_have_no_part_in_it_and_the_numbers_are_there_all_the_same(
+    tmp_path: Path, folder: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "results")
+    plan = read_json(tmp_path / "results" / "plan.json")
+    for card in plan["methods"].values():
+        card["control"] = True
+    write_json(tmp_path / "results" / "plan.json", plan)
+    page = build_report(tmp_path / "results").read_text()
+    assert '<section id="transfer">' not in page
+    assert len(pd.read_csv(tmp_path / "results" / "report" / "transfer.csv")) == 0
 
 
 def test_a_setting_that_fails_is_named_at_the_edge(records: Records) -> None:
-    gain = Gain(0.0, None)
+    gain = Gain(-0.015, None)
     looks = looks_of({"bop": "", "latent-adam": ""})
     rows = [
         made(records, "bop", 0.88, gain, gain),
@@ -169,7 +213,7 @@ def test_a_setting_that_fails_is_named_at_the_edge(records: Records) -> None:
     assert 10 < low < 80 and 90 < high < 92
     drawing = transfer_drawing(records.tasks[0], rows, looks)
     assert drawing is not None and "◂ 10.0" in drawing.svg and "◂: further to the left." in drawing.caption
-    assert "\u221280.00" in drawing.svg  # what is lost
+    assert "\u22121.50" in drawing.svg  # what is lost, as the table has it
     assert "◂" not in transfer_drawing(records.tasks[0], rows[::2], looks).caption  # pyright: ignore
     assert transfer_drawing(records.tasks[0], [replace(rows[0], moved=math.nan)], looks) is None
     (page, _) = transfer_pages(records, looks)

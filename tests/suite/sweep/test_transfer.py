@@ -9,6 +9,7 @@ import pytest
 
 from report.read.experiment import read_records
 from suite.checks.adopt import adoption
+from suite.checks.merge import Source, merge_records, require_mergeable
 from suite.checks.status import Observer
 from suite.checks.verify import Verification
 from suite.experiment.plan import Plan
@@ -18,7 +19,7 @@ from suite.records.archive import write_archive
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import read_json, write_json
-from suite.records.replan import changes, require_same_work
+from suite.records.replan import changes, forget_edited_plugins, require_same_work
 from suite.records.schedules import Cosine
 from suite.records.schema import Failure, Ledger, Place, PlannedCell, Scores, TransferEntry
 from suite.records.seeds import final_seed
@@ -200,8 +201,67 @@ def test_another_setting_than_the_winner_is_named(folder: Path) -> None:
     )
     records = ExperimentFolder(folder)
     plan = records.plan()
-    assert words in records.wrong_transfer(records.ledger(plan.cells[0], plan), plan.cells[0], plan)
-    assert words in read_records(folder).cells[0].problem
+    ((entry, problem),) = records.wrong_transfers(records.ledger(plan.cells[0], plan), plan.cells[0], plan)
+    assert words in problem and not entry.final
+
+
+def test_a_setting_that_won_nowhere_damages_its_own_runs_alone(folder: Path) -> None:
+    changed(folder, hypers=encode(entry_of(folder).hypers | {"threshold": 0.25}))
+    records = read_records(folder)
+    cell = records.cells[0]
+    assert not cell.problem
+    assert Counter(run.status for run in records.transfers(cell)) == {"damaged": 2, "done": 2}
+    assert {run.status for run in (*records.trials(cell), *records.finals(cell))} == {"done"}
+    assert sum("the winner of random study 0 of digits.wide: " in text for text in records.damaged) == 1
+
+
+def test_a_merge_takes_out_what_is_no_winner(folder: Path, moved: Path) -> None:
+    changed(folder, hypers=encode(entry_of(folder).hypers | {"threshold": 0.25}), final=[])
+    sources = [Source(path, path, Verification(path).run()) for path in (folder, moved)]
+    require_mergeable(sources, folder)
+    done = merge_records(sources, folder)
+    assert any("is another setting in the other ledger" in text for text in done.contradictions)
+    assert any("; the next sweep names its runs again" in text for text in done.contradictions)
+    assert [entry.study for entry in ledgers(folder)[BOP].transfer] == [1]
+    found = Verification(folder).run()
+    assert {each.kind for each in found.findings} == {"missing", "note"}, list(found.findings)
+
+
+def test_a_sweep_that_goes_on_names_no_less_than_before(tmp_path: Path, folder: Path) -> None:
+    """The first cell is opened, and its ledger written, before the task whose winners it names."""
+    before = ledgers(folder)
+    shutil.rmtree(folder / "runs" / before["digits.wide.latent-adam"].studies[1].final[0].run)
+    with pytest.raises(Stopped):
+        sweep(tiny_plan(tmp_path, text=TRANSFER), folder, stop_at=1)
+    assert ledgers(folder)[BOP] == before[BOP]
+
+
+def test_winners_of_an_edited_plugin_are_forgotten_on_every_task(folder: Path) -> None:
+    records = ExperimentFolder(folder)
+    plan = records.plan()
+    before, after = (
+        replace(
+            plan,
+            cells=[
+                replace(cell, trial=replace(cell.trial, plugins={"model": source}))
+                if cell.model == "wide"
+                else cell
+                for cell in plan.cells
+            ],
+        )
+        for source in ("1", "2")
+    )
+    assert "the file of wide was edited: its runs are made again" in forget_edited_plugins(
+        records, before, after
+    )
+    assert sorted(path.stem for path in (folder / "cells").glob("*.json")) == [BOP, "digits.mlp.latent-adam"]
+    assert not any(ledger.transfer for ledger in remaining(folder))
+
+
+def remaining(folder: Path) -> list[Ledger]:
+    records = ExperimentFolder(folder)
+    plan = records.plan()
+    return [records.ledger(cell, plan) for cell in plan.cells if cell.model == "mlp"]
 
 
 def test_where_all_trials_failed_nothing_is_expected(folder: Path) -> None:
@@ -239,7 +299,7 @@ def test_more_trials_take_the_winners_back(tmp_path: Path, folder: Path) -> None
     assert all(len(each.transfer) == 2 for each in again.values())
 
 
-def test_two_parts_of_a_ledger_become_one(moved: Path) -> None:
+def test_two_parts_of_a_ledger_become_one(tmp_path: Path, moved: Path) -> None:
     plan, whole = ExperimentFolder(moved).plan(), ledgers(moved)[BOP]
     first, second = whole.transfer
     parts = (
@@ -248,6 +308,13 @@ def test_two_parts_of_a_ledger_become_one(moved: Path) -> None:
     )
     for mine, theirs in (parts, parts[::-1]):
         assert union(mine, theirs, plan, moved) == whole
+    longer = tiny_plan(tmp_path, "tuning.trials=3", text=TRANSFER).record
+    drawn = [*whole.studies[0].tuning, replace(whole.studies[0].tuning[1], number=2)]
+    grown = replace(
+        whole, studies=[replace(whole.studies[0], tuning=drawn, winner=None, final=[])], transfer=[]
+    )
+    for mine, theirs in ((whole, grown), (grown, whole)):  # study 0 may have another winner by now
+        assert union(mine, theirs, longer, moved).transfer == [second]
     other = replace(whole, transfer=[replace(first, hypers=first.hypers | {"threshold": 0.25})])
     with pytest.raises(Contradiction, match=r"study 0 of digits\.wide is another setting"):
         union(whole, other, plan, moved)
