@@ -23,6 +23,7 @@ from suite.records.replan import changes, forget_edited_plugins, require_same_wo
 from suite.records.schedules import Cosine
 from suite.records.schema import Failure, Ledger, Place, PlannedCell, Scores, TransferEntry
 from suite.records.seeds import final_seed
+from suite.records.trial import Trial
 from suite.records.union import union
 from suite.sweep.cell import CellProgress
 from suite.sweep.coordinator import Sweep, prepare_folder
@@ -43,13 +44,20 @@ def ledgers(folder: Path) -> dict[str, Ledger]:
     return {cell.cell: records.ledger(cell, plan) for cell in plan.cells}
 
 
-def sweep(plan: Plan, folder: Path, workers: int = 2, tuning_only: bool = False, stop_at: int = 0) -> None:
-    """Run a plan; with `stop_at` it is cut off after so many messages."""
+def sweep(
+    plan: Plan,
+    folder: Path,
+    workers: int = 2,
+    tuning_only: bool = False,
+    stop_at: int = 0,
+    stop_with: str = "",
+) -> None:
+    """Run a plan; it is cut off at so many messages, or at the first one about a method."""
     messages = Counter[str]()
 
-    def watch(message: object, trial: object) -> None:
+    def watch(message: object, trial: Trial) -> None:
         messages["all"] += 1
-        if messages["all"] == stop_at:
+        if messages["all"] == stop_at or trial.method.name == stop_with:
             raise Stopped
 
     prepare_folder(plan, folder, data_of(plan))
@@ -152,6 +160,32 @@ def test_a_winner_waits_for_the_same_study_of_the_task_where_it_runs(tmp_path: P
     }
 
 
+def test_a_cell_is_complete_with_the_other_task_s_winners(tmp_path: Path) -> None:
+    plan, folder = tiny_plan(tmp_path, text=TRANSFER), tmp_path / "results"
+    prepare_folder(plan, folder, data_of(plan))
+    here, there = (
+        CellProgress(plan, cell, ExperimentFolder(folder), tuning_only=False)
+        for cell in plan.cells
+        if cell.method == "bop"
+    )
+    here.others = [there]
+    for cell in (here, there):
+        for number, trial in enumerate(cell.ready()):  # of both studies; different trials win on each task
+            good = (number % 2 == 0) == (cell is here)
+            cell.learn(trial, Scores(val_loss=1.0, val_top1=0.9 if good else 0.1, val_top5=0.9))
+    waiting = []
+    while trials := here.ready():
+        for trial in trials:
+            if all(entry.place.source for entry in here.entries(trial)):
+                waiting.append(trial)
+            else:
+                here.learn(trial, Scores(val_loss=1.0, val_top1=0.5, val_top5=0.9))
+    assert len({trial.run_id for trial in waiting}) == 4 and not here.complete()
+    for trial in waiting:
+        here.learn(trial, Scores(val_loss=1.0, val_top1=0.5, val_top5=0.9))
+    assert here.complete()
+
+
 def test_verify_counts_and_finds_them_intact(moved: Path) -> None:
     found = Verification(moved).run()
     assert not found.findings and found.counts["transfer", "done"] == 4 * 2 * 2
@@ -232,8 +266,8 @@ def test_a_sweep_that_goes_on_names_no_less_than_before(tmp_path: Path, folder: 
     before = ledgers(folder)
     shutil.rmtree(folder / "runs" / before["digits.wide.latent-adam"].studies[1].final[0].run)
     with pytest.raises(Stopped):
-        sweep(tiny_plan(tmp_path, text=TRANSFER), folder, stop_at=1)
-    assert ledgers(folder)[BOP] == before[BOP]
+        sweep(tiny_plan(tmp_path, text=TRANSFER), folder, stop_with="latent-adam")
+    assert ledgers(folder) == before
 
 
 def test_winners_of_an_edited_plugin_are_forgotten_on_every_task(folder: Path) -> None:
