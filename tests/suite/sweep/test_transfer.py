@@ -132,14 +132,19 @@ def test_tuning_alone_runs_nothing_on_another_task(tmp_path: Path, moved: Path) 
     assert ledgers(tmp_path / "results") == ledgers(moved)
 
 
-def test_a_winner_waits_for_the_same_study_of_the_task_where_it_runs(tmp_path: Path) -> None:
-    plan, folder = tiny_plan(tmp_path, text=TRANSFER), tmp_path / "results"
+def bop_cells(place: Path) -> list[CellProgress]:
+    """The cells of Bop on both tasks, unknown to each other and without a draw."""
+    plan, folder = tiny_plan(place, text=TRANSFER), place / "results"
     prepare_folder(plan, folder, data_of(plan))
-    here, there = (
+    return [
         CellProgress(plan, cell, ExperimentFolder(folder), tuning_only=False)
         for cell in plan.cells
         if cell.method == "bop"
-    )
+    ]
+
+
+def test_a_winner_waits_for_the_same_study_of_the_task_where_it_runs(tmp_path: Path) -> None:
+    here, there = bop_cells(tmp_path)
     here.others, there.others = [there], [here]
 
     def finish(cell: CellProgress, number: int) -> None:
@@ -161,13 +166,7 @@ def test_a_winner_waits_for_the_same_study_of_the_task_where_it_runs(tmp_path: P
 
 
 def test_a_cell_is_complete_with_the_other_task_s_winners(tmp_path: Path) -> None:
-    plan, folder = tiny_plan(tmp_path, text=TRANSFER), tmp_path / "results"
-    prepare_folder(plan, folder, data_of(plan))
-    here, there = (
-        CellProgress(plan, cell, ExperimentFolder(folder), tuning_only=False)
-        for cell in plan.cells
-        if cell.method == "bop"
-    )
+    here, there = bop_cells(tmp_path)
     here.others = [there]
     for cell in (here, there):
         for number, trial in enumerate(cell.ready()):  # of both studies; different trials win on each task
