@@ -90,7 +90,9 @@ def row(axes: Axes, number: int, each: Transfer, look: Look, low: float) -> None
             axes.plot([own], [number], look.marker, **style)
         if moved >= low:
             axes.plot([moved], [number], look.marker, color=look.color, markersize=8)
-        else:
-            text = f"◂ {moved:.1f}"
+        beyond = [f"{value:.1f}" for value in (moved,) if value < low]
+        beyond += [f"default {value:.1f}" for value in (default,) if value < low]
+        if beyond:
+            text = f"◂ {', '.join(beyond)}"
             axes.text(0.015, number - 0.28, text, transform=right, va="center", color=TEXT, fontsize=10.5)
         axes.text(1.04, number, points(each.over_own.value), transform=right, va="center", color=TEXT)

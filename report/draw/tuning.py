@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from report.analysis.ease import DELTAS, POINT
 from report.analysis.study import MethodStudy, TaskStudy
+from report.analysis.study_frame import tuning_frame
 from report.draw.axes import WIDTH, fold, hide_beyond
 from report.draw.drawing import Drawing
 from report.draw.styles import Look, Looks
@@ -21,6 +23,7 @@ from report.draw.svg import MUTED, RULE, TEXT, Picture, draw, mark
 EASIEST, HARDEST = 8, 4  # methods that are drawn, of however many
 TICKS = (0.5, 1.0, 2.0, 5.0)  # points
 BAND = 0.16  # opacity
+EASE, BUDGETS = ("share within", "draws needed"), ("best of", "mean best of")  # kinds of numbers
 
 
 def tuning_drawings(study: TaskStudy, looks: Looks) -> list[Drawing]:
@@ -28,9 +31,11 @@ def tuning_drawings(study: TaskStudy, looks: Looks) -> list[Drawing]:
     rows = study.competing
     if not any(row.search.scores for row in rows):
         return []
-    ease = ease_drawing(study, shown(rows), looks)
-    carried = [row for row in shown(rows) if row.budget.carried > 1]
-    return [ease, budget_drawing(study, carried, looks)] if carried else [ease]
+    numbers = tuning_frame([study])
+    drawings = [ease_drawing(study, shown(rows), looks, numbers[numbers["kind"].isin(EASE)])]
+    if carried := [row for row in shown(rows) if row.budget.carried > 1]:
+        drawings.append(budget_drawing(study, carried, looks, numbers[numbers["kind"].isin(BUDGETS)]))
+    return drawings
 
 
 def shown(rows: list[MethodStudy]) -> list[MethodStudy]:
@@ -46,7 +51,7 @@ def left_out(study: TaskStudy, drawn: Sequence[MethodStudy]) -> str:
     )
 
 
-def ease_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks) -> Drawing:
+def ease_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks, numbers: pd.DataFrame) -> Drawing:
     name = f"ease-{study.task.key}"
     at_one = "; ".join(
         f"{row.method} {100 * row.near.share:.0f}" for row in rows if row.near and row.near.draws
@@ -63,6 +68,7 @@ def ease_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks) -> Dra
         f"Share of good random settings on {study.task.title}. Within 1 point, in percent: {at_one}.",
         caption + left_out(study, rows),
         "tuning.csv",
+        numbers,
     )
 
 
@@ -87,7 +93,7 @@ def ease_axes(axes: Axes, rows: list[MethodStudy]) -> None:
     axes.yaxis.set_major_locator(FixedLocator((0, 25, 50, 75, 100)))
 
 
-def budget_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks) -> Drawing:
+def budget_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks, numbers: pd.DataFrame) -> Drawing:
     name = f"budget-{study.task.key}"
     ends = "; ".join(
         f"{row.method} {100 * row.budget.median[row.budget.informed - 1]:.2f} of {row.budget.carried}"
@@ -105,6 +111,7 @@ def budget_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks) -> D
         f"The best of n random draws on {study.task.title}. Median best in percent: {ends}.",
         caption + left_out(study, rows),
         "tuning.csv",
+        numbers,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from report.analysis.differences import Difference
@@ -12,6 +13,8 @@ from report.analysis.gain import SAME_RUNS, welch
 from report.analysis.judgement import Judgement
 from report.analysis.study import MethodStudy, TaskStudy, task_study
 from report.analysis.study_frame import tuning_frame
+from report.draw.styles import looks_of
+from report.draw.tuning import tuning_drawings
 from report.page.answer import notes
 from report.page.gather import draws_needed
 from report.read.experiment import read_records
@@ -51,6 +54,14 @@ def test_the_random_draws_of_a_method_count_for_its_other_track(study: TaskStudy
         for method in METHODS
         for track in ("random", "tpe")
     }
+
+
+def test_a_figure_takes_its_own_numbers_along(study: TaskStudy) -> None:
+    ease, *budget = tuning_drawings(study, looks_of({row.method: "" for row in study.methods}))
+    whole = tuning_frame([study])
+    for drawing, kinds in zip([ease, *budget], ("share|draws needed", "best of"), strict=False):
+        assert drawing.numbers is not None and len(drawing.numbers)
+        pd.testing.assert_frame_equal(drawing.numbers, whole[whole["kind"].str.contains(kinds)])
 
 
 def ledger(folder: Path, method: str) -> dict:  # pyright: ignore[reportMissingTypeArgument]

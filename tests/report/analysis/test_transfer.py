@@ -212,8 +212,11 @@ def test_a_setting_that_fails_is_named_at_the_edge(records: Records) -> None:
     low, high = limits(rows)
     assert 10 < low < 80 and 90 < high < 92
     drawing = transfer_drawing(records.tasks[0], rows, looks)
-    assert drawing is not None and "◂ 10.0" in drawing.svg and "◂: further to the left." in drawing.caption
+    assert drawing is not None and "◂ 10.0<" in drawing.svg and "◂: further to the left." in drawing.caption
     assert "\u22121.50" in drawing.svg  # what is lost, as the table has it
+    poor = [rows[0], replace(rows[1], moved=0.89, default=0.1), rows[2]]
+    beyond = transfer_drawing(records.tasks[0], poor, looks)
+    assert beyond is not None and "◂ default 10.0<" in beyond.svg and "further to the left" in beyond.caption
     assert "◂" not in transfer_drawing(records.tasks[0], rows[::2], looks).caption  # pyright: ignore
     assert transfer_drawing(records.tasks[0], [replace(rows[0], moved=math.nan)], looks) is None
     (page, _) = transfer_pages(records, looks)
