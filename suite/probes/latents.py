@@ -4,7 +4,6 @@ import torch
 
 from suite.models.blocks.layers import binary_layers
 from suite.probes.probe import Found, Trained, probe
-from suite.probes.weights import has_latents
 
 BANDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 NUMBERS = ["mean_size", *(f"share_within.{band:g}" for band in BANDS)]
@@ -17,7 +16,7 @@ def latents(trained: Trained) -> Found:
     mean_size: the mean of |w| over the latent weights of all binary layers. share_within.<b>: the share of
     them with |w| < b.
     """
-    layers = [layer for _, layer in binary_layers(trained.network()) if has_latents(layer)]
-    sizes = torch.cat([layer.weight.detach().abs().double().flatten() for layer in layers])
+    layers = [layer.weight.detach() for _, layer in binary_layers(trained.network())]
+    sizes = torch.cat([weight.abs().double().flatten() for weight in layers])
     shares = {f"share_within.{band:g}": float((sizes < band).double().mean()) for band in BANDS}
     return {"mean_size": float(sizes.mean()), **shares}

@@ -31,7 +31,8 @@ EXPERIMENTS = sorted(
 )
 # plan.json and runs.csv of a small sweep with every kind of run: tests/suite/experiment/golden.py makes them.
 GOLDEN = Path(__file__).parent / "golden"
-Key = tuple[str, str, int, int]  # phase, track, study, number
+Key = tuple[str, str, int, int, str]  # phase, track, study, number, source
+Won = dict[tuple[str, int], Draw]  # the setting of each study's winner, by track and study
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +64,23 @@ def planned_again(where: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     return make_plan(ExperimentFile(path, changes))
 
 
-def runs_of(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[Key, tuple[str, Draw]]:
-    """The run id and the setting of every run of a cell that can be named, given the scores of its tuning."""
+def finals(plan: Plan, cell: Cell, phase: str, won: Won, source: str = "") -> dict[Key, tuple[str, Draw]]:
+    """The run id and the setting of the final runs of these settings."""
+    return {
+        (phase, track, study, number, source): (
+            cell.trial(drawn, final_seed(cell.seed, study, number), "final").run_id,
+            drawn,
+        )
+        for (track, study), drawn in won.items()
+        for number in range(plan.seeds)
+    }
+
+
+def runs_of(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> tuple[dict[Key, tuple[str, Draw]], Won]:
+    """The run id and the setting of every run of a cell that can be named, given the scores of its tuning.
+
+    And its winners, which may run on other tasks too.
+    """
     known = {
         (row["track"], int(row["study"]), int(row["number"])): Scores(
             **{name: float(row[name]) for name in VALIDATION}
@@ -73,12 +89,7 @@ def runs_of(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[Key, tup
         if row["phase"] == "tuning" and row["val_top1"]
     }
     found: dict[Key, tuple[str, Draw]] = {}
-
-    def finals(phase: str, track: str, study: int, drawn: Draw) -> None:
-        for number in range(plan.seeds):
-            trial = cell.trial(drawn, final_seed(cell.seed, study, number), "final")
-            found[phase, track, study, number] = trial.run_id, drawn
-
+    won: Won = {}
     for track in plan.tuning.tracks:
         for study in range(track.studies):
             draws, seed = Draws(cell, track, study), tuning_seed(cell.seed, cell.name, track.name, study)
@@ -91,14 +102,13 @@ def runs_of(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> dict[Key, tup
                     draws.tell(number, reached.val_top1 if reached else None)
             for number, drawn in enumerate(draws.drawn()):
                 run = cell.trial(drawn, seed, "tune").run_id
-                found["tuning", track.name, study, number] = run, drawn
+                found["tuning", track.name, study, number, ""] = run, drawn
             if len(scores) == track.trials:  # else the study has not ended in this archive
                 best = winner(scores)
                 assert best is not None
-                finals("final", track.name, study, draws.drawn()[best])
-    for study in range(plan.tuning.studies):
-        finals("default", "", study, dict(cell.published))
-    return found
+                won[track.name, study] = draws.drawn()[best]
+    default: Won = {("", study): dict(cell.published) for study in range(plan.tuning.studies)}
+    return found | finals(plan, cell, "final", won) | finals(plan, cell, "default", default), won
 
 
 def is_that_run(run: str, drawn: Draw, row: dict[str, str]) -> bool:
@@ -132,10 +142,17 @@ def test_planning_again_gives_the_published_run_ids(
     missing = {row["cell"] for row in rows if row["status"] == "missing"}
     whole = {cell.name for cell in plan.cells} - missing
     assert whole, "an archive without a whole cell shows nothing"
+    of_cell = {cell.name: [row for row in rows if row["cell"] == cell.name] for cell in plan.cells}
+    named = {cell.name: runs_of(plan, cell, of_cell[cell.name]) for cell in plan.cells}
     for cell in plan.cells:
-        mine = [row for row in rows if row["cell"] == cell.name]
-        recorded = {(row["phase"], row["track"], int(row["study"]), int(row["number"])): row for row in mine}
-        found = runs_of(plan, cell, mine)
+        recorded = {
+            (row["phase"], row["track"], int(row["study"]), int(row["number"]), row.get("source", "")): row
+            for row in of_cell[cell.name]
+        }
+        found, _ = named[cell.name]
+        for other in plan.cells if plan.tuning.transfer else ():
+            if other.method_label == cell.method_label and other.task != cell.task:
+                found |= finals(plan, cell, "transfer", named[other.name][1], other.task)
         if cell.name in whole:
             assert set(found) == set(recorded)
         known = {key: row for key, row in recorded.items() if row["run"]}
