@@ -307,7 +307,7 @@ def _check_probes(cell: Cell) -> None:
         if PROBES[each.name].needs_latents and not has_latents(rule_at(cell.first, 0.0)):
             raise Problem(
                 ("probes", number),
-                f"{each.name} compares stored latent weights with the binary ones, and {cell.method} has "
+                f"{each.name} measures stored latent weights, and {cell.method} has "
                 "none: its layers compute with the numbers that they store. Put it into an experiment of its "
                 "own, without this probe",
             )

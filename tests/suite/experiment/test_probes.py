@@ -82,7 +82,7 @@ def test_a_wrong_probe_is_named_with_its_place_and_the_choices(
 
 @pytest.mark.parametrize("method", ["bop", "frozen", "real"])
 def test_a_probe_of_latents_is_refused_where_there_are_none(tmp_path: Path, method: str) -> None:
-    with pytest.raises(SpecError, match=f"probes.1: planted compares stored .* {method} has none"):
+    with pytest.raises(SpecError, match=f"probes.1: planted measures stored .* {method} has none"):
         tiny_plan(tmp_path, f"methods=[latent-adam, {method}]", "probes=[signs, planted]")
     tiny_plan(tmp_path, f"methods=[latent-adam, {method}]", "probes=[signs]")
 
