@@ -115,13 +115,13 @@ def without_wrong_transfers(
     folder: ExperimentFolder, cell: CellRecord, runs: list[RunRecord], plan: PlanRecord
 ) -> list[RunRecord]:
     """The runs; those of settings that are no winners on their task are damaged."""
-    wrong = {
+    wrong: dict[tuple[str | None, str | None, int], str] = {
         (entry.source, entry.track, entry.study): f"cells/{cell.name}.json: {problem}"
         for entry, problem in folder.wrong_transfers(cell.ledger, cell.planned, plan)
     }
     return [
         without_record(run, reason)
-        if (reason := wrong.get((run.place.source, run.place.track, run.place.study)))  # type: ignore[arg-type]
+        if (reason := wrong.get((run.place.source, run.place.track, run.place.study)))
         else run
         for run in runs
     ]
