@@ -232,6 +232,32 @@ def test_bi_half_gives_the_upper_half_of_each_output_plus_one_with_slope_one(sha
 # --- exact identities ---
 
 
+def sorted_signs(weight: Tensor) -> list[list[float]]:
+    """bi-half's signs by a stable sort in Python; NaN ranks above all numbers."""
+    found = []
+    for row in weight.flatten(1).tolist():
+        order = sorted(range(len(row)), key=lambda i: (math.isnan(row[i]), row[i] if row[i] == row[i] else 0))
+        lower = set(order[: len(row) // 2])
+        found.append([-1.0 if i in lower else 1.0 for i in range(len(row))])
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 41])
+def test_bi_half_ranks_ties_infinities_and_nan_like_a_stable_sort(count: int, dtype: torch.dtype) -> None:
+    weight = torch.randn(8, count, generator=torch.Generator().manual_seed(count), dtype=dtype)
+    special = [math.nan, math.inf, -math.inf, 0.0, -0.0]
+    tied = (weight * 2).round()
+    mixed = weight.clone()
+    for row in range(1, 8):  # the first row stays plain
+        mixed[row, : row * count // 8] = torch.tensor([special[i % 5] for i in range(row * count // 8)])
+    at_median = weight.sort(1).values
+    at_median[:, max(count // 2 - 1, 0) : count // 2 + 1] = 0.5  # equal on both sides of the middle
+    for drawn_so in (weight, tied, mixed, at_median, weight.new_full((8, count), math.nan)):
+        signs = balanced_signs(drawn_so)
+        assert signs.dtype == dtype and signs.tolist() == sorted_signs(drawn_so)
+
+
 @pytest.mark.parametrize("shape", [(6, 10), (6, 11), (3, 4, 3, 3), (2, 1)])
 @pytest.mark.parametrize("levels", [0, 1, 3])
 def test_bi_half_is_balanced_whatever_the_weights(shape: tuple[int, ...], levels: int) -> None:
