@@ -14,11 +14,13 @@ There are two sets of slopes. `symmetric`, the default, follows this derivation 
 that of the code: one of its formulas has the sign of theta where the derivation has its magnitude, so that
 positive and negative weights are not alike, and from beta = 1/a on its slope is half as large.
 
-Further, the code lets every |g| <= eps pass with the slope 1/(1 + beta), and it multiplies by the number of
-samples twice. At this strength |theta| is about 1e4 after one step, all weights are saturated from then on,
-and the quotient is below 1e-4 (at gradients of 3e-4). So the published setting (the presets) is a
-straight-through estimator with decay that drops every |g| > 1e-3: nothing in it adapts. The default strength
-leaves |theta| at ten or less, where the slopes differ.
+Further, the code lets every |g| <= eps pass with the slope 1/(1 + beta), for eps = 1e-3, and it multiplies by
+the number of samples twice. At this strength |theta| is about 1e4 after one step, all weights are saturated
+from then on, and the quotient is below 1e-4 (at gradients of 3e-4). So the published setting (the presets) is
+a straight-through estimator with decay that drops every |g| > 1e-3: nothing in it adapts. The default
+strength leaves |theta| at ten or less, where the slopes differ. There eps would let nearly every gradient of
+a small network pass as it is (their root mean square is 1e-6 to 4e-4): it is off unless it is set, and not
+searched.
 
 Differences from the released code: beta grows in every step and not at each epoch's start; there is no second
 forward pass in training mode whose batch statistics mix with those of the first. UNCERTAIN: the paper's bound
@@ -31,7 +33,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optimizers.core import Flipper, Timed, WeightRule, choice, log, method, scalar_zero, sign, uniform
+from optimizers.core import (
+    Addition,
+    Flipper,
+    Timed,
+    WeightRule,
+    choice,
+    log,
+    method,
+    optional,
+    scalar_zero,
+    sign,
+    uniform,
+)
 from optimizers.core.checks import (
     check_below_one,
     check_not_negative,
@@ -132,14 +146,19 @@ def _published(samples: int, **setting: Any) -> dict[str, Any]:
     return {**released, "eps": 1e-3, "slopes": "released", **setting}
 
 
+PAPER = (
+    "Le et al., AdaSTE, An Adaptive Straight-Through Estimator to Train Binary Neural Networks, CVPR 2022, "
+    "https://arxiv.org/abs/2112.02880"
+)
+
+
 @method(
-    paper="Le et al., AdaSTE, An Adaptive Straight-Through Estimator to Train Binary Neural Networks, "
-    "CVPR 2022, https://arxiv.org/abs/2112.02880",
+    paper=PAPER,
     lr=log(3e-4, 1e-5, 1e-2),
     strength=log(1e5, 1e3, 1e8),
     binary_at=uniform(0.27, 0.1, 1.0),
     momentum=choice(0.9, 0.0),
-    eps=choice(0.0, 1e-3),
+    eps=optional(choice(1e-3), Addition("every gradient up to eps passes, as released", PAPER)),
     slopes=choice(*SLOPES),
     presets={
         "cifar10": _published(45_000, binary_at=189 / 700, momentum=0.9),
@@ -147,12 +166,13 @@ def _published(samples: int, **setting: Any) -> dict[str, Any]:
     },
 )
 def adaste(
-    lr: float, strength: float, binary_at: float, momentum: float, eps: float, slopes: str
+    lr: float, strength: float, binary_at: float, momentum: float, eps: float | None, slopes: str
 ) -> WeightRule:
     """Read a latent weight through an ever deeper double well, with a slope that depends on the gradient."""
     check_rates(binary_at=binary_at)
     check_positive(lr=lr, strength=strength)
-    check_not_negative(eps=eps)
+    if eps is not None:
+        check_not_negative(eps=eps)
     check_below_one(momentum=momentum)
     check_one_of(SLOPES, slopes=slopes)
     plain = partial(Flipper, update=adaste_update, state={})
@@ -164,7 +184,7 @@ def adaste(
     )
     return WeightRule(
         start=lambda initial: START * sign(initial),
-        read=DoubleWell(binary_at, eps, slopes),
+        read=DoubleWell(binary_at, eps or 0.0, slopes),
         deploy=sign,
         optimizer=partial(heavy if momentum else plain, lr=lr, strength=strength),
     )

@@ -3,7 +3,9 @@
 Suarez-Ramirez et al., CVPR workshops 2021, https://github.com/CuauSuarez/Bop2ndOrder: its main branch holds
 the biased form only, its branch `conference` also the unbiased one. The abstract calls that "bias-corrected",
 but in every step its divisors are the rates, which are Adam's divisors in the first step only. So it is the
-biased form at threshold · gamma / sqrt(sigma), but for the 1e-10 in the divisor.
+biased form at threshold · gamma / sqrt(sigma), but for the 1e-10 in the divisor. Both forms are searched over
+the same thresholds: under noise the score's size is about sqrt(gamma/2) in the biased form and sqrt(sigma/(2
+gamma)) in the unbiased one, where most draws therefore act like a threshold of zero, as the presets do.
 
 The defaults are those of the README's exploration (tau 1e-6, gamma 1e-7, sigma 1e-3). The presets are those
 of the branch: `cifar10`, the same for both forms, belongs to its 91.9 % (biased) and 91.4 % (unbiased), and

@@ -5,7 +5,9 @@ with the optimizers in common use for it (AdamW is that of BNext), and Lion, for
 latent weights. Their common rule and its additions are in optimizers.core.latent.rule. As the sign does not
 depend on scale, a latent weight under SGD is the sum of its gradients, or with weight decay an average with
 a half-life of 0.7/(lr weight_decay) steps. The decoupled decay of AdamW and Lion is searched over larger
-values than the coupled decay of the others: smaller ones have no effect in a few thousand steps.
+values than the coupled decay of the others: smaller ones have no effect in a few thousand steps. Under SGD,
+Momentum and Nesterov the coupled decay is the decoupled one, so much of its range has no effect there either,
+and long published trainings have up to 5e-4: a limit of this protocol, as ranges are a part of it.
 """
 
 import math

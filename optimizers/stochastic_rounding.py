@@ -12,10 +12,11 @@ discrete state transition (Deng et al., Neural Networks 100, 2018, https://arxiv
 uses Adam's step. Left out is that its code makes weights jump at random when the test error stagnates.
 
 Rounding has a noise that does not vanish: under a gradient that is pure noise a weight flips about every
-4/lr steps with Adam's step, so the rate must go to zero. Li et al. (NeurIPS 2017, arXiv 1706.02379) show that
-a smaller step only slows this noise down and does not anneal it: expect less than from a latent weight.
-`weight_decay` adds such flips, lr · weight_decay/2 of all weights in a step; DQT has 0.01, the default is 0.
-UNCERTAIN: a related rule, "update probability" (OpenReview Dm4qrBuFKH), of which only the abstract was seen.
+22/lr steps with Adam's step at beta1 = 0.9, every 5/lr at 0, so the rate must go to zero. Li et al. (NeurIPS
+2017, arXiv 1706.02379) show that a smaller step only slows this noise down and does not anneal it: expect
+less than from a latent weight. `weight_decay` adds such flips, lr · weight_decay/2 of all weights in a step;
+DQT has 0.01, the default is 0. UNCERTAIN: a related rule, "update probability" (OpenReview Dm4qrBuFKH), of
+which only the abstract was seen.
 """
 
 from functools import partial
@@ -42,7 +43,7 @@ FAMILY = "random flips"
 
 DQT = "Zhao et al., Direct Quantized Training of Language Models with Stochastic Rounding, 2025, "
 DQT += "https://arxiv.org/abs/2412.04787"
-EPSILON = 1e-6  # as released
+EPSILON = 1e-6  # as released, which adds it before the bias correction: other steps while a run is young
 
 SHARED: dict[str, Any] = dict(weight_decay=choice(0.0, 1e-2), kappa=optional(uniform(3.0, 0.5, 10.0)))
 

@@ -136,7 +136,8 @@ def optimizers_of(model: nn.Module, rule: WeightRule, real_lr: float) -> tuple[O
     owned = {id(weight) for weight in binary}
     real = [p for p in model.parameters() if p.requires_grad and id(p) not in owned]
     weights = rule.optimizer(binary)
-    adam = RealAdam(real, real_lr, eps=1e-7)  # betas 0.9 and 0.999; eps as in Keras
+    # Betas 0.9 and 0.999. The value of eps is that of Keras, its place that of torch.
+    adam = RealAdam(real, real_lr, eps=1e-7)
     claimed = [
         id(p) for optimizer in (weights, adam) for group in optimizer.param_groups for p in group["params"]
     ]
