@@ -1,6 +1,5 @@
 """A probe: a function that measures something on the trained network of a final run."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from optimizers.core import WeightRule
 from suite.data import Batch, ImageSet, Splits
+from suite.machine.signature import signature_of
 from suite.records.schema import DataSizes
 
 STATISTICS = ("kept", "reestimated")  # of batch norm: as training leaves them, and measured again
@@ -83,15 +83,7 @@ def probe(
     """
 
     def register(function: Callable[..., Found]) -> Probe:
-        options = {
-            name: parameter.default
-            for name, parameter in inspect.signature(function).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        }
-        summary = (inspect.getdoc(function) or "").split("\n", 1)[0]
-        if not summary:
-            raise TypeError(f"{function.__name__} needs a docstring: its first line is the caption in lists")
-        name = function.__name__.replace("_", "-")
+        name, summary, options = signature_of(function, ["trained"])
         return Probe(name, summary, options, function, images, numbers, check, needs_latents)
 
     return register

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from optimizers.core import stored_signs
-from suite.models.blocks.layers import BinaryLayer
+from suite.models.blocks.layers import BinaryLayer, is_scaled_signs
 
 
 @torch.no_grad()
@@ -19,12 +19,6 @@ def compute_with(layer: BinaryLayer, weight: Tensor) -> None:
 def as_stored(weight: Tensor) -> Tensor:
     """The stored tensor itself, whatever it holds."""
     return weight
-
-
-def is_scaled_signs(weight: Tensor) -> bool:
-    """Whether each output has -1 and +1 times one positive scale."""
-    size = weight.abs().flatten(1)
-    return bool((size == size[:, :1]).all() and (size > 0).all())
 
 
 def has_latents(layer: BinaryLayer) -> bool:

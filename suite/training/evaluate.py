@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from suite.data import Batch, ImageSet
 from suite.machine.precision import autocast
 from suite.machine.preemption import unless_stopped
-from suite.models.blocks.layers import binary_layers
-from suite.records.schema import Scores
+from suite.models.blocks.layers import binary_layers, is_scaled_signs
+from suite.records.schema import EpochLine, Scores
 from suite.training.ranks import ALONE, Ranks, collect_in_turn
 
 
@@ -25,8 +25,7 @@ def assert_binary(model: nn.Module) -> None:
     of a control that does not binarize are left out.
     """
     for name, layer in binary_layers(model):
-        size = layer.deploy(layer.weight).abs().flatten(1)
-        assert not layer.binary or bool((size == size[:, :1]).all() and (size > 0).all()), (
+        assert not layer.binary or is_scaled_signs(layer.deploy(layer.weight)), (
             f"{name} computes with weights that are not -1/+1"
         )
 
@@ -81,6 +80,11 @@ def evaluate(
 def chance(classes: int) -> PartScores:
     """The scores of guessing, which a run that diverged gets."""
     return PartScores(float(torch.tensor(float(classes)).log()), 1 / classes, min(5, classes) / classes)
+
+
+def validation_of(line: EpochLine) -> PartScores:
+    """The validation scores at the end of an epoch."""
+    return PartScores(line.val_loss, line.val_top1, line.val_top5)
 
 
 def scores_of(val: PartScores, test: PartScores | None = None) -> Scores:

@@ -18,7 +18,7 @@ from suite.records.run import RunFolder
 from suite.records.schema import EpochLine, Result
 from suite.records.trial import Trial
 from suite.training.checkpoint import Checkpoints
-from suite.training.evaluate import chance, evaluate, reestimate_batch_norm, scores_of
+from suite.training.evaluate import chance, evaluate, reestimate_batch_norm, scores_of, validation_of
 from suite.training.probing import measure_probes, require_one_process
 from suite.training.progress import Progress
 from suite.training.provenance import environment, merge_environments, pack, unpack
@@ -170,7 +170,9 @@ def train(
         with checkpoints.saved_if_stopped():
             if settings.reestimate_batch_norm:
                 reestimate_batch_norm(model, batches.epoch(settings.epochs + 1), precision, ranks)
-            val, _ = evaluate(model, data.val, precision, ranks, progress.damaged)
+                val, _ = evaluate(model, data.val, precision, ranks, progress.damaged)
+            else:
+                val = validation_of(progress.lines[-1])
             if is_final:
                 test, correct = evaluate(model, data.test, precision, ranks, progress.damaged)
                 test_correct = np.packbits(correct.numpy())

@@ -75,6 +75,12 @@ class BinaryConv2d(BinaryLayer):
         return F.conv2d(x, weight, padding=self.padding, stride=self.stride)
 
 
+def is_scaled_signs(weight: Tensor) -> bool:
+    """Whether each output has -1 and +1 times one positive scale."""
+    size = weight.abs().flatten(1)
+    return bool((size == size[:, :1]).all() and (size > 0).all())
+
+
 class Sign(nn.Module):
     """Binarizes activations with one of the pseudo-gradients. Raises BadOption for an unknown one."""
 
