@@ -1,7 +1,7 @@
 """Builds the report of an experiment: reads its records, writes its report folder."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,7 @@ def verdict_line(found: ClaimEvidence) -> Text:
     )
 
 
-def claim_shown(
-    records: Records, folder: Path, on_problem: Callable[[str], object] = lambda text: None
-) -> ClaimEvidence | None:
+def claim_shown(records: Records, folder: Path, on_problem: Callable[[str], object]) -> ClaimEvidence | None:
     """The claim that these records decide, if they make one; what keeps it from a verdict is shown."""
     if (claim := records.plan.claim) is None:
         return None
@@ -86,9 +84,16 @@ def claim_evidence(records: Records, folder: Path, cautions: Sequence[str] = ())
 
 def write_report(report: Report, target: Path) -> Path:
     """Write the files of a report into a folder, the page last; the path of the page."""
+    return write_page(target, files_of(report), pictures="*.svg")
+
+
+def write_page(target: Path, files: Mapping[str, str], pictures: str) -> Path:
+    """Write the files of a page, by name, into a folder, and remove other pictures; its index.html.
+
+    pictures: how the names of the page's pictures look.
+    """
     make_part(target)
-    files = files_of(report)
-    for stale in sorted(target.glob("*.svg")):
+    for stale in sorted(target.glob(pictures)):
         if stale.name not in files:
             with writing(stale):
                 stale.unlink()
@@ -109,7 +114,7 @@ class NoFigure(Exception):
 
 
 def write_figure(
-    experiment_folder: Path, name: str, target: Path, on_problem: Callable[[str], object] = lambda text: None
+    experiment_folder: Path, name: str, target: Path, on_problem: Callable[[str], object]
 ) -> None:
     """One figure of the report as a file of its own: as drawing or, for a name in .csv, its numbers.
 
@@ -118,7 +123,7 @@ def write_figure(
     records = read_records(experiment_folder)
     for problem in records.damaged:
         on_problem(problem)
-    report = gather(records, claim_shown(records, experiment_folder))
+    report = gather(records, claim_shown(records, experiment_folder, on_problem))
     found = {each.name: (task.task, each) for task in report.tasks for each in task.drawings}
     over_tasks = (*(report.across.drawings if report.across else ()), *report.claim_drawings)
     found |= {each.name: (None, each) for each in over_tasks}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from report.build import claim_evidence
+from report.build import claim_evidence, write_page
 from report.draw.svg import standalone
 from report.page.claims.evidence import ClaimEvidence, claims_csv, damaged, not_run
 from report.page.claims.overview import Overview, overview
@@ -18,7 +18,7 @@ from report.read.records import Records
 from suite.machine.errors import UserError, shown
 from suite.records.archive import ARCHIVE
 from suite.records.claim import Claim
-from suite.records.files import DamagedRecord, make_part, write_atomically, writing
+from suite.records.files import DamagedRecord
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,7 @@ def build_claims(
     """
     links = {each.name: links_of(each.name, target, results) for each in evidence}
     page = overview(read_reply(reply), evidence, links)
-    make_part(target)
-    files = files_of(page)
-    for stale in sorted(target.glob("claim-*.svg")):
-        if stale.name not in files:
-            with writing(stale):
-                stale.unlink()
-    for name, text in files.items():
-        write_atomically(target / name, text.encode())
-    return target / "index.html", page
+    return write_page(target, files_of(page), pictures="claim-*.svg"), page
 
 
 def published_files(page: Overview, picture: str, target: Path, results: Path) -> dict[str, str]:

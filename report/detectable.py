@@ -109,14 +109,9 @@ def planned_tests(plan: PlanRecord) -> list[PlannedTest]:
         cards = [plan.methods[cell.method] for pool in pools for cell in pool]
         _, _, units, unit, _ = next(rows(plan, cards))
         if isinstance(test, Ease):
-            units, unit = draws_of(plan), "draw"
+            units, unit = plan.tuning.random_draws, "draw"
         found.append(PlannedTest(test.says, must(test), units, unit, shown_by(test, units)))
     return found
-
-
-def draws_of(plan: PlanRecord) -> int:
-    """Random draws of each method: the published default, each study's first trial, is none."""
-    return sum((track.trials - 1) * track.studies for track in plan.tuning.tracks if track.name == "random")
 
 
 def shown_by(test: Test, units: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from report.analysis.critical import against_the_best, all_pairs, all_pairs_p, student
 from report.analysis.evidence import MethodEvidence, TaskEvidence
 from report.analysis.images import ImageProfile, image_profile, image_variances
-from report.analysis.intervals import Interval, around, variance_of
+from report.analysis.intervals import Interval, around, satterthwaite, variance_of
 from report.analysis.moderation import Prior, moderated, prior_of
 
 FEW_METHODS = 3  # up to here the spread of the others says too little to share degrees of freedom
@@ -83,14 +83,9 @@ def difference(first: Side, second: Side, from_images: float, planned: int) -> D
     if first.pooled and second.pooled and planned > FEW_METHODS:
         df = min(first.df, second.df)
     else:
-        df = welch_df(first, second, square)
+        squares = [side.square_error for side in (first, second)]
+        df = satterthwaite(square, squares, [first.df, second.df])  # the images are not of their units
     return Difference(first.method, second.method, first.mean - second.mean, math.sqrt(square), df, planned)
-
-
-def welch_df(first: Side, second: Side, square: float) -> float:
-    """Welch and Satterthwaite's degrees of freedom; the images count as infinitely many."""
-    spread = sum(side.square_error**2 / side.df for side in (first, second))
-    return square**2 / spread if spread > 0 else math.inf
 
 
 def sides_of(task: TaskEvidence, methods: Sequence[MethodEvidence], planned: int) -> list[Side]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from opda.parametric import NoisyQuadraticDistribution
 
-ENOUGH_DRAWS = 100
+FIT_DRAWS = 100
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Effective:
 
 def effective_of(scores: Sequence[float], seed: int = 0) -> Effective:
     """The fit to these draws, which takes about half a minute. ValueError for fewer than 100."""
-    if len(scores) < ENOUGH_DRAWS:
-        raise ValueError(f"{len(scores)} draws: a fit takes {ENOUGH_DRAWS}")
+    if len(scores) < FIT_DRAWS:
+        raise ValueError(f"{len(scores)} draws: a fit takes {FIT_DRAWS}")
     values = np.asarray(scores, float)
     fit = NoisyQuadraticDistribution.fit(
         values,

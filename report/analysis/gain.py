@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from report.analysis.critical import student
-from report.analysis.intervals import Interval, around, variance_of
+from report.analysis.intervals import Interval, welch_interval
 from report.analysis.judgement import ENOUGH_UNITS
 
 
@@ -42,13 +41,5 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
     if not first or not second:
         return Gain(math.nan, None)
     value, units = float(np.mean(first) - np.mean(second)), min(len(first), len(second))
-    if units < 2:
-        return Gain(value, None)
-    squares = [variance_of(side) / len(side) for side in (first, second)]
-    if not any(squares):
-        return Gain(value, None)
-    df = sum(squares) ** 2 / sum(
-        square**2 / (len(side) - 1) for square, side in zip(squares, (first, second), strict=True)
-    )
-    interval = around(value, student(df, 0.975) * math.sqrt(sum(squares)))
-    return Gain(value, interval, few=units < ENOUGH_UNITS)
+    interval = welch_interval(first, second)
+    return Gain(value, interval, few=interval is not None and units < ENOUGH_UNITS)

@@ -50,6 +50,30 @@ def t_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Int
     return around(float(np.mean(values)), half_width)
 
 
+def satterthwaite(square: float, squares: Sequence[float], dfs: Sequence[float]) -> float:
+    """Degrees of freedom of a variance, approximately (Welch 1947, Satterthwaite 1946).
+
+    square: the variance. squares, dfs: its parts, and theirs; the rest of it is known exactly.
+    """
+    spread = sum(part**2 / df for part, df in zip(squares, dfs, strict=True))
+    return square**2 / spread if spread > 0 else math.inf
+
+
+def welch_interval(first: Sequence[float], second: Sequence[float], level: float = 0.95) -> Interval | None:
+    """Welch's interval of mean(first) - mean(second), for other values of both.
+
+    None for fewer than two values on a side, and where no value varies: nothing says how much they would.
+    """
+    if min(len(first), len(second)) < 2:
+        return None
+    squares = [variance_of(values) / len(values) for values in (first, second)]
+    if not any(squares):
+        return None
+    df = satterthwaite(sum(squares), squares, [len(first) - 1, len(second) - 1])
+    half_width = student(df, (1 + level) / 2) * math.sqrt(sum(squares))
+    return around(float(np.mean(first) - np.mean(second)), half_width)
+
+
 def pooled_interval(groups: Sequence[Sequence[float]], level: float = 0.95) -> Interval | None:
     """The interval of the mean of the groups' means, for other values of the same groups.
 

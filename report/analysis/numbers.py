@@ -5,7 +5,7 @@ from typing import Any
 
 from report.analysis.intervals import Interval
 from report.analysis.judgement import MethodJudgement
-from report.analysis.readings import number
+from report.analysis.readings import number, signed
 from suite.records.schedules import as_json
 from suite.records.trial import HyperSetting
 
@@ -20,9 +20,7 @@ def percent(fraction: float | None, digits: int = 2) -> str:
 
 def points(fraction: float | None) -> str:
     """A difference of accuracies in percentage points, with its sign."""
-    if fraction is None or math.isnan(fraction):
-        return NONE
-    return f"{100 * fraction:+.2f}".replace("-", "−")  # noqa: RUF001 (a true minus sign lines up with the plus)
+    return NONE if fraction is None or math.isnan(fraction) else signed(fraction)
 
 
 def spread(judged: MethodJudgement) -> str:

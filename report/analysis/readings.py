@@ -7,6 +7,8 @@ from enum import StrEnum
 from report.analysis.differences import Difference
 from report.analysis.intervals import Interval
 
+MINUS = "\u2212"  # as long as a plus
+
 
 class Kind(StrEnum):
     """In this order: a damaged cell is read as such, and a verdict comes before a doubt."""
@@ -76,7 +78,13 @@ class Reading:
 def number(fraction: float) -> str:
     """In percentage points, with a true minus sign and no negative zero."""
     text = f"{100 * fraction:.2f}"
-    return "0.00" if text == "-0.00" else text.replace("-", "\u2212")
+    return "0.00" if text == "-0.00" else text.replace("-", MINUS)
+
+
+def signed(fraction: float) -> str:
+    """The same with a plus sign; zero has none."""
+    text = number(fraction)
+    return text if text == "0.00" or text.startswith(MINUS) else f"+{text}"
 
 
 def bounds(interval: Interval | None) -> str:

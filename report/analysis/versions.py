@@ -1,13 +1,11 @@
 """Two experiments, or two versions of one, side by side: which rows changed, and by how much."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from report.analysis.critical import student
-from report.analysis.intervals import Interval, around, variance_of
+from report.analysis.intervals import Interval, welch_interval
 from report.analysis.judgement import ENOUGH_UNITS
 from report.analysis.units import by_study, studies_of
 from report.read.records import CellRecord, Records
@@ -15,6 +13,7 @@ from report.read.records import CellRecord, Records
 LEVEL = 0.05  # for all rows at once
 SAME_RUNS, HIGHER, LOWER, UNCHANGED = "the same runs", "higher", "lower", "no change shown"
 TOO_FEW, INCOMPLETE = "too few runs or studies", "runs are missing"
+CONSTANT = "no run varies"  # as where all have diverged: a difference of zero width proves nothing
 ONLY_FIRST, ONLY_SECOND = "only in the first", "only in the second"
 
 
@@ -58,7 +57,7 @@ def compare_versions(first: Records, second: Records) -> list[Row]:
     compared = len(pairs) - len(left_out)
     rows = []
     for key, before, after in pairs:
-        interval = welch_interval(before, after, 1 - LEVEL / max(1, compared))
+        interval = welch_interval(after, before, 1 - LEVEL / max(1, compared))
         means = [float(np.mean(scores)) if scores else math.nan for scores in (before, after)]
         if key not in both:
             reading = ONLY_FIRST if key in sides[0] else ONLY_SECOND
@@ -66,8 +65,10 @@ def compare_versions(first: Records, second: Records) -> list[Row]:
             reading = SAME_RUNS
         elif key in lost:  # the lost run may be the worst one
             reading = INCOMPLETE
+        elif key in left_out:
+            reading = TOO_FEW
         else:
-            reading = TOO_FEW if interval is None or key in left_out else reading_of(interval)
+            reading = CONSTANT if interval is None else reading_of(interval)
         if reading not in (HIGHER, LOWER, UNCHANGED):
             interval = None
         (data, model, method), (one, other) = key, means
@@ -109,17 +110,3 @@ def task_studies(records: Records, cell: CellRecord) -> int:
 def conditional(records: Records) -> bool:
     """Whether some statement is about the settings of one draw of the tuning."""
     return any(task_studies(records, cell) == 1 for cell in records.cells)
-
-
-def welch_interval(first: Sequence[float], second: Sequence[float], level: float) -> Interval | None:
-    """Welch's interval of mean(second) - mean(first); None for fewer than two values on a side."""
-    if min(len(first), len(second)) < 2:
-        return None
-    parts = [variance_of(values) / len(values) for values in (first, second)]
-    difference, square = float(np.mean(second) - np.mean(first)), sum(parts)
-    if square == 0:
-        return around(difference, 0.0)
-    df = square**2 / sum(
-        part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True)
-    )
-    return around(difference, student(df, (1 + level) / 2) * math.sqrt(square))

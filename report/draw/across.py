@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from report.analysis.across_tasks import AcrossTasks
-from report.draw.axes import WIDTH, fold, margin
+from report.draw.axes import WIDTH, margin
 from report.draw.drawing import Drawing
 from report.draw.styles import Looks
 from report.draw.svg import MUTED, RULE, TEXT, draw
@@ -19,7 +19,7 @@ def rank_drawing(found: AcrossTasks, looks: Looks) -> Drawing:
     height = 60 + 24 * len(methods)
 
     def paint(figure: Figure) -> None:
-        left = margin(methods) / WIDTH
+        left = margin(methods, whole=True) / WIDTH
         axes = figure.add_axes((left, 44 / height, 1 - left - 64 / WIDTH, 1 - 50 / height))
         best = found.mean_ranks[methods[0]]
         axes.axvspan(best, best + found.critical_difference, color=RULE, alpha=0.5, linewidth=0)
@@ -28,7 +28,7 @@ def rank_drawing(found: AcrossTasks, looks: Looks) -> Drawing:
             axes.plot([rank], [row], look.marker, color=look.color, markersize=8, clip_on=False)
             axes.text(1.04, row, f"{rank:.2f}", transform=axes.get_yaxis_transform(), va="center", color=TEXT)
         axes.set(xlim=(1, len(methods)), ylim=(len(methods) - 0.5, -0.5), xlabel="mean rank")
-        axes.set_yticks(range(len(methods)), [fold(method).replace("\n", "") for method in methods])
+        axes.set_yticks(range(len(methods)), methods)
         axes.tick_params(axis="y", length=0, labelcolor=TEXT)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(False, axis="y")

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from report.analysis.oscillation import Association, Oscillation, association
+from report.analysis.readings import MINUS
 from report.draw.axes import WIDTH, without_outliers
 from report.draw.claims import limits
 from report.draw.drawing import Drawing
@@ -65,7 +66,7 @@ def scatter(
         )
         for each, value in zip(found, values, strict=True):
             look = looks[each.method]
-            with marks(axes, each.method, f"{each.undone:.1f} % undone, {value:.2f}"):
+            with marks(axes, each.method, f"{each.undone:.1f} % undone, {minus(value)}"):
                 y = min(max(value, middle - half), middle + half)
                 axes.plot(
                     [each.undone],
@@ -89,7 +90,7 @@ def scatter(
         f"methods: {minus(related.rho)} [{minus(ends.low)}, {minus(ends.high)}]. "
         "They differ in much else: no cause is shown."
     )
-    words = [f"{each.method} {each.undone:.1f}, {y:.2f}" for each, y in zip(found, values, strict=True)]
+    words = [f"{each.method} {each.undone:.1f}, {minus(y)}" for each, y in zip(found, values, strict=True)]
     numbers = pd.DataFrame(
         {"method": each.method, "undone_10": each.undone, "value": value, "runs": each.runs}
         for each, value in zip(found, values, strict=True)
@@ -105,7 +106,7 @@ def scatter(
 
 
 def minus(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", MINUS)
 
 
 def name_marks(

@@ -11,10 +11,9 @@ from report.analysis.frames import COUNTS, SCORES, run_row
 from report.read.curves import COLUMNS
 from report.read.records import Records, RunRecord
 from suite.records.codec import encode
-from suite.records.schedules import SCHEDULES
+from suite.records.schedules import start_of
 from suite.records.schema import WITHIN, EpochLine
 from suite.records.seeds import tuning_seed
-from suite.records.trial import HyperSetting
 
 Row = dict[str, Any]  # by column; None, or no entry, for an empty cell
 Columns = dict[str, type]  # str, int, float or bool, in the order of the table
@@ -103,7 +102,7 @@ class Tables:
         return {name: whole[name] for name in ("data", "model", "label", "phase")} | self._hypers_of(run)
 
     def _hypers_of(self, run: RunRecord) -> Row:
-        cells = {name: cell(start(value), self._hypers[name]) for name, value in run.hypers.items()}
+        cells = {name: cell(start_of(value), self._hypers[name]) for name, value in run.hypers.items()}
         return {name: value for name, value in cells.items() if value is not None}
 
     def _run(self, run: RunRecord) -> Row:
@@ -127,10 +126,10 @@ def hyper_columns(records: Records) -> Columns:
     values: dict[str, list[Any]] = {}
     for planned in records.plan.cells:
         for name, card in records.plan.methods[planned.method].hypers.items():
-            values.setdefault(name, []).append(start(card.default))
+            values.setdefault(name, []).append(start_of(card.default))
     for run in records.runs:
         for name, value in run.hypers.items():
-            values.setdefault(name, []).append(start(value))
+            values.setdefault(name, []).append(start_of(value))
     return {name: type_of(found) for name, found in values.items()}
 
 
@@ -147,11 +146,6 @@ def found_by_probes(run: RunRecord) -> Row:
     """What the probes of a run found, by column."""
     probes = run.result.probes if run.result else {}
     return {f"{PROBE}{name}.{key}": value for name, found in probes.items() for key, value in found.items()}
-
-
-def start(value: HyperSetting) -> HyperSetting:
-    """The value at the start: a draw is that, and the schedule that follows is the same for a whole cell."""
-    return value.start if isinstance(value, SCHEDULES) else value
 
 
 def type_of(values: list[Any]) -> type:

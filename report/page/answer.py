@@ -9,10 +9,10 @@ from report.analysis.importance import ENOUGH_DRAWS
 from report.analysis.intervals import Interval
 from report.analysis.judgement import ENOUGH_UNITS
 from report.analysis.numbers import count
+from report.analysis.readings import number, signed
 from report.analysis.study import MethodStudy, TaskStudy, TrackComparison, mean
 
 NAMED = 4  # rows of one sentence, of however many
-MINUS = "\u2212"
 
 
 def answer(study: TaskStudy) -> list[str]:
@@ -132,7 +132,7 @@ def notes(study: TaskStudy) -> list[str]:
         if check.lost:
             where = "" if check.in_range else ", which its search does not reach"
             found.append(
-                f"{check.general} is tuned too little: it is {points(-check.gain.value)} points "
+                f"{check.general} is tuned too little: it is {number(-check.gain.value)} points "
                 f"{turned(check.gain.interval)} below {check.special}, its special case at "
                 f"{check.rule.hyper} = {check.rule.value:g}{where}."
             )
@@ -227,16 +227,7 @@ def bracket(interval: Interval) -> str:
 
 
 def turned(interval: Interval | None) -> str:
-    return f"[{points(-interval.high)}, {points(-interval.low)}]" if interval else ""
-
-
-def signed(fraction: float) -> str:
-    text = f"{100 * fraction:+.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", MINUS)
-
-
-def points(fraction: float) -> str:
-    return f"{100 * fraction:.2f}".replace("-", MINUS)
+    return f"[{number(-interval.high)}, {number(-interval.low)}]" if interval else ""
 
 
 def listing(words: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from report.analysis.numbers import NONE, count
 from report.page.tables import Table
-from report.read.records import FAILURES, STATUSES, CellRecord, Records, RunRecord
+from report.read.records import FAILURES, STATUSES, CellRecord, Records
 from suite.records.schema import PHASES
 
 MANY_ROWS = 100  # of a table that grows with the experiment: more are summed up or left out
@@ -19,7 +19,7 @@ def groups(records: Records) -> list[tuple[str, str, list[CellRecord]]]:
 
 
 def coverage_table(records: Records, only_incomplete: bool = False) -> Table:
-    """Planned runs of every cell by status: tuning, final, and final of the published default."""
+    """Planned runs of every cell by status, phase by phase."""
     rows = []
     for task, method, cells in groups(records):
         for phase in PHASES:
@@ -51,7 +51,7 @@ def problems_table(records: Records) -> Table:
     """Every run that failed, is damaged or was not finished, with the reason; of many only the first."""
     runs = [run for run in records.runs if not run.scored and run.reason != "not started"]
     rows = [
-        [run.cell.task.title, run.cell.method, which(run), run.status, run.reason, run.run_id or NONE]
+        [run.cell.task.title, run.cell.method, str(run.place), run.status, run.reason, run.run_id or NONE]
         for run in runs[:MANY_ROWS]
     ]
     return Table(
@@ -60,7 +60,3 @@ def problems_table(records: Records) -> Table:
         text=(0, 1, 2, 3, 4, 5),
         left_out=len(runs) - len(rows),
     )
-
-
-def which(run: RunRecord) -> str:
-    return str(run.place)

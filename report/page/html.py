@@ -1,4 +1,4 @@
-"""Writes the report as one HTML page that needs no other file, and as Markdown."""
+"""Fills a template: pages of HTML that need no other file, and their Markdown."""
 
 import functools
 import json

@@ -204,8 +204,9 @@ def placement_table(
         "bytes per weight",
     ]
     ease_of = {row.method: row for row in study.methods}
-    flips = {row[0]: row for row in task.tables.flips.rows}
-    bytes_of = {row[0]: row[3] for row in task.tables.cost.rows}
+    flips, cost = task.tables.flips, task.tables.cost
+    measured = [flips.column("flips per weight"), flips.column("undone within 10 steps, %")]
+    measured.append(cost.column("together"))
     ordered = sorted(task.comparison.standings, key=lambda each: order(each, name))
     rows = []
     for each in ordered:
@@ -217,9 +218,7 @@ def placement_table(
                 f"{points(pair.value)} {bracket(pair.interval)}" if pair else NONE,
                 NONE if less is None else reading(pair, each.judged),
                 draws_needed(ease_of.get(each.method)),
-                flips[each.method][2],
-                flips[each.method][6],
-                bytes_of[each.method],
+                *(cells[each.method] for cells in measured),
             ]
         )
     return Table(columns, rows, text=(0, 3), strong=(0,))

@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from report.analysis.comparison import compare
-from report.analysis.effective import ENOUGH_DRAWS, Effective, effective_of
+from report.analysis.effective import FIT_DRAWS, Effective, effective_of
 from report.analysis.study import MethodStudy, TaskStudy, task_study
 from report.analysis.transfer import Transfer, transfer_row, transfers_of
 from report.page.answer import answer, notes
@@ -126,11 +126,11 @@ def study_page(records: Records, task: Task, effective: bool) -> StudyPage:
     study = task_study(records, task, compare(records, task).judgement)
     fits = {}
     if effective:
-        enough = [row for row in study.methods if len(row.search.scores) >= ENOUGH_DRAWS]
+        enough = [row for row in study.methods if len(row.search.scores) >= FIT_DRAWS]
         fits = {row.method: effective_of(row.search.scores) for row in enough}
     found = notes(study)
     if effective and not fits:
         found.append(
-            f"No row has the {ENOUGH_DRAWS} random draws that an effective number of hyperparameters takes."
+            f"No row has the {FIT_DRAWS} random draws that an effective number of hyperparameters takes."
         )
     return StudyPage(study, answer(study), found, fits, transfers_of(records, task))

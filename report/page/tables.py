@@ -1,4 +1,4 @@
-"""The tables of the report as cells of text; html.py and texts.py write them as HTML and Markdown."""
+"""The tables of the report as cells of text, for HTML, Markdown and LaTeX alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +31,11 @@ class Table:
     strong: tuple[int, ...] = ()  # rows to stress
     warn: frozenset[tuple[int, int]] = frozenset()  # cells (row, column) to warn about
     left_out: int = 0  # rows beyond these; runs.csv has them all
+
+    def column(self, name: str) -> dict[str, str]:
+        """The cells of a column by their row's name; ValueError for an unknown column."""
+        at = self.columns.index(name)
+        return {row[0]: row[at] for row in self.rows}
 
 
 def accuracy_table(comparison: Comparison, published: Sequence[PublishedScore] = ()) -> Table:

@@ -7,8 +7,8 @@ out, and nothing was written; 130 interrupted, 75 stopped by SIGTERM: then the s
 Of `check`: 0 it passes; 1 there is a fault; 2 the file cannot be read, or holds nothing to check.
 Of `verify`: 0 all records are there and intact; 1 a planned one is missing, failed, or could not be repeated;
 2 one is damaged or contradicts another. Of `merge`: 1 if records contradict each other. Of `status`, `study`,
-`report`, `claims`, `export`: 0, or 2 for a damaged or contradictory record. Of `check`: 1 for a finding. Of
-`load`: 1 if the network does not have the scores of its run.
+`report`, `claims`, `export`: 0, or 2 for a damaged or contradictory record. Of `load`: 1 if the network does
+not have the scores of its run.
 """
 
 import sys

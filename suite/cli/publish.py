@@ -86,7 +86,14 @@ def take_picture(page: Path, picture: Path) -> bool:
     command = [browser, *options, f"--screenshot={picture}", page.resolve().as_uri()]
     try:
         subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)
-    except subprocess.SubprocessError:
+    except subprocess.TimeoutExpired:
         say(err, f"{BROWSER} took no picture of the page within {SECONDS} s")
+        return False
+    except subprocess.CalledProcessError as error:
+        last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        say(err, ": ".join([f"{BROWSER} took no picture of the page, exit code {error.returncode}", *last]))
+        return False
+    except OSError as error:
+        say(err, f"{BROWSER} cannot be started, so there is no picture of the page: {error.strerror}")
         return False
     return True

@@ -59,8 +59,7 @@ def _test_problems(
         case Contrast() if test.expect in ("within", "beyond") and test.margin <= 0:
             yield Problem((*at, "margin"), f"{test.expect} needs a margin above 0")
         case Ease():
-            random = next((track for track in experiment.budget.tracks if track.name == "random"), None)
-            draws = (random.trials - 1) * random.studies if random else 0
+            draws = experiment.budget.random_draws
             if draws < EASE_DRAWS:
                 message = (
                     f"ease needs {EASE_DRAWS} random draws of each method, not {draws}: raise tuning.trials"

@@ -168,9 +168,10 @@ def writing(path: Path) -> Iterator[None]:
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, durably, if they do not exist; WriteError as in `writing`."""
     with writing(folder):
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            flush_folder(folder.parent)
+        missing = itertools.takewhile(lambda each: not each.is_dir(), (folder, *folder.parents))
+        for each in reversed(list(missing)):
+            each.mkdir(exist_ok=True)
+            flush_folder(each.parent)
 
 
 def make_part(folder: Path) -> None:

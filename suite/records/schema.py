@@ -339,6 +339,11 @@ class Tuning:
         """How many groups of final seeds there are: study n of every track uses the same ones."""
         return max((track.studies for track in self.tracks), default=1)
 
+    @property
+    def random_draws(self) -> int:
+        """Random draws of each cell: the published default, each study's first trial, is none."""
+        return sum((track.trials - 1) * track.studies for track in self.tracks if track.name == "random")
+
     def count(self, phase: Phase, seeds: int) -> int:
         """How many runs of a phase a cell has, with so many final runs of each winner.
 

@@ -87,6 +87,10 @@ class Draws:
         self._scores: dict[int, float] = {}
         self._waiting = set(range(len(self._drawn)))  # trials whose outcome is not known yet
 
+    def __getitem__(self, number: int) -> Draw:
+        """The draw of a trial that is drawn."""
+        return self._drawn[number]
+
     def drawn(self, start: int = 0) -> list[Draw]:
         """The draws so far, by trial number, from number `start` on."""
         return self._drawn[start : self.track.trials]

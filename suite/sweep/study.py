@@ -63,7 +63,7 @@ class StudyProgress:
         best = winner(known)
         if best is None:
             return
-        drawn = self._draws.drawn()[best]
+        drawn = self._draws[best]
         self.winner = Winner(number=best, value=known[best].val_top1, hypers=self._hypers(drawn))
         for number in range(self.seeds):
             seed = final_seed(self.cell.seed, self.number, number)
@@ -75,7 +75,7 @@ class StudyProgress:
 
     def drawn(self, number: int) -> Draw:
         """The draw of a tuning trial."""
-        return self._draws.drawn()[number]
+        return self._draws[number]
 
     def entry(self, finals: Collection[str]) -> StudyEntry:
         """The study as the ledger holds it, with those of its final runs that are among `finals`."""

@@ -14,7 +14,7 @@ from scipy import stats
 
 from report.analysis.claims.arms import Sample
 from report.analysis.critical import student
-from report.analysis.intervals import Interval, around
+from report.analysis.intervals import Interval, around, satterthwaite
 
 Outcome = Literal["supported", "refuted", "undecided"]
 Expect = Literal["above", "below", "within", "beyond"]
@@ -58,7 +58,6 @@ def estimate_of(samples: Sequence[Sample], weights: Sequence[float]) -> Estimate
     """
     pairs = list(zip(samples, weights, strict=True))
     squares = [weight**2 * each.variance / each.n for each, weight in pairs]
-    spread = sum(square**2 / (each.n - 1) for (each, _), square in zip(pairs, squares, strict=True))
     images_error = 0.0
     profiles = [(each.images, weight) for each, weight in pairs if each.images is not None]
     if len(profiles) == len(pairs):
@@ -68,7 +67,7 @@ def estimate_of(samples: Sequence[Sample], weights: Sequence[float]) -> Estimate
             images_error = PERCENT_SQUARED * max(0.0, float(np.var(rates, ddof=1)) - noise) / count
     total = sum(squares)
     # The images count as infinitely many degrees of freedom, as in the comparison of methods.
-    df = (total + images_error) ** 2 / spread if spread > 0 else math.inf
+    df = satterthwaite(total + images_error, squares, [each.n - 1 for each in samples])
     return Estimate(
         value=sum(weight * each.mean for each, weight in pairs),
         units_error=total,

@@ -18,6 +18,7 @@ from report.analysis.claims.verdict import (
 )
 from report.analysis.intervals import Interval
 from report.analysis.numbers import NONE, count, plural
+from report.analysis.readings import MINUS
 from suite.records.claim import PROBE, Contrast, Ease, Exact, Identical, Order, Test, unit_of
 
 MEASURED: Mapping[str, str] = {
@@ -38,7 +39,7 @@ MEASURED: Mapping[str, str] = {
     "reals": "real numbers per weight",
 }
 DIGITS = {"%": 2, "nats": 4}
-MINUS, TIMES = "\u2212", " \u00d7 "
+TIMES = " \u00d7 "
 
 
 @dataclass(frozen=True)

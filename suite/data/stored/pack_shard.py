@@ -2,10 +2,8 @@
 
 import hashlib
 import io
-import multiprocessing
 import os
 import signal
-import threading
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from suite.data.errors import DataError
 from suite.data.stored.crops import shrink
 from suite.data.stored.decode import DamagedImage, decode, read_bytes
 from suite.data.stored.packed import LeftOut, PackFile, Part, Settings, ShardImages, ShardRecord
+from suite.machine.forkserver import end_with_parent
 from suite.records.codec import encode as encode_record
 from suite.records.files import write_json, written_whole
 
@@ -135,12 +134,4 @@ def begin_work(stop: Event) -> None:
     # Ctrl-C reaches every process; the command stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)  # there is a process for every core
-    threading.Thread(target=_end_with_the_command, daemon=True).start()
-
-
-def _end_with_the_command() -> None:
-    """Wait until the process that started this one has ended in any way, then end this one."""
-    command = multiprocessing.parent_process()
-    assert command is not None
-    command.join()
-    os._exit(1)
+    end_with_parent()

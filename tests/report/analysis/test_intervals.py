@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from report.analysis.intervals import Interval, pooled_interval, t_interval, variance_of
+from report.analysis.intervals import (
+    Interval,
+    pooled_interval,
+    satterthwaite,
+    t_interval,
+    variance_of,
+    welch_interval,
+)
 
 
 def test_t_interval_is_scipys() -> None:
@@ -16,6 +23,23 @@ def test_t_interval_is_scipys() -> None:
     expected = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
     assert (found.low, found.high) == pytest.approx(expected)
     assert t_interval([0.9]) is None
+
+
+def test_the_interval_of_a_difference_is_scipys() -> None:
+    first, second = [0.95, 0.952, 0.949], [0.91, 0.93, 0.90, 0.94]
+    found = welch_interval(first, second, 0.975)
+    expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.975)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert welch_interval([0.9], second) is None
+    assert welch_interval([0.9, 0.9], [0.8, 0.8]) is None  # nothing varies
+
+
+def test_degrees_of_freedom_by_hand() -> None:
+    """(2 + 1)² / (2²/4 + 1²/2) = 6, and more where a part of the variance is known."""
+    assert satterthwaite(3.0, [2.0, 1.0], [4, 2]) == pytest.approx(6.0)
+    assert satterthwaite(6.0, [2.0, 1.0], [4, 2]) == pytest.approx(24.0)
+    assert satterthwaite(1.0, [0.0, 0.0], [4, 2]) == math.inf
 
 
 def test_equal_values_do_not_vary() -> None:

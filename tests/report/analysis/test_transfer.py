@@ -127,7 +127,7 @@ def test_the_report_asks_whether_a_setting_carries_over(folder: Path, tmp_path: 
     text = (tmp_path / "report" / "report.md").read_text()
     assert "## Does a setting carry over?" in text
     written = pd.read_csv(tmp_path / "report" / "transfer.csv")
-    write_figure(folder, "transfer-digits.mlp", tmp_path / "figure.csv")
+    write_figure(folder, "transfer-digits.mlp", tmp_path / "figure.csv", pytest.fail)
     assert len(pd.read_csv(tmp_path / "figure.csv")) == 2 < len(written) == 4
     (first, _) = study_tuning(folder)
     assert first.as_json()["transfer"][0]["source"] == "digits.wide"

@@ -1,4 +1,4 @@
-"""Two versions of an experiment: Welch's interval as scipy has it, and a reading for every row."""
+"""Two versions of an experiment: a reading for every row, whatever happened to its runs."""
 
 import shutil
 from dataclasses import replace
@@ -8,25 +8,24 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from report.analysis.versions import compare_versions, welch_interval
+from report.analysis.versions import compare_versions
 from report.page.versions import Versions
 from report.read.experiment import read_records
 from suite.records.experiment import ExperimentFolder
+from suite.records.run import RunFolder
 from suite.records.schema import Track
-from tests.support.fake_records import TASKS, diverge, fail, final_run, score, write_experiment, write_plan
+from tests.support.fake_records import (
+    TASKS,
+    diverge,
+    fail,
+    final_run,
+    result_of,
+    score,
+    write_experiment,
+    write_plan,
+)
 
 TWO = ("bop", "latent_adam")
-
-
-def test_the_interval_is_that_of_scipy() -> None:
-    first, second = [0.91, 0.93, 0.90, 0.94], [0.95, 0.952, 0.949]
-    found = welch_interval(first, second, 0.975)
-    expected = stats.ttest_ind(second, first, equal_var=False).confidence_interval(0.975)
-    assert found is not None
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    assert welch_interval([0.9], second, 0.95) is None
-    constant = welch_interval([0.9, 0.9], [0.8, 0.8], 0.95)
-    assert constant is not None and (constant.low, constant.high) == pytest.approx((-0.1, -0.1))
 
 
 def test_every_row_has_a_reading(tmp_path: Path) -> None:
@@ -102,3 +101,20 @@ def test_a_lost_run_shows_no_change_and_one_draw_is_said(tmp_path: Path) -> None
     assert "0 of 2 rows changed, given one draw of the tuning" in str(table.title)
     few = read_records(write_experiment(tmp_path / "few", tasks=TASKS[:1], methods=TWO, seeds=2))
     assert {row.reading for row in compare_versions(first, few)} == {"too few runs or studies"}
+
+
+def test_rows_that_do_not_vary_have_no_verdict(tmp_path: Path) -> None:
+    """As where all runs have diverged and count at chance: two constants differ, and show nothing."""
+    first = write_experiment(tmp_path / "first", tasks=TASKS[:1], methods=TWO)
+    second = tmp_path / "second"
+    shutil.copytree(first, second)
+    for number in range(5):
+        diverge(final_run(first, "digits.mlp.bop", number))
+        diverge(run := final_run(second, "digits.mlp.bop", number))
+        result = result_of(run)
+        scores = replace(result.scores, test_top1=0.2)
+        record = RunFolder(run)
+        record.finish(replace(result, scores=scores), record.epochs(result), record.flips(result))
+    rows = {row.method: row for row in compare_versions(read_records(first), read_records(second))}
+    assert rows["bop"].reading == "no run varies" and rows["bop"].interval is None
+    assert rows["bop"].difference == pytest.approx(0.1)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from report.export import write
-from report.export.tables import HYPER, PROBE, Tables, cell, start, type_of
+from report.export.tables import HYPER, PROBE, Tables, cell, type_of
 from report.export.tensorboard import FILE
 from report.export.write import EVENTS, export_records
 from report.read.experiment import read_records
@@ -20,7 +20,6 @@ from report.read.records import RunRecord
 from report.read.run import read_epochs
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import read_json
-from suite.records.schedules import Cosine
 from suite.records.schema import EpochLine, Track
 from suite.records.seeds import final_seed, tuning_seed
 from tests.support.fake_records import (
@@ -107,7 +106,6 @@ def test_a_schedule_counts_by_its_start(frames: dict[str, pd.DataFrame]) -> None
     """The real parameters of latent_adam have a cosine from 0.01; the column stays one of numbers."""
     runs = frames["runs"]
     assert (runs[runs.cell == ADAM]["hypers.real.lr"] == 0.01).all()
-    assert start(Cosine(0.3, 0.0)) == 0.3
 
 
 def test_the_epochs_and_layers_of_a_run(records: Path, frames: dict[str, pd.DataFrame]) -> None:
