@@ -17,9 +17,9 @@ from report.page.claims.evidence import ClaimEvidence, claims_csv, damaged, evid
 from report.page.downloads import numbers
 from report.page.gather import Report, gather
 from report.page.html import markdown_page, page
-from report.page.latex import latex_tables
+from report.page.latex import latex, latex_tables
 from report.page.study import StudyPage, study_page
-from report.page.texts import console, latex
+from report.page.terminal import console
 from report.page.versions import Versions
 from report.read.experiment import read_records
 from report.read.records import Records

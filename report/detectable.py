@@ -132,7 +132,7 @@ def shown_by(test: Test, units: int) -> str:
     df = (units - 1) * squares**2 / sum(each**4 for each in weights)
     error = ASSUMED_SD * math.sqrt(squares / units)
     if isinstance(test, Contrast):
-        words = power_words(test, power_at(test.expect, test.margin, error, df), test.measure)
+        words = power_words(test, power_at(test.expect, test.margin, error, df))
     else:
         words = step_words(power_at("above", test.margin, error, df), test.measure)
     return f"{words}, if the sd is {ASSUMED_SD}"

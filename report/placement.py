@@ -12,7 +12,7 @@ from report.page.gather import gather
 from report.page.html import placement_markdown, placement_page
 from report.page.latex import latex_tables
 from report.page.placement import ExperimentPlacement, experiment_placement
-from report.page.texts import console
+from report.page.terminal import console
 from report.read.experiment import read_records
 from suite.records.files import write_atomically
 from suite.records.placement import PLACED, read_placement

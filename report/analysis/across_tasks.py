@@ -23,7 +23,6 @@ class TaskScores:
 
     chance: float
     means: Mapping[str, float]
-    reference: float | None = None  # of a full-precision network; without it, the best mean
 
     @property
     def best(self) -> float:
@@ -37,7 +36,7 @@ class AcrossTasks:
     tasks: int
     mean_ranks: dict[str, float]  # 1 is best; equal means share their ranks
     critical_difference: float  # of mean ranks, 95 % for all pairs: Nemenyi's
-    normalised: dict[str, float]  # mean over tasks of (accuracy - chance) / (reference - chance)
+    normalised: dict[str, float]  # mean over tasks of (accuracy - chance) / (best mean - chance)
     error_ratios: dict[str, tuple[float, ...]]  # to the best method's error, one for each task, sorted
     left_out: tuple[str, ...]
 
@@ -46,11 +45,11 @@ class AcrossTasks:
         return sum(each <= ratio for each in self.error_ratios[method]) / self.tasks
 
 
-def scores_of(task: Judgement, chance: float, reference: float | None = None) -> TaskScores:
+def scores_of(task: Judgement, chance: float) -> TaskScores:
     """The means that no missing run can have raised; a diverged run counts at chance."""
     kinds = (Kind.CONTROL, Kind.PROVISIONAL)
     means = {each.method: each.mean for each in task.methods if each.reading.kind not in kinds}
-    return TaskScores(chance, means, reference)
+    return TaskScores(chance, means)
 
 
 def across_tasks(tasks: Sequence[TaskScores], methods: Sequence[str]) -> AcrossTasks | None:
@@ -84,8 +83,7 @@ def critical_difference(methods: int, tasks: int) -> float:
 
 
 def normalise(task: TaskScores, mean: float) -> float:
-    reference = task.best if task.reference is None else task.reference
-    return (mean - task.chance) / (reference - task.chance) if reference > task.chance else math.nan
+    return (mean - task.chance) / (task.best - task.chance) if task.best > task.chance else math.nan
 
 
 def error_ratios(tasks: Sequence[TaskScores], method: str) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from opda.nonparametric import EmpiricalDistribution
 from opda.utils import beta_highest_density_interval
 
+LOWEST, HIGHEST = 0.0, 1.0  # that a score can be
 FEWEST = 3  # draws of which a curve is made
 POINTS = 200  # of a curve: of more draws it is computed at some n only
 
@@ -77,10 +78,10 @@ class BudgetCurve:
         return int(found[0]) if len(found) else None
 
 
-def budget_curve(scores: Sequence[float], lowest: float = 0.0, highest: float = 1.0) -> BudgetCurve:
+def budget_curve(scores: Sequence[float]) -> BudgetCurve:
     """The curve of these draws; empty with fewer than three.
 
-    Scores lie from `lowest` to `highest`. Ties need no breaking: the band is one of ranks, and the scores of
+    Scores are fractions. Ties need no breaking: the band is one of ranks, and the scores of
     equal ranks are equal.
     """
     ordered = np.sort(np.asarray(scores, float))
@@ -88,32 +89,32 @@ def budget_curve(scores: Sequence[float], lowest: float = 0.0, highest: float = 
     if draws < FEWEST:
         nothing = np.array([])
         return BudgetCurve(nothing, nothing, nothing, nothing, nothing, draws, 0)
-    if ordered[0] < lowest or ordered[-1] > highest:
-        raise ValueError(f"a score lies outside {lowest:g} to {highest:g}")
+    if ordered[0] < LOWEST or ordered[-1] > HIGHEST:
+        raise ValueError(f"a score lies outside {LOWEST:g} to {HIGHEST:g}")
     budgets = np.unique(np.geomspace(1, draws, POINTS).round().astype(int))
     if draws <= POINTS:
         budgets = np.arange(1, draws + 1)
     levels = 0.5 ** (1.0 / budgets)  # the best of n is below its median with chance 1/2
     below, above = band_of(draws)
-    high = _quantiles(below, levels, ordered, highest)
+    high = _quantiles(below, levels, ordered)
     return BudgetCurve(
         budgets=budgets,
-        median=_quantiles(np.arange(draws + 1) / draws, levels, ordered, highest),
-        low=_quantiles(above, levels, ordered, highest),
+        median=_quantiles(np.arange(draws + 1) / draws, levels, ordered),
+        low=_quantiles(above, levels, ordered),
         high=high,
-        mean=EmpiricalDistribution(ordered, a=lowest, b=highest).u_tuning_curve(budgets),
+        mean=EmpiricalDistribution(ordered, a=LOWEST, b=HIGHEST).u_tuning_curve(budgets),
         draws=draws,
-        carried=int(budgets[high < highest].max(initial=0)),
+        carried=int(budgets[high < HIGHEST].max(initial=0)),
     )
 
 
-def _quantiles(reached: np.ndarray, levels: np.ndarray, ordered: np.ndarray, highest: float) -> np.ndarray:
-    """The smallest score at which a distribution function reaches each level; `highest` if none does.
+def _quantiles(reached: np.ndarray, levels: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """The smallest score at which a distribution function reaches each level; the highest one if none does.
 
     reached: the function's values below the first score, between neighbours, and above the last.
     """
     first = np.searchsorted(reached, levels - 1e-12)  # the interval that begins with that score
-    return np.append(ordered, highest)[np.maximum(first, 1) - 1]
+    return np.append(ordered, HIGHEST)[np.maximum(first, 1) - 1]
 
 
 @functools.cache

@@ -1,11 +1,13 @@
 """The judgement of a task, and what the page shows beside it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from report.analysis.judgement import Judgement, MethodJudgement, judge
+from report.analysis.numbers import plural
 from report.analysis.readings import Kind
 from report.analysis.units import task_evidence
 from report.read.records import Records, RunRecord, Task
@@ -88,3 +90,12 @@ def top5(runs: list[RunRecord]) -> float:
 
 def mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else math.nan
+
+
+def over(comparisons: Sequence[Comparison]) -> str:
+    """What the interval next to the mean is over."""
+    return " or ".join(dict.fromkeys(plural(2, each.judgement.unit) for each in comparisons)) or "runs"
+
+
+def conditional(comparisons: Sequence[Comparison]) -> bool:
+    return any(each.judgement.conditional for each in comparisons)

@@ -16,9 +16,9 @@ from report.draw.svg import RULES
 from report.page.claims.overview import Overview
 from report.page.downloads import figure_files, table_files
 from report.page.gather import Report
+from report.page.markdown import fenced, markdown, plain
 from report.page.placement import ExperimentPlacement
 from report.page.tables import Table
-from report.page.texts import fenced, markdown, plain
 from suite.records.placement import PlacementRecord
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -1,13 +1,29 @@
 """The tables for a paper: LaTeX with booktabs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from report.analysis.comparison import Comparison, conditional, over
+from report.analysis.numbers import NONE, p_value, spread
 from report.page.tables import Table
-from report.page.texts import LATEX
 
-MORE = LATEX | str.maketrans(
+LATEX = str.maketrans(
     {
+        "_": r"\_",
+        "%": r"\%",
+        "&": r"\&",
+        "#": r"\#",
+        "$": r"\$",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "±": r"$\pm$",
+        "\u00d7": r"$\times$",
+        "<": "$<$",
+        "—": "--",
         "\u2212": "$-$",
+        "\u00a0": "~",
         "\u202f": r"\,",
         "\u2011": "-",
         "Δ": r"$\Delta$",
@@ -22,6 +38,36 @@ MORE = LATEX | str.maketrans(
         "|": r"$|$",
     }
 )
+
+
+def latex(comparisons: Sequence[Comparison]) -> str:
+    """A booktabs table of all tasks; needs \\usepackage{booktabs}."""
+    lines = [
+        f"% Test top-1 accuracy in percent: mean and 95 % t-interval over {over(comparisons)}.",
+        "% Readings: 95 % for all pairs of a task at once; d: points behind the highest mean.",
+        "% Bold: not excluded as the best.",
+        *(["% All statements are given one draw of the tuning."] if conditional(comparisons) else []),
+        r"\begin{tabular}{llrrrl}",
+        r"\toprule",
+        r"task & method & test top-1, \% & runs & $p$ & reading \\",
+    ]
+    for comparison in comparisons:
+        lines.append(r"\midrule")
+        for each in comparison.standings:
+            judged = each.judged
+            cells = [
+                comparison.task.title,
+                each.method,
+                spread(judged),
+                f"{judged.runs}/{judged.planned_runs}",
+                p_value(judged.behind.p) if judged.behind else NONE,
+                judged.reading.words,
+            ]
+            cells = [cell.translate(LATEX) for cell in cells]
+            if judged.may_be_best:
+                cells[2] = rf"\textbf{{{cells[2]}}}"
+            lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def latex_table(table: Table) -> str:
@@ -39,9 +85,9 @@ def latex_tables(tables: Iterable[tuple[str, Table]]) -> str:
             lines = [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", line(table.columns)]
         lines.append(r"\midrule")
         if title:
-            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\emph{{{title.translate(MORE)}}}}} \\")
+            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\emph{{{title.translate(LATEX)}}}}} \\")
         for number, row in enumerate(table.rows):
-            cells = [cell.translate(MORE) for cell in row]
+            cells = [cell.translate(LATEX) for cell in row]
             if number in table.strong:
                 cells[:2] = [rf"\textbf{{{cell}}}" for cell in cells[:2]]
             lines.append(" & ".join(cells) + r" \\")
@@ -49,4 +95,4 @@ def latex_tables(tables: Iterable[tuple[str, Table]]) -> str:
 
 
 def line(cells: list[str]) -> str:
-    return " & ".join(cell.translate(MORE) for cell in cells) + r" \\"
+    return " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"

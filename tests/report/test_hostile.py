@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from report.build import build_report
-from report.page.texts import fenced, plain
+from report.page.markdown import fenced, plain
 from suite.records.experiment import ExperimentFolder
 from tests.support.fake_records import TASKS, fail, final_run, write_experiment, write_plan
 

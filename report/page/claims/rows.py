@@ -221,8 +221,8 @@ def number(value: float, unit: str, sign: bool = False) -> str:
     return (text.lstrip("+-") if zero else text).replace("-", MINUS)
 
 
-def interval_words(interval: Interval, unit: str, sign: bool = True) -> str:
-    return f"[{number(interval.low, unit, sign)}, {number(interval.high, unit, sign)}]"
+def interval_words(interval: Interval, unit: str) -> str:
+    return f"[{number(interval.low, unit, True)}, {number(interval.high, unit, True)}]"
 
 
 def described(test: Test, finding: object) -> tuple[str, str, str, str]:
@@ -240,7 +240,7 @@ def described(test: Test, finding: object) -> tuple[str, str, str, str]:
                 found,
                 interval_words(estimate.interval(), unit),
                 decided_by,
-                shown_by(test, estimate, test.measure),
+                shown_by(test, estimate),
             )
         case OrderFinding():
             assert isinstance(test, Order)
@@ -301,21 +301,22 @@ def parting_words(parting: Parting) -> str:
     return f"{place} ({parting.other} against {parting.arm}, seed {parting.seed})"
 
 
-def shown_by(test: Contrast, estimate: Estimate, measure: str) -> str:
+def shown_by(test: Contrast, estimate: Estimate) -> str:
     """What units of this spread can show."""
     power = power_at(test.expect, test.margin, estimate.error, estimate.df)
-    return power_words(test, power, measure)
+    return power_words(test, power)
 
 
-def power_words(test: Contrast, power: float, measure: str) -> str:
+def power_words(test: Contrast, power: float) -> str:
+    unit = unit_of(test.measure)
     if test.expect == "within":
         return f"equality with a chance of {100 * power:.0f} %, if there is no difference"
-    text = number(abs(power) if test.expect == "beyond" else power, unit_of(measure))
+    text = number(abs(power) if test.expect == "beyond" else power, unit)
     match test.expect:
         case "above":
             return f"{text} or more in 80 % of the cases"
         case "below":
-            return f"{number(-power, unit_of(measure))} or less in 80 % of the cases"
+            return f"{number(-power, unit)} or less in 80 % of the cases"
     return f"±{text} or more in 80 % of the cases"
 
 

@@ -24,13 +24,13 @@ def test_ranks_share_ties() -> None:
 
 
 def test_six_tasks_by_hand() -> None:
-    tied = TaskScores(0.1, {"a": 0.8, "b": 0.8, "c": 0.6}, reference=0.9)
+    tied = TaskScores(0.1, {"a": 0.8, "b": 0.8, "c": 0.6})
     found = across_tasks([TASK] * 5 + [tied], METHODS)
     assert found is not None
     assert found.mean_ranks == {"a": pytest.approx(6.5 / 6), "b": pytest.approx(11.5 / 6), "c": 3.0}
     assert found.critical_difference == pytest.approx(2.344 * math.sqrt(3 * 4 / 36), abs=1e-3)
-    assert found.normalised["b"] == pytest.approx((5 * 0.7 / 0.8 + 0.7 / 0.8) / 6)
-    assert found.normalised["c"] == pytest.approx((5 * 0.4 / 0.8 + 0.5 / 0.8) / 6)
+    assert found.normalised["b"] == pytest.approx((5 * 0.7 / 0.8 + 1.0) / 6)
+    assert found.normalised["c"] == pytest.approx((5 * 0.4 / 0.8 + 0.5 / 0.7) / 6)
     assert found.error_ratios["b"] == pytest.approx((1.0, 2.0, 2.0, 2.0, 2.0, 2.0))
     assert found.profile("b", 1.5) == pytest.approx(1 / 6)
     assert found.profile("a", 1.0) == 1.0
