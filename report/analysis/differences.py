@@ -9,7 +9,7 @@ from report.analysis.critical import against_the_best, all_pairs, all_pairs_p, s
 from report.analysis.evidence import MethodEvidence, TaskEvidence
 from report.analysis.images import ImageProfile, image_profile, image_variances
 from report.analysis.intervals import Interval, around, satterthwaite, variance_of
-from report.analysis.moderation import Prior, moderated, prior_of
+from report.analysis.moderation import Prior, erratic, moderated, prior_of
 
 FEW_METHODS = 3  # up to here the spread of the others says too little to share degrees of freedom
 
@@ -89,12 +89,18 @@ def difference(first: Side, second: Side, from_images: float, planned: int) -> D
 
 
 def sides_of(task: TaskEvidence, methods: Sequence[MethodEvidence], planned: int) -> list[Side]:
-    """Each method with the variance that its differences use."""
+    """Each method with the variance that its differences use: its own, or one that the others inform.
+
+    Constant, diverged and collapsed methods and those with a far larger variance inform no other.
+    """
     means = [task.means[each.method] for each in methods]
     own = [variance_of(each) for each in means]
     pooled = [regular(task, each, variance) for each, variance in zip(methods, own, strict=True)]
     dfs = [len(each.units) - 1 for each in methods]
     members = [place for place, is_pooled in enumerate(pooled) if is_pooled]
+    apart = erratic([own[place] for place in members], [dfs[place] for place in members])
+    for number in sorted(apart, reverse=True):
+        pooled[members.pop(number)] = False
     prior = prior_of([own[place] for place in members], [dfs[place] for place in members])
     together = sum(dfs[place] for place in members)
     return [

@@ -86,6 +86,7 @@ def cases(effort: Effort) -> list[Case]:
         *(partial(coverage, some, n, shape) for shape in shapes for n in units),
         *(partial(one_differs, tasks, k, 5, 1.0) for k in many),
         *(partial(one_differs, some, k, 5, points) for k in many for points in (0.25, 0.5, 0.75)),
+        *(partial(beside_erratic, tasks, k, n) for k in effort.methods if k >= 10 for n in (3, 5)),
         *(partial(equality, some, n, sd) for sd in (SD, SD / 2) for n in (5, 10, 20)),
         *(partial(detectable, some, k, n) for k in (2, 4, 10) for n in (3, 5, 10, 20)),
     ]
@@ -161,6 +162,23 @@ def one_differs(tasks: int, methods: int, units: int, points: float) -> Iterator
     asked = 0.95 if points == 1 and units == 5 else None
     yield Check(POWER, "sd 0.3", methods, units, behind, tasks, asked, "at least", points)
     yield Check(POWER_AHEAD, "sd 0.3", methods, units, ahead, few * (methods - 1), gap=points)
+
+
+def beside_erratic(tasks: int, methods: int, units: int) -> Iterator[Check]:
+    """Equal methods, and one a point behind, beside two that are far behind and vary seven times as much."""
+    random = random_of(7, methods, units)
+    low, high = Population(LEVEL - POINT, SD), Population(LEVEL, SD)
+    two = [Population(LEVEL - 0.025, 0.02)] * 2
+    alarms = behind = 0
+    for _ in range(tasks):
+        judged = judge(simulate(random, [*[high] * (methods - 2), *two], units).task).methods
+        alarms += any(each.reading.kind == Kind.WORSE for each in judged[:-2])
+        judged = judge(simulate(random, [low, *[high] * (methods - 3), *two], units).task).methods
+        behind += judged[0].reading.kind == Kind.WORSE
+    case = "two erratic methods behind"
+    yield Check(FALSE_WORSE, case, methods, units, alarms, tasks, 0.05)
+    asked = 0.9 if units == 5 else None
+    yield Check(POWER, f"sd 0.3, {case}", methods, units, behind, tasks, asked, "at least", 1.0)
 
 
 def equality(tasks: int, units: int, sd: float) -> Iterator[Check]:

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import polygamma
 
-from report.analysis.moderation import Prior, moderated, prior_of, trigamma_inverse
+from report.analysis.moderation import Prior, erratic, moderated, prior_of, trigamma_inverse
 
 
 @pytest.mark.parametrize("value", [1e-8, 0.01, 1.0, math.pi**2 / 6, 50.0, 1e8])
@@ -52,3 +53,31 @@ def test_the_posterior_is_never_below_the_own_variance() -> None:
     assert moderated(3.0, 2, prior) == 3.0
     assert moderated(0.5, 2, Prior(1.0, math.inf)) == 1.0
     assert moderated(3.0, 2, Prior(1.0, math.inf)) == 3.0
+
+
+def test_variances_far_above_the_others_are_left_out() -> None:
+    """Both of two equally large ones; the order of the methods does not matter."""
+    random = np.random.default_rng(3)
+    usual = list(random.chisquare(2, 12) / 2)
+    assert erratic(usual, [2] * 12) == []
+    assert sorted(erratic([900.0, *usual[:6], 900.0, *usual[6:]], [2] * 14)) == [0, 7]
+
+
+def test_the_test_of_the_largest_is_an_f_test() -> None:
+    """Three equal variances have s0² = s² e^gamma and d0 = ∞, so 6 degrees of freedom: those of the three."""
+    center = math.exp(np.euler_gamma)
+    critical = stats.f.isf(0.05 / 4, 2, 6)
+    for factor, left_out in ((0.999, []), (1.001, [3])):
+        assert erratic([1.0, 1.0, 1.0, factor * critical * center], [2] * 4) == left_out
+
+
+def test_at_most_a_quarter_is_left_out() -> None:
+    assert erratic([1.0, 1.1, 1e9], [2] * 3) == []
+    assert len(erratic([1.0, 1.1, 0.9, 1.2, 0.8, 1e6, 1e7, 1e8], [2] * 8)) <= 2
+
+
+def test_populations_without_outliers_lose_one_in_a_few_percent() -> None:
+    """Bonferroni's level, with a prior that is estimated: 5 % asked of equal variances."""
+    random = np.random.default_rng(1)
+    lost = sum(bool(erratic(list(random.chisquare(4, 20) / 4), [4] * 20)) for _ in range(400))
+    assert lost / 400 < 0.08
