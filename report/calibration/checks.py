@@ -18,6 +18,7 @@ POINT = 0.01
 SPREAD = 0.6  # of the logarithm of methods' standard deviations, where these differ
 MONTE_CARLO = 2.0  # standard errors by which a share may miss its bound
 
+ALONE = "sd 0.3"  # of all methods of a task
 FALSE_WORSE = "false “worse” in a task"
 FALSE_PAIR = "any pair shown different"
 LOST_BEST = "true best not in the set"
@@ -160,8 +161,8 @@ def one_differs(tasks: int, methods: int, units: int, points: float) -> Iterator
         if number < few:
             ahead += worse(judge(simulate(random, [high, *[low] * (methods - 1)], units).task))
     asked = 0.95 if points == 1 and units == 5 else None
-    yield Check(POWER, "sd 0.3", methods, units, behind, tasks, asked, "at least", points)
-    yield Check(POWER_AHEAD, "sd 0.3", methods, units, ahead, few * (methods - 1), gap=points)
+    yield Check(POWER, ALONE, methods, units, behind, tasks, asked, "at least", points)
+    yield Check(POWER_AHEAD, ALONE, methods, units, ahead, few * (methods - 1), gap=points)
 
 
 def beside_erratic(tasks: int, methods: int, units: int) -> Iterator[Check]:
@@ -178,7 +179,7 @@ def beside_erratic(tasks: int, methods: int, units: int) -> Iterator[Check]:
     case = "two erratic methods behind"
     yield Check(FALSE_WORSE, case, methods, units, alarms, tasks, 0.05)
     asked = 0.9 if units == 5 else None
-    yield Check(POWER, f"sd 0.3, {case}", methods, units, behind, tasks, asked, "at least", 1.0)
+    yield Check(POWER, f"{ALONE}, {case}", methods, units, behind, tasks, asked, "at least", 1.0)
 
 
 def equality(tasks: int, units: int, sd: float) -> Iterator[Check]:

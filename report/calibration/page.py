@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from report.calibration.checks import FALSE_WORSE, POWER, POWER_AHEAD, SPREAD, Check, failing
+from report.calibration.checks import ALONE, FALSE_WORSE, POWER, POWER_AHEAD, SPREAD, Check, failing
 from report.draw.svg import MUTED, SERIES, draw, standalone
 
 INTRODUCTION = """# Calibration of the comparison
@@ -94,7 +94,7 @@ def picture(found: Sequence[Check]) -> str:
         figure.set_layout_engine("constrained")
         left, right = figure.subplots(1, 2)
         paint_alarms(left, [each for each in found if each.what == FALSE_WORSE])
-        paint_power(right, [each for each in found if each.units == 5])
+        paint_power(right, [each for each in found if each.units == 5 and each.case == ALONE])
 
     return standalone(draw("calibration", 860, 380, paint).svg)
 

@@ -41,6 +41,8 @@ def numbers(report: Report, task: Task | None, drawing: Drawing) -> str:
         frame = whole
         if task is not None:
             frame = whole[(whole["data"] == task.data) & (whole["model"] == task.model)]
+    if task is not None:  # it is in the name of the figure
+        frame = frame.drop(columns=["cell", "data", "model"], errors="ignore")
     return frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
 
 

@@ -66,7 +66,7 @@ def test_variances_far_above_the_others_are_left_out() -> None:
 def test_the_test_of_the_largest_is_an_f_test() -> None:
     """Three equal variances have s0² = s² e^gamma and d0 = ∞, so 6 degrees of freedom: those of the three."""
     center = math.exp(np.euler_gamma)
-    critical = stats.f.isf(0.05 / 4, 2, 6)
+    critical = float(stats.f.isf(0.05 / 4, 2, 6))
     for factor, left_out in ((0.999, []), (1.001, [3])):
         assert erratic([1.0, 1.0, 1.0, factor * critical * center], [2] * 4) == left_out
 

@@ -12,6 +12,7 @@ from report.calibration.checks import (
     SPREAD,
     Case,
     Check,
+    beside_erratic,
     coverage,
     equal_methods,
     equality,
@@ -29,8 +30,9 @@ from report.calibration.page import markdown, picture, table
         partial(new_test_set, 80, 3),
         partial(coverage, 40, 3, "skewed"),
         partial(equality, 40, 5, 0.0015),
+        partial(beside_erratic, 25, 10, 5),
     ],
-    ids=["equal methods", "test set", "coverage", "equality"],
+    ids=["equal methods", "test set", "coverage", "equality", "beside erratic methods"],
 )
 def test_a_few_tasks_keep_the_bounds(case: Case) -> None:
     found = list(case())
