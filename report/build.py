@@ -88,18 +88,21 @@ def write_report(report: Report, target: Path) -> Path:
 
 
 def write_page(target: Path, files: Mapping[str, str], pictures: str) -> Path:
-    """Write the files of a page, by name, into a folder, and remove other pictures; its index.html.
+    """Write the files of a page, by name, into a folder; its index.html.
 
-    pictures: how the names of the page's pictures look.
+    pictures: how the names of the page's pictures look. Those of the page that was there go; a picture that
+    it does not name is somebody else's.
     """
     make_part(target)
+    page = target / "index.html"
+    before = page.read_text(errors="replace") if page.is_file() else ""
     for stale in sorted(target.glob(pictures)):
-        if stale.name not in files:
+        if stale.name not in files and f'"{stale.stem}.' in before:
             with writing(stale):
                 stale.unlink()
     for name, text in files.items():
         write_atomically(target / name, text.encode())
-    return target / "index.html"
+    return page
 
 
 FIGURE_FILES = (".svg", ".pdf", ".csv")

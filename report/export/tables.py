@@ -77,6 +77,7 @@ class Tables:
     """The columns of the three tables, by name, and their rows, run by run."""
 
     def __init__(self, records: Records) -> None:
+        self.cells = [cell.name for cell in records.cells]
         self._seed = records.plan.tuning.seed
         self._hypers = hyper_columns(records)
         self._probes = probe_columns(records)

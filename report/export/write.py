@@ -72,7 +72,10 @@ def _open(each: Format, target: Path, tables: Tables) -> Iterator[Take]:
 
 @contextlib.contextmanager
 def _event_files(folder: Path, tables: Tables) -> Iterator[Take]:
-    """One for each run that has a result. Of an earlier export nothing stays, nor what a killed one left."""
+    """One for each run that has a result. Of these cells nothing older stays, nor what a killed export left.
+
+    Files of other cells do: experiments are compared in TensorBoard in one folder.
+    """
     written: set[Path] = set()
 
     def take(run: RunRecord, lines: list[EpochLine]) -> None:
@@ -80,6 +83,12 @@ def _event_files(folder: Path, tables: Tables) -> Iterator[Take]:
             written.add(write_events(folder, run, lines, tables.settings(run)))
 
     yield take
-    for stale in {*folder.rglob(FILE), *folder.rglob(f".{FILE}.*.tmp")} - written:
+    found = (
+        path
+        for cell in tables.cells
+        for name in (FILE, f".{FILE}.*.tmp")
+        for path in (folder / cell).rglob(name)
+    )
+    for stale in set(found) - written:
         with writing(stale):
             stale.unlink()

@@ -20,6 +20,8 @@ WIDE = 10_000  # columns where no terminal sets a limit: a line of a table stays
 
 
 def _console(stream: TextIO | None, *, stderr: bool) -> Console:
+    if os.environ.get("COLUMNS") == "0":  # as some containers say that they know no width: nothing would show
+        del os.environ["COLUMNS"]
     narrow = "COLUMNS" in os.environ or (stream is not None and stream.isatty())
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=None if narrow else WIDE)
 

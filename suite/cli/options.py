@@ -64,7 +64,9 @@ Engine = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Worker processes. Default: one per core, or one per GPU.")
 ]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of each worker; another number gives other bits.")]
+Threads = Annotated[
+    int, typer.Option(min=1, max=1024, help="Threads of each worker; another number gives other bits.")
+]
 Results = Annotated[
     Path, typer.Option(help="The folder that holds one folder per experiment.", file_okay=False)
 ]

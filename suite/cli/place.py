@@ -64,6 +64,7 @@ def place(
     or a planned run has no result.
     """
     from report.placement import build_placement
+    from suite.machine.environment import choose_device
 
     name = _checked(file, method)
     standard = _standard(tasks, results)
@@ -79,6 +80,7 @@ def place(
         experiments=list(standard),
         at=date.today().isoformat(),
     )
+    choose_device(device)  # before the placement counts
     make_folder(folder)
     before = enter(results / PLACED, placement)
     command = _command(file, method, decay, tasks, quick)

@@ -118,9 +118,9 @@ def _train(
     from suite.training.loop import train as train_trial
     from suite.training.probing import require_one_process
     from suite.training.progress import Progress
-    from suite.training.ranks import device_of_rank, joined
+    from suite.training.ranks import device_of_rank, joined, processes
 
-    require_one_process(trial, int(os.environ.get("WORLD_SIZE", "1")))
+    require_one_process(trial, processes())
     where, run, progress = choose_device(device_of_rank(device)), RunFolder(folder), Progress()
     use_device(where, threads)
     if not (run.path / "result.json").exists():

@@ -27,7 +27,7 @@ def verify(
     with records_folder(find_records(exp, results)) as folder:
         found = view.verify_with_bar(folder, err)
         drawn = view.redraw_with_bar(folder, found, err) if draws else 0
-        runs = view.chosen_runs(replay, folder, found) if replay else []
+        runs = view.chosen_runs(replay, folder, found) if replay is not None else []
         same = view.replay_with_bar(folder, found, runs, plugin or [], err) if runs else 0
     if as_json:
         print_json(view.as_json(found, drawn, len(runs), same))
@@ -35,7 +35,7 @@ def verify(
         out.print(view.picture(found), soft_wrap=True)
         if draws:
             out.print(f"{drawn:,} settings of random search are drawn again as they were")
-        if replay:
+        if replay is not None:
             out.print(f"{same} of {len(runs)} replayed runs gave the same bits")
         out.print(view.verdict(found))
     raise typer.Exit(found.exit_code)

@@ -27,7 +27,7 @@ def experiments() -> dict[str, Path]:
     for folder in (SHIPPED, FOLDER):
         for path in folder.rglob("*.yaml"):
             name = path.relative_to(folder)
-            if not any(part.startswith(".") for part in name.parts):  # an editor's or a notebook's copy
+            if path.is_file() and not any(part.startswith(".") for part in name.parts):  # an editor's copy
                 found[str(name.with_suffix(""))] = path
     return dict(sorted(found.items()))
 

@@ -36,7 +36,7 @@ from pydantic_core import PydanticCustomError
 from suite.experiment.files import experiment_name, experiments
 from suite.experiment.strict_yaml import MAX_DEPTH, Document, Location, YamlError, refused_character
 from suite.machine.errors import UserError, one_of, shortened, shown
-from suite.records.claim import Claim, Contrast, Ease, Exact, Identical, Order
+from suite.records.claim import Claim, Contrast, Ease, Exact, Identical, Match, Order
 from suite.records.files import DamagedRecord, digest, read_bytes
 from suite.records.schema import Track, Tuning, task_name
 from suite.records.trial import Augmentation, Precision
@@ -477,11 +477,12 @@ _BELONGS = {
 def _fields_at(location: Location) -> list[str]:
     """The allowed keys at a location of pydantic's."""
     words = [step for step in location if isinstance(step, str)]
-    records = {"claim": Claim, **TESTS}
+    records = {"claim": Claim, "match": Match, **TESTS}
     if words and words[-1] in records:
         return [each.name for each in fields(records[words[-1]])]
     models: dict[str, type[BaseModel]] = {
-        "train": TrainSection, "real": RealEntry, "tasks": TaskEntry, "methods": MethodEntry,
-        "tuning": TuningSection, "random": TrackSection, "tpe": TpeSection,
+        "train": TrainOverrides if "tasks" in words else TrainSection, "real": RealEntry,
+        "tasks": TaskEntry, "methods": MethodEntry, "tuning": TuningSection, "random": TrackSection,
+        "tpe": TpeSection, "published": PublishedEntry,
     }  # fmt: skip
     return list((models[words[-1]] if words else Experiment).model_fields)

@@ -21,8 +21,10 @@ def choose_device(wanted: str) -> torch.device:
     choices = "the choices are auto, cpu, cuda, cuda:N, mps"
     try:
         device = torch.device(wanted)
-    except RuntimeError:
+    except (RuntimeError, ImportError):
         raise UserError(f"there is no device {wanted!r}; {choices}") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"nothing can be trained on {wanted!r}; {choices}")
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+TORN = re.compile(r"\..+\.[0-9]+\.tmp")  # names of files that were not finished
 SEAL = "checksum"  # the key of a JSON file's checksum of itself
 LOOK = 0.05  # seconds, many times longer than a check of a lock takes
 
@@ -65,6 +67,8 @@ REMEDIES = {
     errno.EACCES: "; make it writable, then the same command resumes from here",
     errno.EIO: "; the disk or its connection is failing: mend it, then the same command resumes from here",
     errno.EFBIG: "; raise the limit on file sizes, then the same command resumes from here",
+    errno.EEXIST: "; a file is in the place of a folder: move it away",
+    errno.ENOTDIR: "; a file is in the place of a folder: move it away",
     errno.ELOOP: "; it is a link, and no link is followed to where it leads: move it away",
 }
 
@@ -183,10 +187,10 @@ def make_part(folder: Path) -> None:
 
 
 def clear_torn(folder: Path) -> None:
-    """Remove the unfinished files that a killed owner of this folder left."""
+    """Remove the unfinished files that a killed owner of this folder left: `.name.process.tmp`."""
     with writing(folder):
         for torn in folder.glob(".*.tmp"):
-            if torn.is_symlink() or torn.is_file():
+            if TORN.fullmatch(torn.name) and (torn.is_symlink() or torn.is_file()):
                 torn.unlink(missing_ok=True)
 
 

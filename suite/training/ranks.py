@@ -131,7 +131,21 @@ def keep_gradients_local(network: nn.Module, is_last: bool) -> contextlib.Abstra
 
 def started_by_torchrun() -> bool:
     """Whether torchrun has started this process together with others."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return processes() > 1
+
+
+def processes() -> int:
+    """How many processes train together; RanksError for variables that torchrun would not have set."""
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdecimal() or not int(text):
+        raise RanksError(f"WORLD_SIZE is {text!r}: a number of processes belongs there, as torchrun sets it")
+    needed = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+    if int(text) > 1 and (missing := [name for name in needed if name not in os.environ]):
+        raise RanksError(
+            f"WORLD_SIZE is {text}, but {', '.join(missing)} is not set: start several processes with "
+            "torchrun, or one without WORLD_SIZE"
+        )
+    return int(text)
 
 
 def device_of_rank(device: str) -> str:

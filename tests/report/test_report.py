@@ -478,9 +478,12 @@ def test_the_same_records_give_the_same_drawings(tmp_path: Path, monkeypatch: py
 def test_a_stale_figure_does_not_survive(tmp_path: Path) -> None:
     folder = write_experiment(tmp_path, tasks=TASKS[:1], methods=("bop",), seeds=1, trials=1)
     (folder / "report").mkdir()
-    (folder / "report" / "accuracy-gone.svg").write_text("old")
+    (folder / "report" / "index.html").write_text('<a href="accuracy-gone.svg" download="accuracy-gone.svg">')
+    for name in ("accuracy-gone.svg", "mine.svg"):  # mine: saved there by its user
+        (folder / "report" / name).write_text("old")
     build_report(folder)
     assert not (folder / "report" / "accuracy-gone.svg").exists()
+    assert (folder / "report" / "mine.svg").read_text() == "old"
 
 
 def test_nothing_private_and_nothing_local_is_in_the_report(spoiled: Path) -> None:

@@ -74,7 +74,7 @@ def chosen_runs(wanted: str, folder: Path, found: Verified) -> list[str]:
         count = min(int(wanted), len(found.finished))
         return random.Random(0).sample(sorted(found.finished), count)
     if wanted not in found.finished:
-        if (folder / "runs" / wanted).is_dir():
+        if wanted and "/" not in wanted and (folder / "runs" / wanted).is_dir():
             raise UserError(f"--replay {wanted}: this run has no intact result")
         hint = one_of(wanted, [*found.finished[:5], "all", "a number"])
         raise UserError(f"--replay {wanted}: there is no such run{hint}")

@@ -134,6 +134,8 @@ MISTAKES = {
     "list everything": "'everything' is not one of 'methods', 'models', 'data', 'probes', 'experiments'",
     "train tiny digits.mlp.bpo": "tiny has no cell 'digits.mlp.bpo'; did you mean 'digits.mlp.bop'?",
     "train tiny digits.mlp.bop --device gpu": "there is no device 'gpu'; the choices are auto",
+    "train tiny digits.mlp.bop --device meta": "nothing can be trained on 'meta'; the choices are auto",
+    "train tiny digits.mlp.bop --device hpu": "hpu'; the choices are auto",
     "sweep tiny --device cuda:99": "no cuda:99 on this machine",
     "sweep mnist.yaml": "mnist.yaml: no such experiment file",
     "sweep tiny --set tasks.0.data=mnist --device cpu": "data set 'mnist': 4 of its files are absent",

@@ -1,6 +1,7 @@
 """What commands print reaches the user as it was meant: nothing is cut off, and no text is read as markup."""
 
 import io
+import os
 
 import pytest
 from rich.console import Console
@@ -26,6 +27,12 @@ def test_every_text_is_printed_as_it_is(width: int) -> None:
     rows.add_row(TEXT)
     bare = TEXT.replace(" ", "")
     assert printed(width, TEXT, rows) == f"{bare}head-{bare}{bare}"
+
+
+def test_a_width_of_zero_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    assert console._console(None, stderr=False).width == console.WIDE
+    assert "COLUMNS" not in os.environ
 
 
 def test_a_path_is_not_cut_into_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ def plan_of(folder: Path, test: str, more: str = "tuning: {trials: 0}") -> Plan:
     [
         ("{kind: contrst, says: s}", "kind", "there is no 'contrst'; did you mean 'contrast'? the choices are identical, contrast, order, exact, ease"),
         ("{says: s}", "kind", "is missing; the choices are identical, contrast, order, exact, ease"),
+        ("{kind: contrast, says: s, of: {bop: 1, frozen: -1}, expect: above, match: {target: 1.0, goal: 2}}", "match.goal", "unknown key; the choices are measure, target, tolerance"),
         ("{kind: contrast, says: s, of: {bop: 1, frozen: -1}, expect: above, margn: 1}", "margn", "unknown key; did you mean 'margin'? the choices are kind, says, measure, minus, of, expect, margin, match, control"),
         ("{kind: contrast, says: s, of: {bop: 1, frozen: -1}, expect: up}", "expect", "there is no 'up'; the choices are above, below, within, beyond"),
         ("{kind: contrast, says: s, of: {bop: 1, frozn: -1}, expect: above}", "", "no cell is called 'frozn'; did you mean 'frozen'?"),

@@ -525,7 +525,11 @@ def test_a_folder_that_cannot_be_owned_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError) as error, owned(tmp_path / "file" / "runs"):
         pass
-    assert str(error.value) == f"cannot write {tmp_path / 'file' / 'runs'}: Not a directory"
+    place = tmp_path / "file" / "runs"
+    assert (
+        str(error.value)
+        == f"cannot write {place}: File exists; a file is in the place of a folder: move it away"
+    )
 
 
 def test_json_files_can_be_read_by_people(tmp_path: Path):
