@@ -95,18 +95,31 @@ def sides_of(task: TaskEvidence, methods: Sequence[MethodEvidence], planned: int
     """
     means = [task.means[each.method] for each in methods]
     own = [variance_of(each) for each in means]
-    pooled = [regular(task, each, variance) for each, variance in zip(methods, own, strict=True)]
+    apart = erratic_methods(task, methods)
+    pooled = [
+        regular(task, each, variance) and each.method not in apart
+        for each, variance in zip(methods, own, strict=True)
+    ]
     dfs = [len(each.units) - 1 for each in methods]
     members = [place for place, is_pooled in enumerate(pooled) if is_pooled]
-    apart = erratic([own[place] for place in members], [dfs[place] for place in members])
-    for number in sorted(apart, reverse=True):
-        pooled[members.pop(number)] = False
     prior = prior_of([own[place] for place in members], [dfs[place] for place in members])
     together = sum(dfs[place] for place in members)
     return [
         side(task, each, own[place], prior if pooled[place] else None, together, planned)
         for place, each in enumerate(methods)
     ]
+
+
+def erratic_methods(task: TaskEvidence, methods: Sequence[MethodEvidence]) -> frozenset[str]:
+    """Those whose variance is far above that of the others."""
+    variances = [variance_of(task.means[each.method]) for each in methods]
+    members = [
+        (each, variance)
+        for each, variance in zip(methods, variances, strict=True)
+        if regular(task, each, variance)
+    ]
+    places = erratic([variance for _, variance in members], [len(each.units) - 1 for each, _ in members])
+    return frozenset(members[place][0].method for place in places)
 
 
 def regular(task: TaskEvidence, method: MethodEvidence, variance: float) -> bool:

@@ -1,12 +1,13 @@
 """What the final runs of a task say about its methods: intervals, differences, and one reading for each."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from report.analysis.differences import Difference, differences
+from report.analysis.differences import Difference, differences, erratic_methods
 from report.analysis.evidence import SAME, MethodEvidence, TaskEvidence
 from report.analysis.intervals import Interval, pooled_interval, t_interval, variance_of
 from report.analysis.readings import RANKED, Kind, Reading, against_best
@@ -29,7 +30,7 @@ class MethodJudgement:
     runs: int
     planned_runs: int
     diverged: int
-    may_be_best: bool  # in the set that holds the true best in 95 % of the cases
+    may_be_best: bool  # in the set that holds the true best of the methods that are not erratic, in 95 %
     behind: Difference | None  # the best less this one, where both are complete and have enough units
     reading: Reading
 
@@ -60,6 +61,7 @@ def judge(task: TaskEvidence) -> Judgement:
     comparable = [each for each in competing if enough(each)]
     pairs = differences(task, comparable, len(competing))
     means = {each.method: mean_of(task, each) for each in competing if each.units and not each.damaged}
+    apart = erratic_methods(task, comparable)
     best = best_of(means, comparable)
     behind = {}
     for pair in pairs:
@@ -67,7 +69,7 @@ def judge(task: TaskEvidence) -> Judgement:
             oriented = pair if pair.first == best else pair.reversed()
             behind[oriented.second] = oriented
     return Judgement(
-        methods=tuple(judge_method(task, each, best, means, behind) for each in task.methods),
+        methods=tuple(judge_method(task, each, best, means, behind, apart) for each in task.methods),
         best=best,
         pairs=tuple(pairs),
         competing=len(competing),
@@ -98,10 +100,11 @@ def judge_method(
     best: str | None,
     means: dict[str, float],
     behind: dict[str, Difference],
+    apart: Collection[str],
 ) -> MethodJudgement:
     unit_means = task.means[method.method]
     finished = [float(np.mean(unit.scores)) for unit in method.units if unit.scores]
-    read = reading(task, method, best, means, behind)
+    read = reading(task, method, best, means, behind, apart)
     complete = read.kind in RANKED or read.kind == Kind.ALONE
     return MethodJudgement(
         method=method.method,
@@ -115,7 +118,9 @@ def judge_method(
         runs=method.runs,
         planned_runs=method.planned_runs,
         diverged=method.diverged,
-        may_be_best=complete and (method.method not in behind or behind[method.method].second_may_be_best),
+        may_be_best=complete
+        and read.kind != Kind.ERRATIC
+        and (method.method not in behind or behind[method.method].second_may_be_best),
         behind=behind.get(method.method) if complete else None,
         reading=read,
     )
@@ -134,6 +139,7 @@ def reading(
     best: str | None,
     means: dict[str, float],
     behind: dict[str, Difference],
+    apart: Collection[str],
 ) -> Reading:
     gap = means[best] - mean_of(task, method) if best is not None else math.nan
     if method.control:
@@ -149,4 +155,4 @@ def reading(
         return Reading(Kind.HIGHEST, gap)
     if method.method not in behind:  # the best has too few units
         return Reading(Kind.TOO_FEW, gap, unit=task.unit)
-    return against_best(behind[method.method], task.margin)
+    return against_best(behind[method.method], task.margin, method.method in apart)

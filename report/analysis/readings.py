@@ -23,9 +23,10 @@ class Kind(StrEnum):
     EQUAL = "equal"
     MAY_BE_BEST = "may be best"
     NOT_SEPARATED = "not separated"
+    ERRATIC = "erratic"
 
 
-RANKED = (Kind.HIGHEST, Kind.WORSE, Kind.EQUAL, Kind.MAY_BE_BEST, Kind.NOT_SEPARATED)
+RANKED = (Kind.HIGHEST, Kind.WORSE, Kind.EQUAL, Kind.MAY_BE_BEST, Kind.NOT_SEPARATED, Kind.ERRATIC)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Reading:
                 return f"worse by {number(self.gap)} {bounds(self.interval)}"
             case Kind.EQUAL:
                 return f"equal within {number(self.margin)}, d in {bounds(self.interval)}"
-            case Kind.NOT_SEPARATED | Kind.MAY_BE_BEST if self.interval is not None:
+            case Kind.NOT_SEPARATED | Kind.MAY_BE_BEST | Kind.ERRATIC if self.interval is not None:
                 return f"{self.kind}, d in {bounds(self.interval)}"
         return str(self.kind)
 
@@ -70,7 +71,7 @@ class Reading:
                 return f"worse by {number(self.gap)}"
             case Kind.EQUAL:
                 return f"equal within {number(self.margin)}"
-            case Kind.NOT_SEPARATED | Kind.MAY_BE_BEST:
+            case Kind.NOT_SEPARATED | Kind.MAY_BE_BEST | Kind.ERRATIC:
                 return str(self.kind)
         return self.words
 
@@ -91,12 +92,17 @@ def bounds(interval: Interval | None) -> str:
     return "" if interval is None else f"[{number(interval.low)}, {number(interval.high)}]"
 
 
-def against_best(behind: Difference, margin: float | None) -> Reading:
-    """The reading of the second method of a difference whose first has the highest mean."""
+def against_best(behind: Difference, margin: float | None, erratic: bool) -> Reading:
+    """The reading of the second method of a difference whose first has the highest mean.
+
+    erratic: whether its units vary far more than those of the other methods. Then so little is excluded that
+    it would seem to be a rival of the best.
+    """
     gap, interval = behind.value, behind.interval
     if interval.low > 0:
         return Reading(Kind.WORSE, gap, interval)
     if margin is not None and behind.equivalence_interval.within(margin):
         return Reading(Kind.EQUAL, gap, behind.equivalence_interval, margin)
     kind = Kind.MAY_BE_BEST if behind.second_may_be_best else Kind.NOT_SEPARATED
+    kind = Kind.ERRATIC if erratic else kind
     return Reading(kind, gap, interval)

@@ -88,6 +88,9 @@ def ranking(judgement: Judgement) -> str:
         parts.append(f"{not_excluded(equal)} {are(equal)} equal to {judgement.best} within {margin} points")
     if apart := [each for each in rivals if each.reading.kind == Kind.NOT_SEPARATED]:
         parts.append(f"{not_excluded(apart)} {are(apart)} not separated from {judgement.best}")
+    if odd := [each for each in rivals if each.reading.kind == Kind.ERRATIC]:
+        varies, units = "varies" if len(odd) == 1 else "vary", plural(2, judgement.unit)
+        parts.append(f"{not_excluded(odd)} {varies} too much between {units} to be placed")
     if worse := [each for each in rivals if each.reading.kind == Kind.WORSE]:
         parts.append(losers(worse, everyone=len(worse) == len(rivals) - 1))
     return "; ".join(parts)

@@ -13,6 +13,7 @@ from report.analysis.evidence import MethodEvidence, TaskEvidence
 from report.analysis.judgement import judge
 from report.analysis.numbers import spread
 from report.analysis.readings import Kind, against_best
+from report.calibration.simulate import Population, simulate
 from tests.support.final_runs import method, task
 
 
@@ -216,7 +217,7 @@ def behind(gap: float, error: float, methods: int = 10) -> Difference:
     ],
 )
 def test_the_order_of_readings(gap: float, margin: float | None, words: str) -> None:
-    assert against_best(behind(gap, 0.01), margin).words == words
+    assert against_best(behind(gap, 0.01), margin, erratic=False).words == words
 
 
 def test_the_best_of_incomplete_methods_is_none_of_them() -> None:
@@ -226,3 +227,25 @@ def test_the_best_of_incomplete_methods_is_none_of_them() -> None:
     ]
     assert judge(task(*damaged)).best is None
     assert len(judge(task(*damaged)).pairs) == 1
+
+
+def test_an_erratic_method_is_placed_nowhere_and_disturbs_no_other() -> None:
+    """20 points behind and no two studies alike: its interval would make it a rival of the best."""
+    random = np.random.default_rng(2)
+    usual = [Population(0.97, sd=0.003)] * 11
+    alone = judge(simulate(random, usual, 3).task)
+    random = np.random.default_rng(2)
+    beside = judge(simulate(random, [*usual, Population(0.93, sd=0.03)], 3).task)
+    (odd,) = beside.of_kind(Kind.ERRATIC)
+    assert odd.method == "method-11" and not odd.may_be_best
+    assert odd.reading.words.startswith("erratic, d in [") and odd.reading.short == "erratic"
+    assert not alone.of_kind(Kind.ERRATIC)
+    for one, other in zip(alone.methods, beside.methods[:11], strict=True):
+        assert one.reading.kind == other.reading.kind
+        if one.behind and other.behind:
+            assert (one.behind.error, one.behind.df) == pytest.approx((other.behind.error, other.behind.df))
+
+
+def test_an_erratic_method_can_be_worse() -> None:
+    interval = against_best(behind(0.5, 0.01), None, erratic=True)
+    assert interval.kind == Kind.WORSE
