@@ -135,16 +135,10 @@ def started_by_torchrun() -> bool:
 
 
 def processes() -> int:
-    """How many processes train together; RanksError for variables that torchrun would not have set."""
+    """How many processes train together, as torchrun sets it; RanksError for what is no number of them."""
     text = os.environ.get("WORLD_SIZE", "1")
     if not text.isdecimal() or not int(text):
         raise RanksError(f"WORLD_SIZE is {text!r}: a number of processes belongs there, as torchrun sets it")
-    needed = ("RANK", "MASTER_ADDR", "MASTER_PORT")
-    if int(text) > 1 and (missing := [name for name in needed if name not in os.environ]):
-        raise RanksError(
-            f"WORLD_SIZE is {text}, but {', '.join(missing)} is not set: start several processes with "
-            "torchrun, or one without WORLD_SIZE"
-        )
     return int(text)
 
 
@@ -161,6 +155,11 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if not started_by_torchrun():
         yield ALONE
         return
+    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise RanksError(
+            f"WORLD_SIZE is {processes()}, but {', '.join(missing)} is not set: start several processes with "
+            "torchrun, or one without WORLD_SIZE"
+        )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from report.calibration.checks import (
+    ALONE,
     FALSE_WORSE,
     POWER,
     SPREAD,
@@ -59,7 +60,7 @@ def test_a_share_may_miss_its_bound_by_chance_only() -> None:
 def few() -> Iterator[Check]:
     for case in ("normal, equal sds", "skewed, equal sds"):
         yield Check(FALSE_WORSE, case, 10, 5, 30, 400, 0.05)
-        yield Check(POWER, case, 10, 5, 390, 400, gap=1.0)
+        yield Check(POWER, ALONE, 10, 5, 390, 400, gap=1.0)
 
 
 def test_the_page_says_what_is_missed() -> None:
@@ -68,7 +69,7 @@ def test_the_page_says_what_is_missed() -> None:
     assert "**2 of 2 bounds are missed.**" in page
     assert "| normal, equal sds | 10 | 5 |  | 7.5 | 400 | at most 5 ± 2.2 | **missed** |" in page
     assert "**All 1 bounds are kept.**" in markdown([Check("x", "", 2, 3, 1, 400, 0.05)])
-    assert f'{POWER},"normal, equal sds",10,5,1,390,400,,,True' in table(found)
+    assert f"{POWER},{ALONE},10,5,1,390,400,,,True" in table(found)
     assert not math.isnan(found[1].gap)
     drawn = picture(found)
     assert drawn == picture(found)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -290,12 +291,15 @@ def test_parquet_has_the_cells_of_csv_with_their_types(
 
 def test_an_event_file_for_each_run_with_a_result(records: Path, tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    stale = tmp_path / EVENTS / "cell" / "run"
-    stale.mkdir(parents=True)
-    for name in (FILE, f".{FILE}.17.tmp", "mine.tfevents"):
-        (stale / name).write_text("before")
+    stale, other = (tmp_path / EVENTS / cell / "run" for cell in (BOP, "another-experiment.cell"))
+    for folder in (stale, other):
+        folder.mkdir(parents=True)
+        for name in (FILE, f".{FILE}.17.tmp", "mine.tfevents"):
+            (folder / name).write_text("before")
     assert export_records(records, tmp_path, ["tensorboard"]) == [tmp_path / EVENTS]
     assert os.listdir(stale) == ["mine.tfevents"]
+    assert len(os.listdir(other)) == 3  # experiments are compared in one folder
+    shutil.rmtree(other)
     planned = [run for run in read_records(records).runs if run.result]
     assert len(list(tmp_path.rglob(FILE))) == len(planned)
     assert {path.name for path in (tmp_path / EVENTS / BOP).iterdir()} > {

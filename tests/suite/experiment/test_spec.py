@@ -65,7 +65,7 @@ MISTAKES = [
     # unknown keys, at every level
     ("more", "tunning: {trials: 1}", "8:1", "tunning", "did you mean 'tuning'? the choices are version, summary"),
     ("more", "tuning: {trails: 1}", "8:10", "tuning.trails", "did you mean 'trials'?"),
-    ("more", "published: [{method: bop, top1: 5.0, source: x, foo: 1}]", "8:50", "published.0.foo", "unknown key; the choices are method, data"),
+    ("more", "published: [{method: bop, top1: 5.0, source: x, foo: 1}]", "8:49", "published.0.foo", "unknown key; the choices are method, data"),
     ("more", "real: {rate: 1}", "8:8", "real.rate", "unknown key; the choices are lr, decay"),
     ("task", "{data: digits, model: mlp, trian: {}}", "4:32", "tasks.0.trian", "did you mean 'train'?"),
     ("task", "{data: digits, model: mlp, train: {epoch: 1}}", "4:40", "tasks.0.train.epoch", "mean 'epochs'?"),
