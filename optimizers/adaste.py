@@ -18,9 +18,8 @@ Further, the code lets every |g| <= eps pass with the slope 1/(1 + beta), for ep
 the number of samples twice. At this strength |theta| is about 1e4 after one step, all weights are saturated
 from then on, and the quotient is below 1e-4 (at gradients of 3e-4). So the published setting (the presets) is
 a straight-through estimator with decay that drops every |g| > 1e-3: nothing in it adapts. The default
-strength leaves |theta| at ten or less, where the slopes differ. There eps would let nearly every gradient of
-a small network pass as it is (their root mean square is 1e-6 to 4e-4): it is off unless it is set, and not
-searched.
+strength leaves |theta| at ten or less, where the slopes differ. There an eps above most gradients would let
+them pass as they are: it is off unless it is set, and not searched.
 
 Differences from the released code: beta grows in every step and not at each epoch's start; there is no second
 forward pass in training mode whose batch statistics mix with those of the first. UNCERTAIN: the paper's bound

@@ -12,7 +12,8 @@ discrete state transition (Deng et al., Neural Networks 100, 2018, https://arxiv
 uses Adam's step. Left out is that its code makes weights jump at random when the test error stagnates.
 
 Rounding has a noise that does not vanish: under a gradient that is pure noise a weight flips about every
-22/lr steps with Adam's step at beta1 = 0.9, every 5/lr at 0, so the rate must go to zero. Li et al. (NeurIPS
+4/(lr E|u|) steps with Adam's step u, where E|u| is about 0.8 sqrt((1 - beta1)/(1 + beta1)): every 22/lr steps
+at beta1 = 0.9. So the rate must go to zero. Li et al. (NeurIPS
 2017, arXiv 1706.02379) show that a smaller step only slows this noise down and does not anneal it: expect
 less than from a latent weight. `weight_decay` adds such flips, lr · weight_decay/2 of all weights in a step;
 DQT has 0.01, the default is 0. UNCERTAIN: a related rule, "update probability" (OpenReview Dm4qrBuFKH), of

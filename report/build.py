@@ -1,5 +1,6 @@
 """Builds the report of an experiment: reads its records, writes its report folder."""
 
+import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -90,14 +91,14 @@ def write_report(report: Report, target: Path) -> Path:
 def write_page(target: Path, files: Mapping[str, str], pictures: str) -> Path:
     """Write the files of a page, by name, into a folder; its index.html.
 
-    pictures: how the names of the page's pictures look. Those of the page that was there go; a picture that
-    it does not name is somebody else's.
+    pictures: how the names of the page's pictures look. Those that the page of before has a command for go;
+    any other picture is somebody else's.
     """
     make_part(target)
     page = target / "index.html"
     before = page.read_text(errors="replace") if page.is_file() else ""
     for stale in sorted(target.glob(pictures)):
-        if stale.name not in files and f'"{stale.stem}.' in before:
+        if stale.name not in files and f"--figure {html.escape(stale.stem)}<" in before:
             with writing(stale):
                 stale.unlink()
     for name, text in files.items():

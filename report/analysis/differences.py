@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from report.analysis.critical import against_the_best, all_pairs, all_pairs_p, student
@@ -68,9 +68,14 @@ class Difference:
         return replace(self, first=self.second, second=self.first, value=-self.value)
 
 
-def differences(task: TaskEvidence, methods: Sequence[MethodEvidence], planned: int) -> list[Difference]:
-    """All pairs of these methods, which have two units or more each, out of so many planned ones."""
-    sides = sides_of(task, methods, planned)
+def differences(
+    task: TaskEvidence, methods: Sequence[MethodEvidence], planned: int, apart: Collection[str]
+) -> list[Difference]:
+    """All pairs of these methods, which have two units or more each, out of so many planned ones.
+
+    apart: the `erratic_methods` among them.
+    """
+    sides = sides_of(task, methods, planned, apart)
     if len(sides) < 2:
         return []
     from_images = image_variances([side.images for side in sides])
@@ -88,14 +93,15 @@ def difference(first: Side, second: Side, from_images: float, planned: int) -> D
     return Difference(first.method, second.method, first.mean - second.mean, math.sqrt(square), df, planned)
 
 
-def sides_of(task: TaskEvidence, methods: Sequence[MethodEvidence], planned: int) -> list[Side]:
+def sides_of(
+    task: TaskEvidence, methods: Sequence[MethodEvidence], planned: int, apart: Collection[str]
+) -> list[Side]:
     """Each method with the variance that its differences use: its own, or one that the others inform.
 
     Constant, diverged and collapsed methods and those with a far larger variance inform no other.
     """
     means = [task.means[each.method] for each in methods]
     own = [variance_of(each) for each in means]
-    apart = erratic_methods(task, methods)
     pooled = [
         regular(task, each, variance) and each.method not in apart
         for each, variance in zip(methods, own, strict=True)

@@ -59,9 +59,9 @@ def judge(task: TaskEvidence) -> Judgement:
     """Controls have their mean and intervals but do not compete."""
     competing = [each for each in task.methods if not each.control]
     comparable = [each for each in competing if enough(each)]
-    pairs = differences(task, comparable, len(competing))
-    means = {each.method: mean_of(task, each) for each in competing if each.units and not each.damaged}
     apart = erratic_methods(task, comparable)
+    pairs = differences(task, comparable, len(competing), apart)
+    means = {each.method: mean_of(task, each) for each in competing if each.units and not each.damaged}
     best = best_of(means, comparable)
     behind = {}
     for pair in pairs:

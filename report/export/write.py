@@ -1,6 +1,8 @@
 """Writes an export: reads the records of an experiment run by run, and adds each to all files at once."""
 
 import contextlib
+import errno
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from report.read.experiment import read_records
 from report.read.records import RunRecord
 from report.read.run import read_epochs
 from suite.records.experiment import ExperimentFolder
-from suite.records.files import clear_torn, writing
+from suite.records.files import WriteError, clear_torn, writing
 from suite.records.schema import EpochLine
 
 Format = Literal["csv", "parquet", "tensorboard"]
@@ -35,6 +37,10 @@ def export_records(
     """
     records, folder = read_records(experiment_folder), ExperimentFolder(experiment_folder)
     tables = Tables(records)
+    names = [f"{name}.{each}" for each in formats if each != "tensorboard" for name in tables.columns]
+    for path in (target / name for name in names):
+        if path.is_dir():  # else some tables would have their names, and the others not
+            raise WriteError(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     clear_torn(target)
     read: list[RunRecord] = []
     with contextlib.ExitStack() as stack:
@@ -46,7 +52,6 @@ def export_records(
                 take(run, lines)
     for problem in replace(records, runs=read).damaged:
         on_problem(problem)
-    names = [f"{name}.{each}" for each in formats if each != "tensorboard" for name in tables.columns]
     return [target / name for name in names] + [target / EVENTS] * ("tensorboard" in formats)
 
 

@@ -80,13 +80,13 @@ def place(
         experiments=list(standard),
         at=date.today().isoformat(),
     )
-    choose_device(device)  # before the placement counts
+    chosen = choose_device(device)  # before the placement counts
     make_folder(folder)
     before = enter(results / PLACED, placement)
     command = _command(file, method, decay, tasks, quick)
     complete, placed = True, list[PlacedTask]()
     for each in baselines:
-        placed.append(_task(folder, each, device))
+        placed.append(_task(folder, each, chosen))
         write_placement(
             folder, PlacementRecord(placement=placement, command=command, tasks=placed, before=before)
         )
@@ -140,17 +140,15 @@ def _baselines(experiment: str, archive: Path) -> "Baselines":
     return found
 
 
-def _task(folder: Path, baselines: "Baselines", device: str) -> PlacedTask:
+def _task(folder: Path, baselines: "Baselines", device: "torch.device") -> PlacedTask:
     """The task with its handshake, which an earlier start of the same placement may have made."""
-    from suite.machine.environment import choose_device
-
-    name, chosen = baselines.experiment.rpartition("/")[2], choose_device(device)
-    repeated = _repeated_before(folder, baselines, chosen.type) or _handshake(baselines, chosen)
+    name = baselines.experiment.rpartition("/")[2]
+    repeated = _repeated_before(folder, baselines, device.type) or _handshake(baselines, device)
     task = PlacedTask(
         experiment=baselines.experiment,
         folder=name,
         archive=baselines.sha256,
-        device=chosen.type,
+        device=device.type,
         left_out=list(baselines.left_out),
         seed_sd=baselines.seed_sd,
         repeated=repeated,

@@ -119,7 +119,9 @@ def found(results: Path) -> list[ClaimEvidence]:
 def page(results: Path, found: Sequence[ClaimEvidence]) -> Path:
     stale = results / "claims" / "claim-gone-margins.svg"
     stale.write_text("<svg/>")
-    (results / "claims" / "index.html").write_text('<a href="claim-gone-margins.svg">SVG</a>')
+    (results / "claims" / "index.html").write_text(
+        "<code>flipbench report x --figure claim-gone-margins</code>"
+    )
     archive = results / "published" / "claims" / "better" / ARCHIVE
     archive.parent.mkdir(parents=True)
     archive.touch()

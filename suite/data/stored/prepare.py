@@ -75,6 +75,8 @@ def prepare(
         images_per_shard=IMAGES_PER_SHARD,
     )
     units = list(_units(tree))
+    if target.is_dir():
+        _refuse_foreign(target)  # before anything of ours is in it
     with owned(target) as mine:
         if not mine:
             raise DataError(f"another process is preparing {target}: wait until it has ended")

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from report.analysis.critical import all_pairs
-from report.analysis.differences import Difference, Side, difference, differences
+from report.analysis.differences import Difference, Side, difference, differences, erratic_methods
 from report.analysis.evidence import MethodEvidence
 from report.analysis.images import ImageProfile
 from report.calibration.simulate import evidence
@@ -63,7 +63,9 @@ def test_the_best_set_is_that_of_scipys_dunnett() -> None:
 
 
 def spread(task_methods: list[MethodEvidence], planned: int) -> dict[tuple[str, str], Difference]:
-    return {(d.first, d.second): d for d in differences(task(*task_methods), task_methods, planned)}
+    evidence = task(*task_methods)
+    found = differences(evidence, task_methods, planned, erratic_methods(evidence, task_methods))
+    return {(each.first, each.second): each for each in found}
 
 
 REGULAR = [

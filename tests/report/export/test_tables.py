@@ -20,7 +20,7 @@ from report.read.experiment import read_records
 from report.read.records import RunRecord
 from report.read.run import read_epochs
 from suite.records.experiment import ExperimentFolder
-from suite.records.files import read_json
+from suite.records.files import WriteError, read_json
 from suite.records.schema import EpochLine, Track
 from suite.records.seeds import final_seed, tuning_seed
 from tests.support.fake_records import (
@@ -254,6 +254,18 @@ def test_the_same_records_give_the_same_bytes_whatever_lay_there(
     for path in export_records(records, tmp_path, ["csv"]):
         assert path.read_bytes() == (records.parent / "export" / path.name).read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["epochs.csv", "layers.csv", "runs.csv"]
+
+
+def test_where_one_table_cannot_be_written_none_is(records: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").mkdir()
+    (tmp_path / ".draft.tmp").write_text("mine")  # its name is none of ours
+    with pytest.raises(WriteError, match=r"runs\.csv: Is a directory"):
+        export_records(records, tmp_path, ["csv"])
+    assert sorted(os.listdir(tmp_path)) == [".draft.tmp", "runs.csv"]
+    (tmp_path / "runs.csv").rmdir()
+    (tmp_path / ".runs.csv.17.tmp").write_text("torn")
+    export_records(records, tmp_path, ["csv"])
+    assert sorted(os.listdir(tmp_path)) == [".draft.tmp", "epochs.csv", "layers.csv", "runs.csv"]
 
 
 def test_after_an_interrupt_nothing_half_written_stays(

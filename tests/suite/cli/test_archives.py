@@ -81,6 +81,13 @@ def test_a_run_of_an_archive_can_be_trained_again(flipbench: Flipbench, archive:
     assert told["drawn_again"] == int(drawn[1]) and told["exit_code"] == 0
 
 
+@pytest.mark.parametrize("run", ["", "../.."])
+def test_a_run_to_replay_must_exist(flipbench: Flipbench, archive: Path, run: str):
+    """An empty name, as of an unset variable, is no wish to replay nothing."""
+    ended = flipbench("verify", "tiny", "--replay", run)
+    assert ended.code == 2 and "there is no such run" in ended.err
+
+
 def test_the_report_of_an_archive_is_next_to_it(flipbench: Flipbench, archive: Path):
     page = PUBLISHED / "report" / "index.html"
     for _ in range(2):

@@ -133,6 +133,12 @@ def test_a_bad_request_is_refused(
     assert not list(standard.glob("results/placed/*/*/runs/*"))
 
 
+def test_a_device_is_looked_for_before_the_placement_counts(flipbench: Flipbench, standard: Path) -> None:
+    ended = flipbench("place", "instant.py", "--task", "tiny", "--device", "nonsense")
+    assert ended.code == 2 and "there is no device 'nonsense'" in ended.err
+    assert not (standard / "results" / "placed").exists()
+
+
 def test_a_method_with_a_fault_is_not_placed(flipbench: Flipbench, standard: Path) -> None:
     (standard / "instant.py").write_text(METHOD.replace("weight.copy_(", "weight.clone().copy_("))
     ended = flipbench("place", "instant.py", "--task", "tiny", "--device", "cpu")

@@ -43,6 +43,24 @@ def test_several_processes_with_probes_are_refused_before_a_folder_is_made(
     assert not Path("results").exists()
 
 
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ("abc", "WORLD_SIZE is 'abc': a number of processes"),
+        ("2", "RANK, MASTER_ADDR, MASTER_PORT is not set"),
+    ],
+)
+def test_variables_that_no_torchrun_has_set_are_refused(
+    flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch, size: str, words: str
+):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    ended = flipbench("train", "tiny", "digits.mlp.bop", "--device", "cpu")
+    assert ended.code == 2 and words in " ".join(ended.err.split())
+    assert not Path("results").exists()
+
+
 def test_train_without_final_never_sees_the_test_set(flipbench: Flipbench):
     ended = flipbench("train", "tiny", "digits.mlp.bop", "--device", "cpu", "--results", "elsewhere")
     assert ended.code == 0 and "val_top1" in ended.out and "test_top1" not in ended.out

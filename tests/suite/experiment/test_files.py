@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.experiment.files import SHIPPED, experiment_name
+from suite.experiment.files import SHIPPED, experiment_name, experiments
 from suite.experiment.spec import ExperimentFile, SpecError
 from suite.machine.errors import UserError
 
@@ -47,3 +47,13 @@ def test_what_is_no_file_is_no_experiment(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.yaml")
     with pytest.raises(SpecError, match="cannot be read: it is not a file"):
         ExperimentFile(tmp_path / "x.yaml")
+
+
+def test_a_folder_with_the_name_of_a_file_is_no_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would keep `claims` from showing all others."""
+    (tmp_path / "experiments" / "x.yaml").mkdir(parents=True)
+    (tmp_path / "experiments" / "y.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert "y" in experiments() and "x" not in experiments()
