@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.machine.errors import shown
+from suite.records.claim import cells_of_arm, groups_of
 from suite.records.codec import encode
 from suite.records.files import DamagedRecord
 from suite.records.run import RunFolder
@@ -120,6 +121,49 @@ def named_runs(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> Iterat
             seed = final_seed(key, entry.study, final.number)
             place = Place("transfer", entry.track, entry.study, final.number, entry.source)
             yield NamedRun(place, final.run, entry.hypers, replace(first, seed=seed))
+
+
+def check_plan(plan: PlanRecord, path: Path) -> None:
+    """DamagedRecord if the parts of a plan do not fit each other: every reader goes from part to part."""
+    if problem := next(_plan_problems(plan), ""):
+        raise DamagedRecord(path, problem)
+
+
+def _plan_problems(plan: PlanRecord) -> Iterator[str]:
+    if not plan.cells:
+        yield "cells: there are none"
+    parts = {"data": plan.data, "method": plan.methods}
+    if plan.layers:
+        parts["model"] = plan.layers
+    for planned in plan.cells:
+        for key, described in parts.items():
+            if (name := getattr(planned, key)) not in described:
+                yield f"cells: {planned.cell}: the plan describes no {key} {shown(name)}"
+        if planned.cell != (name := f"{planned.task}.{planned.method}"):
+            yield f"cells: {planned.cell} is the cell {name}"
+        if planned.epochs != planned.trial.train.epochs:
+            yield f"cells: {planned.cell}: epochs is {planned.epochs}, in its trial {planned.trial.train.epochs}"
+        if planned.trial.stage != "final":
+            yield f"cells: {planned.cell}: its trial is of a {planned.trial.stage} run"
+    for key, names in (
+        ("cells", [planned.cell for planned in plan.cells]),
+        ("tuning.tracks", [track.name for track in plan.tuning.tracks]),
+        ("tuning.transfer", plan.tuning.transfer),
+    ):
+        if len(set(names)) < len(names):
+            yield f"{key} names {next(name for name in names if names.count(name) > 1)} twice"
+    tasks = {planned.task for planned in plan.cells}
+    yield from (f"tuning.transfer: there is no task {shown(t)}" for t in plan.tuning.transfer if t not in tasks)
+    for each in plan.published:
+        for key in ("method", "data", "model"):
+            name = getattr(each, key)
+            if name is not None and name not in {getattr(planned, key) for planned in plan.cells}:
+                yield f"published: there is no {key} {shown(name)}"
+    for test in plan.claim.tests if plan.claim else ():
+        if unknown := [arm for arm in test.arms if not cells_of_arm(arm, plan.cells)]:
+            yield f"claim: no cell is called {shown(unknown[0])}"
+        elif not any(groups_of(test.arms, plan.cells)):
+            yield f"claim: the arms {', '.join(test.arms)} have no task in common"
 
 
 def check_ledger(ledger: Ledger, planned: PlannedCell, plan: PlanRecord, path: Path) -> None:

@@ -4,12 +4,13 @@ The layout is described in docs/records.md. Nothing here imports torch.
 """
 
 import contextlib
+import os
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.machine.errors import UserError, shown
-from suite.records.agreement import check_data, check_ledger, wrong_transfers
+from suite.records.agreement import check_data, check_ledger, check_plan, wrong_transfers
 from suite.records.codec import decode
 from suite.records.files import DamagedRecord, read_json
 from suite.records.run import RunFolder
@@ -52,9 +53,18 @@ class ExperimentFolder:
         runs = self.path / "runs"
         return sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
 
+    def wrong_parts(self) -> list[DamagedRecord]:
+        """What stands in the place of a folder of records and is none: nothing in it would be seen."""
+        places = [self.path / part for part in ("runs", "cells", "data")]
+        return [
+            DamagedRecord(place, "it is a link" if place.is_symlink() else "it is no folder")
+            for place in places
+            if os.path.lexists(place) and (place.is_symlink() or not place.is_dir())
+        ]
+
     def has_records(self) -> bool:
         """Whether a sweep has worked here; a published folder holds none."""
-        return any((self.path / part).is_dir() for part in ("runs", "cells"))
+        return any(os.path.lexists(self.path / part) for part in ("runs", "cells"))
 
     def plan(self) -> PlanRecord:
         """FileNotFoundError if no sweep was started here, DamagedRecord also for a plan of an older
@@ -69,7 +79,8 @@ class ExperimentFolder:
             value = read_json(path)
             found = value.get("format")
             if type(found) is not int or found == FORMAT:
-                return decode(PlanRecord, value, path)
+                check_plan(plan := decode(PlanRecord, value, path), path)
+                return plan
         except FileNotFoundError:
             raise FileNotFoundError(f"{path} does not exist: no sweep was started there") from None
         except DamagedRecord as error:

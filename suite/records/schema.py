@@ -21,6 +21,7 @@ PartName = Annotated[StrictStr, Field(pattern=r"^[^/\x00.][^/\x00]*$", max_lengt
 Count = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 Seconds = Annotated[StrictFloat, Field(ge=0, le=1e9)]
 Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+Fraction = Annotated[StrictFloat, Field(ge=0, le=1)]
 FORMAT = 4  # of an experiment's folder: raise it when one of its files is read in another way
 
 # ---- environment.json
@@ -96,10 +97,10 @@ class EpochLine:
     epoch: Count
     step: Count
     train_loss: Number
-    train_top1: Number
+    train_top1: Fraction
     val_loss: Number
-    val_top1: Number
-    val_top5: Number
+    val_top1: Fraction
+    val_top5: Fraction
     flips: FlipCounts
     train_seconds: Seconds
     seconds: Seconds
@@ -117,11 +118,11 @@ class Scores:
     """Mean loss in nats, top-1 and top-5 as fractions; of test in final runs only."""
 
     val_loss: Number
-    val_top1: Number
-    val_top5: Number
+    val_top1: Fraction
+    val_top5: Fraction
     test_loss: Number | None = absent()
-    test_top1: Number | None = absent()
-    test_top5: Number | None = absent()
+    test_top1: Fraction | None = absent()
+    test_top5: Fraction | None = absent()
 
 
 @record
@@ -210,7 +211,7 @@ class Winner:
     """The tuning trial of a study with the best validation score, and that score."""
 
     number: StrictInt
-    value: StrictFloat
+    value: Fraction
     hypers: Settings
 
 

@@ -37,6 +37,7 @@ from suite.records.schema import (
     GitState,
     Layer,
     Ledger,
+    MethodCard,
     MethodFile,
     PlannedCell,
     PlanRecord,
@@ -55,6 +56,7 @@ from tests.support.paths import ROOT
 SECONDS = {"bop": 2.0, "adam": 4.0}  # per epoch
 TRIALS, SEEDS, EPOCHS, WINNER = 4, [1001, 1002], 10, 1
 DEFAULTS = [2001, 2002]
+CARD = MethodCard(method="bop", paper="", summary="", latent_free=True, control=False, hypers={})
 
 
 TRIAL = Trial(
@@ -184,7 +186,7 @@ def folder(tmp_path: Path) -> Path:
         yaml="",
         tuning=Tuning(tracks=[Track(name="random", trials=TRIALS)]),
         seeds=len(SEEDS),
-        methods={},
+        methods=dict.fromkeys(SECONDS, CARD),
         data={"d": DataSizes(classes=10, shape=[1, 8, 8], train=100, val=10, test=10, bytes=7040)},
         cells=[planned_cell(method) for method in SECONDS],
     )

@@ -1,10 +1,12 @@
 """Intact records that do not belong together: every reader names the file, the key and both values."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from suite.checks.status import Observer, Status
 from suite.checks.verify import Verification, Verified
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
-from suite.records.files import DamagedRecord, owned, with_checksum, write_json
+from suite.records.files import DamagedRecord, owned, read_json, with_checksum, write_json
 from suite.records.run import RunFolder
 from suite.records.schema import Failure, Ledger
 from suite.sweep.cell import CellProgress
@@ -89,6 +91,79 @@ def test_records_of_two_experiments_are_no_numbers(
     else:  # the ledgers name runs that are not there
         assert "8 runs" in status.unplanned and found.counts["tuning", "missing"] == 4
     assert status.unplanned == read_records(folder).unplanned
+
+
+CONTRAST = {"kind": "contrast", "says": "x", "of": {"bop": 1, "latent_sgd": -1}, "expect": "above"}
+CLAIM = dict.fromkeys(("title", "sentence", "source", "supports", "refutes", "limits"), "x") | {"id": "C1"}
+TRANSFER = {"tracks": [{"name": "random", "trials": 2}], "transfer": ["digits.mlp", "mnist.mlp"]}
+TWICE = {"tracks": [{"name": "random", "trials": 2}] * 2}
+SCORE = {"method": "bop", "top1": 90.0, "source": "x"}
+PARTS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "no cell": (lambda plan: plan.update(cells=[]), "cells: there are none"),
+    "data": (lambda plan: plan["cells"][0].update(data="mnist"), "describes no data 'mnist'"),
+    "method": (lambda plan: plan["methods"].pop("bop"), "describes no method 'bop'"),
+    "model": (lambda plan: plan.update(layers={"convnet": ["conv"]}), "describes no model 'mlp'"),
+    "name": (lambda plan: plan["cells"][0].update(cell="x"), "x is the cell digits.mlp.bop"),
+    "epochs": (lambda plan: plan["cells"][0].update(epochs=9), "epochs is 9, in its trial 4"),
+    "stage": (lambda plan: plan["cells"][0]["trial"].update(stage="tune"), "is of a tune run"),
+    "twice": (lambda plan: plan["cells"].append(plan["cells"][0]), "cells names digits.mlp.bop twice"),
+    "tracks": (lambda plan: plan.update(tuning=TWICE), "tuning.tracks names random twice"),
+    "transfer": (lambda plan: plan.update(tuning=TRANSFER), "there is no task 'mnist.mlp'"),
+    "score": (lambda plan: plan.update(published=[{**SCORE, "data": "mnist"}]), "no data 'mnist'"),
+    "claim": (
+        lambda plan: plan.update(claim={**CLAIM, "tests": [{**CONTRAST, "of": {"bop": 1, "sgd": -1}}]}),
+        "no cell is called 'sgd'",
+    ),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_plan_whose_parts_do_not_fit_each_other_is_refused(
+    tmp_path: Path, intact: Path, part: str
+) -> None:
+    shutil.copytree(intact, folder := tmp_path / "results")
+    plan = read_json(folder / "plan.json")
+    spoil, problem = PARTS[part]
+    spoil(plan)
+    write_json(folder / "plan.json", plan)
+    with pytest.raises(DamagedRecord, match=rf"plan\.json is damaged: .*{re.escape(problem)}"):
+        ExperimentFolder(folder).plan()
+
+
+def test_a_plan_with_all_its_parts_is_read(tmp_path: Path, intact: Path) -> None:
+    shutil.copytree(intact, folder := tmp_path / "results")
+    plan = read_json(folder / "plan.json")
+    whole = {"claim": {**CLAIM, "tests": [CONTRAST]}, "published": [SCORE], "layers": {"mlp": ["dense"]}}
+    write_json(folder / "plan.json", {**plan, **whole})
+    assert ExperimentFolder(folder).plan().claim is not None
+
+
+@pytest.mark.parametrize("part", ["runs", "cells", "data"])
+@pytest.mark.parametrize("place", ["a file", "a link"])
+def test_what_stands_in_the_place_of_a_folder_of_records_is_named(
+    tmp_path: Path, intact: Path, part: str, place: str
+) -> None:
+    shutil.copytree(intact, folder := tmp_path / "results")
+    (folder / part).rename(tmp_path / "elsewhere")
+    if place == "a file":
+        (folder / part).write_text("no records")
+    else:
+        (folder / part).symlink_to(tmp_path / "elsewhere")
+    problem = "it is no folder" if place == "a file" else "it is a link"
+    status, _, found = look(folder)
+    assert f"{part}: {problem}" in status.damaged
+    assert ("damaged", part, problem) in found.findings and found.exit_code == 2
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.01])
+def test_an_accuracy_beyond_its_range_is_no_number(tmp_path: Path, intact: Path, score: float) -> None:
+    shutil.copytree(intact, folder := tmp_path / "results")
+    path = final_run(folder, CELL, 0) / "result.json"
+    result = read_json(path)
+    write_json(path, {**result, "scores": {**result["scores"], "test_top1": score}})
+    _, reasons, found = look(folder)
+    assert any("scores.test_top1" in text for text in reasons)
+    assert any("scores.test_top1" in each.text for each in found.findings) and found.exit_code == 2
 
 
 def test_a_trial_under_the_name_of_another_run_is_found(tmp_path: Path, intact: Path) -> None:
