@@ -27,7 +27,7 @@ def dashboard(
 
 
 def serve(log: Path, port: int) -> None:
-    """Serve the page until the process is interrupted. UserError if optuna-dashboard is not installed."""
+    """Serve the page until the process is interrupted. UserError if it cannot be."""
     try:
         from optuna_dashboard import run_server
     except ImportError:
@@ -43,4 +43,7 @@ def serve(log: Path, port: int) -> None:
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
             raise PermissionError(f"{log} belongs to the sweep; the page cannot change it")
 
-    run_server(JournalStorage(ReadOnlyBackend(str(log))), host=HOST, port=port)
+    try:
+        run_server(JournalStorage(ReadOnlyBackend(str(log))), host=HOST, port=port)
+    except OSError as error:  # another program has the port, or only the system may open it
+        raise UserError(f"--port {port}: {error.strerror}; choose another one") from None

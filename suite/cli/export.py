@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from suite.cli.console import end_if_damaged, out, say
-from suite.cli.options import RESULTS, Records, Results, find_records, is_archive, records_folder
+from suite.cli.options import RESULTS, Records, Results, existing_records, is_archive, records_folder
 from suite.machine.errors import UserError
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import make_folder, make_part
@@ -46,7 +46,7 @@ def export(
         _require_extra(name)
     from report.export.write import export_records
 
-    records, problems = find_records(exp, results), list[str]()
+    records, problems = existing_records(exp, results), list[str]()
     with records_folder(records) as folder:
         ExperimentFolder(folder).plan()  # before a folder is made
         if to is not None:

@@ -8,7 +8,7 @@ import typer
 
 from suite.cli.complete import complete_records
 from suite.cli.console import complain, err, out, say
-from suite.cli.options import RESULTS, Records, Results, find_records, is_archive, records_folder
+from suite.cli.options import RESULTS, Records, Results, existing_records, is_archive, records_folder
 from suite.machine.errors import UserError
 from suite.records.experiment import ExperimentFolder
 
@@ -40,10 +40,13 @@ def merge(
     from suite.checks.merge import Source, merge_records, require_mergeable
     from suite.cli.views.verify import verify_with_bar
 
-    places = [find_records(name, results) for name in (exp, other)]
+    places = [existing_records(name, results) for name in (exp, other)]
     if to is None and is_archive(places[0]):
         raise UserError(f"{places[0]} is an archive, which does not change: name a folder with --to")
     target = to or places[0]
+    for place in places:
+        if place.resolve() in target.resolve().parents:
+            raise UserError(f"--to {target} lies in {place}, whose records are merged: name another folder")
     sources: list[Source] = []
     with contextlib.ExitStack() as stack:
         if ExperimentFolder(target).plan_path.exists():

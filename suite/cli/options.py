@@ -10,8 +10,15 @@ import typer
 
 from suite.cli.complete import complete_experiment, complete_folder, complete_records
 from suite.cli.console import err, say
-from suite.experiment.files import SUFFIXES, experiment_name, published_archive
-from suite.machine.errors import UserError
+from suite.experiment.files import (
+    SHIPPED_RESULTS,
+    SUFFIXES,
+    archived,
+    experiment_name,
+    published_archive,
+    recorded,
+)
+from suite.machine.errors import UserError, one_of
 from suite.records.archive import ARCHIVE, unpacked
 from suite.records.experiment import ExperimentFolder
 
@@ -62,7 +69,8 @@ Engine = Annotated[
     typer.Option(help="Where trials run: this machine, or a Ray cluster (docs/clusters.md)."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Worker processes. Default: one per core, or one per GPU.")
+    int | None,
+    typer.Option(min=1, max=10_000, help="Worker processes. Default: one per core, or one per GPU."),
 ]
 Threads = Annotated[
     int, typer.Option(min=1, max=1024, help="Threads of each worker; another number gives other bits.")
@@ -99,6 +107,17 @@ def find_records(exp: str, results: Path) -> Path:
         return folder / ARCHIVE
     name = experiment_name(Path(exp)) if exp.endswith(SUFFIXES) else exp
     return published_archive(name, results) or folder
+
+
+def existing_records(exp: str, results: Path) -> Path:
+    """What `find_records` finds; UserError with the choices where nothing is there."""
+    records = find_records(exp, results)
+    if os.path.lexists(records):
+        return records
+    if is_archive(records):
+        raise UserError(f"{records} does not exist")
+    known = sorted({*recorded(results), *archived(results), *archived(SHIPPED_RESULTS)})
+    raise UserError(f"{records / 'plan.json'} does not exist: no sweep was started there{one_of(exp, known)}")
 
 
 def is_archive(records: Path) -> bool:

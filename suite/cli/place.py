@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from suite.checks.placement import Baselines
+    from suite.experiment.plan import Plan
     from suite.records.placement import Repeated
 
 
@@ -64,6 +65,7 @@ def place(
     or a planned run has no result.
     """
     from report.placement import build_placement
+    from suite.cli.sweep import Machines, run_plan
     from suite.machine.environment import choose_device
 
     name = _checked(file, method)
@@ -80,17 +82,21 @@ def place(
         experiments=list(standard),
         at=date.today().isoformat(),
     )
-    chosen = choose_device(device)  # before the placement counts
+    chosen = choose_device(device)
     make_folder(folder)
+    entry = _entry(name, decay)
+    plans = [_plan(folder, each, entry, file, quick) for each in baselines]
+    # What can be wrong with the request is known by now: a placement that counts has begun.
     before = enter(results / PLACED, placement)
     command = _command(file, method, decay, tasks, quick)
     complete, placed = True, list[PlacedTask]()
-    for each in baselines:
+    for each, planned in zip(baselines, plans, strict=True):
         placed.append(_task(folder, each, chosen))
         write_placement(
             folder, PlacementRecord(placement=placement, command=command, tasks=placed, before=before)
         )
-        complete &= _run(folder, placed[-1], each, _entry(name, decay), file, quick, device, workers)
+        machines = Machines("local", device, workers, 1)
+        complete &= run_plan(planned, folder / placed[-1].folder, machines, each.archive, part=True)
     page = build_placement(folder, out.print)
     say(out, f"placement: {page}")
     if not complete:
@@ -142,11 +148,10 @@ def _baselines(experiment: str, archive: Path) -> "Baselines":
 
 def _task(folder: Path, baselines: "Baselines", device: "torch.device") -> PlacedTask:
     """The task with its handshake, which an earlier start of the same placement may have made."""
-    name = baselines.experiment.rpartition("/")[2]
     repeated = _repeated_before(folder, baselines, device.type) or _handshake(baselines, device)
     task = PlacedTask(
         experiment=baselines.experiment,
-        folder=name,
+        folder=_short(baselines),
         archive=baselines.sha256,
         device=device.type,
         left_out=list(baselines.left_out),
@@ -193,28 +198,21 @@ def _entry(name: str, decay: str | None) -> dict[str, Any]:
     return {"name": name, **({"decay": {decay: {"cosine": 0.0}}} if decay else {})}
 
 
-def _run(
-    folder: Path,
-    task: PlacedTask,
-    baselines: "Baselines",
-    entry: dict[str, Any],
-    file: Path,
-    quick: bool,
-    device: str,
-    workers: int | None,
-) -> bool:
-    """Run what is missing of the standard experiment with the newcomer in it; whether all of it is there."""
+def _plan(folder: Path, baselines: "Baselines", entry: dict[str, Any], file: Path, quick: bool) -> "Plan":
+    """The standard experiment with the newcomer in it, which is also written next to its records."""
     from suite.checks.placement import placed_file
     from suite.cli.plan import read_plan
-    from suite.cli.sweep import Machines, run_plan
     from suite.experiment.spec import ExperimentFile
 
-    source = ExperimentFile(find_experiment(task.experiment))
-    path = folder / f"{task.folder}.yaml"
+    source = ExperimentFile(find_experiment(baselines.experiment))
+    path = folder / f"{_short(baselines)}.yaml"
     write_atomically(path, placed_file(source, baselines.whole, entry, quick).encode())
-    planned = read_plan(str(path), None, [file])
-    machines = Machines("local", device, workers, 1)
-    return run_plan(planned, folder / task.folder, machines, baselines.archive, part=True)
+    return read_plan(str(path), None, [file])
+
+
+def _short(baselines: "Baselines") -> str:
+    """The name of a standard experiment without its folder."""
+    return baselines.experiment.rpartition("/")[2]
 
 
 def _command(file: Path, method: str | None, decay: str | None, tasks: list[str] | None, quick: bool) -> str:

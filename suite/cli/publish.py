@@ -8,7 +8,7 @@ from rich.filesize import decimal
 
 from suite.checks.verify import require_intact
 from suite.cli.console import err, out, say
-from suite.cli.options import RESULTS, Folder, Results, results_folder
+from suite.cli.options import RESULTS, Folder, Results, is_archive, results_folder
 from suite.experiment.files import PUBLISHED
 from suite.machine.errors import UserError
 from suite.records.archive import ARCHIVE, read_contents, write_archive
@@ -31,6 +31,8 @@ def publish(exp: Folder, results: Results = RESULTS) -> None:
     """
     from report.build import build_report
 
+    if is_archive(Path(exp)):
+        raise UserError(f"{exp} is an archive, and published as it is: name a folder of records")
     folder = results_folder(exp, results)
     plan = ExperimentFolder(folder).plan()  # before a folder is made for the lock
     tables = [*TABLES, *([TRANSFER] if plan.tuning.transfer else [])]

@@ -7,7 +7,7 @@ import typer
 
 from suite.cli.complete import complete_records
 from suite.cli.console import end_if_damaged, err, out, print_json, say
-from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, is_archive, records_folder
+from suite.cli.options import RESULTS, AsJson, Records, Results, existing_records, is_archive, records_folder
 from suite.machine.errors import UserError
 
 Other = Annotated[
@@ -43,15 +43,15 @@ def report(
     compared row by row and nothing is written. --json prints the numbers instead of a table.
     """
     problems: list[str] = []
-    records = find_records(exp, results)
+    records = existing_records(exp, results)
     if to is not None and figure is None:
         raise UserError("--to is the file of one figure: name the figure with --figure")
     if figure is not None:
         if other is not None or as_json:
             raise UserError("--figure writes one figure of one experiment: leave out OTHER and --json")
-        _write_figure(records, figure, to or Path(f"{figure}.svg"), problems)
+        _write_figure(records, figure, to, problems)
     elif other is not None:
-        _compare(records, find_records(other, results), as_json, problems)
+        _compare(records, existing_records(other, results), as_json, problems)
     else:
         _write(records, as_json, problems)
     end_if_damaged(problems)
@@ -69,11 +69,12 @@ def _write(records: Path, as_json: bool, problems: list[str]) -> None:
     say(err if as_json else out, f"report: {page}")
 
 
-def _write_figure(records: Path, name: str, target: Path, problems: list[str]) -> None:
+def _write_figure(records: Path, name: str, to: Path | None, problems: list[str]) -> None:
     from report.build import FIGURE_FILES, NoFigure, write_figure
 
-    if target.suffix not in FIGURE_FILES:
-        raise UserError(f"--to {target}: a figure is written as {', '.join(FIGURE_FILES)}")
+    if to is not None and to.suffix not in FIGURE_FILES:
+        raise UserError(f"--to {to}: a figure is written as {', '.join(FIGURE_FILES)}")
+    target = to or Path(f"{name}.svg")
     with records_folder(records) as folder:
         try:
             write_figure(folder, name, target, problems.append)

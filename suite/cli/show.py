@@ -35,6 +35,8 @@ def show(
     from suite.cli.views.show import VIEWS
 
     if name.endswith(SUFFIXES):
+        if kind not in (None, "experiment"):
+            raise UserError(f"{name} is the file of an experiment: leave out --kind {kind}")
         found: Kind = "experiment"
         card = _experiment_card(Path(name))
     else:

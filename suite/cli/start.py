@@ -1,5 +1,6 @@
 """The start of the process `flipbench`, before anything else is imported: its streams, signals and limits."""
 
+import os
 import resource
 import sys
 from typing import NoReturn
@@ -15,7 +16,7 @@ def start() -> None:
     """Run the command line."""
     end_at_sigint()
     secure_streams(results=True)
-    if problem := _file_limit():
+    if problem := _no_folder() or _file_limit():
         _end(problem)
     from suite.cli.main import main
 
@@ -30,6 +31,15 @@ def start() -> None:
 def _end(problem: str) -> NoReturn:
     print(f"error: {problem}", file=sys.stderr)
     sys.exit(2)
+
+
+def _no_folder() -> str:
+    """The problem with the current folder, on which every relative path depends, or nothing."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        return f"the current folder cannot be read: {error.strerror}; change to another one"
+    return ""
 
 
 def _file_limit() -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from suite.cli.console import out, print_json
-from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, is_archive, records_folder
+from suite.cli.options import RESULTS, AsJson, Records, Results, existing_records, is_archive, records_folder
 from suite.machine.errors import UserError
 
 
@@ -22,7 +22,7 @@ def status(
 
     if watch and (as_json or not out.is_terminal):
         raise UserError("--watch needs a terminal, and does not go with --json")
-    records = find_records(exp, results)
+    records = existing_records(exp, results)
     if watch and is_archive(records):
         raise UserError(f"{records}: an archive does not change; --watch needs the folder of a sweep")
     with records_folder(records) as folder:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from suite.cli.console import end_if_damaged, out, print_json
-from suite.cli.options import RESULTS, AsJson, Records, Results, find_records, records_folder
+from suite.cli.options import RESULTS, AsJson, Records, Results, existing_records, records_folder
 
 
 def study(
@@ -25,7 +25,7 @@ def study(
     from report.build import study_tuning
 
     problems: list[str] = []
-    with records_folder(find_records(exp, results)) as folder:
+    with records_folder(existing_records(exp, results)) as folder:
         pages = study_tuning(folder, problems.append, effective)
     if as_json:
         print_json([page.as_json() for page in pages])

@@ -120,6 +120,7 @@ def _pool(planned: "Plan", folder: Path, machines: Machines) -> "tuple[LocalPool
         devices = (str(chosen),) * (machines.workers or 1)
     else:
         devices = default_devices(chosen.type, machines.workers)
+    devices = devices[: planned.runs]  # no more could work
     share_decoders(len(devices))
     machine = Machine(devices, machines.threads, keep_weights=planned.keep_weights)
     return LocalPool(machine, planned.plugins), len(devices)
@@ -182,7 +183,7 @@ def _lend_images(planned: "Plan", pool: "Pool", workers: int) -> "dict[str, Data
         if workers and isinstance(splits.train, StoredImages):
             trains = [cell.train for cell in planned.cells if cell.data_label == label]
             parts = [train.batch_size // train.batch_parts for train in trains]
-            splits.train.require_shared_memory(parts, workers=min(workers, planned.runs))
+            splits.train.require_shared_memory(parts, workers=workers)
         if problem := pool.lend(cell.data, splits, read_test):
             say(err, f"{label}: every worker holds its own images, because they cannot be shared: {problem}")
     return records

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from suite.cli.console import err, out, print_json
-from suite.cli.options import RESULTS, AsJson, Plugin, Records, Results, find_records, records_folder
+from suite.cli.options import RESULTS, AsJson, Plugin, Records, Results, existing_records, records_folder
 
 
 def verify(
@@ -24,7 +24,7 @@ def verify(
     """Check that all records are there (else exit code 1), intact and free of contradiction (else 2)."""
     from suite.cli.views import verify as view
 
-    with records_folder(find_records(exp, results)) as folder:
+    with records_folder(existing_records(exp, results)) as folder:
         found = view.verify_with_bar(folder, err)
         drawn = view.redraw_with_bar(folder, found, err) if draws else 0
         runs = view.chosen_runs(replay, folder, found) if replay is not None else []

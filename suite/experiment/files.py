@@ -33,7 +33,12 @@ def experiments() -> dict[str, Path]:
 
 
 def find_experiment(name_or_path: str) -> Path:
-    """The file of an experiment. An unknown name gives the path where it would be, which does not exist."""
+    """The file of an experiment. An unknown name gives the path where it would be, which does not exist.
+
+    UserError for no name.
+    """
+    if not name_or_path:
+        raise UserError("the name of the experiment is empty; `flipbench list experiments` names all of them")
     if name_or_path.endswith(SUFFIXES):
         return Path(name_or_path)
     return experiments().get(name_or_path, FOLDER / f"{name_or_path}.yaml")
@@ -43,6 +48,23 @@ def published_archive(name: str, results: Path) -> Path | None:
     """The archive of an experiment: in published/ of the results, else among those that are shipped."""
     places = [folder / PUBLISHED / name / ARCHIVE for folder in (results, SHIPPED_RESULTS)]
     return next((place for place in places if os.path.lexists(place)), None)
+
+
+def recorded(results: Path) -> list[str]:
+    """Names of the folders below the results that hold a plan, as a sweep makes them; sorted."""
+    names = []
+    for folder, below, files in os.walk(results):
+        names += [os.path.relpath(folder, results)] if "plan.json" in files else []
+        below[:] = set(below) - {PUBLISHED, *PARTS}
+    return sorted(names)
+
+
+def archived(results: Path) -> list[str]:
+    """Names of the experiments that have an archive in published/ of the results, sorted."""
+    return sorted(
+        str(path.parent.relative_to(results / PUBLISHED))
+        for path in results.glob(f"{PUBLISHED}/**/{ARCHIVE}")
+    )
 
 
 def experiment_name(path: Path) -> str:

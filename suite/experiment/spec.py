@@ -333,7 +333,7 @@ class ExperimentFile:
                 f"this file holds {shown(self.values) if self.values is not None else 'nothing'}"
             )
         version = self.values.get("version")
-        if isinstance(version, int) and version != VERSION:
+        if type(version) is int and version != VERSION:
             age = "an older" if version < VERSION else "a newer"
             raise self.error(
                 Problem(

@@ -142,7 +142,8 @@ def _plan_problems(plan: PlanRecord) -> Iterator[str]:
         if planned.cell != (name := f"{planned.task}.{planned.method}"):
             yield f"cells: {planned.cell} is the cell {name}"
         if planned.epochs != planned.trial.train.epochs:
-            yield f"cells: {planned.cell}: epochs is {planned.epochs}, in its trial {planned.trial.train.epochs}"
+            of_trial = planned.trial.train.epochs
+            yield f"cells: {planned.cell}: epochs is {planned.epochs}, in its trial {of_trial}"
         if planned.trial.stage != "final":
             yield f"cells: {planned.cell}: its trial is of a {planned.trial.stage} run"
     for key, names in (
@@ -153,7 +154,9 @@ def _plan_problems(plan: PlanRecord) -> Iterator[str]:
         if len(set(names)) < len(names):
             yield f"{key} names {next(name for name in names if names.count(name) > 1)} twice"
     tasks = {planned.task for planned in plan.cells}
-    yield from (f"tuning.transfer: there is no task {shown(t)}" for t in plan.tuning.transfer if t not in tasks)
+    yield from (
+        f"tuning.transfer: there is no task {shown(t)}" for t in plan.tuning.transfer if t not in tasks
+    )
     for each in plan.published:
         for key in ("method", "data", "model"):
             name = getattr(each, key)

@@ -69,6 +69,7 @@ def test_what_cannot_be_merged_writes_nothing(flipbench: Flipbench, machines: tu
         ((ARCHIVE, "tiny"), f"{ARCHIVE} is an archive, which does not change: name a folder with --to"),
         (("tiny", "results/tiny"), "tiny and results/tiny are the same folder"),
         (("tiny", "absent"), "results/absent/plan.json does not exist"),
+        (("tiny", ARCHIVE, "--to", "results/tiny/runs"), "--to results/tiny/runs lies in results/tiny"),
         (("tiny", ARCHIVE, "--to", "results"), "results: it holds other things and no plan.json"),
     ):
         ended = flipbench("merge", *arguments)

@@ -131,6 +131,7 @@ def test_a_bad_request_is_refused(
     ended = flipbench("place", *arguments, "--device", "cpu", "--workers", "1")
     assert ended.code == 2 and words in ended.err
     assert not list(standard.glob("results/placed/*/*/runs/*"))
+    assert "handshake" not in ended.err and not (standard / "results" / "placed" / LIST).exists()
 
 
 def test_a_device_is_looked_for_before_the_placement_counts(flipbench: Flipbench, standard: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +193,16 @@ def test_the_dashboard_serves_the_log_to_this_machine_and_changes_nothing(
     with pytest.raises(PermissionError, match="belongs to the sweep"):
         storage.delete_study(study._study_id)
     assert log.read_bytes() == before and flipbench.files()[-1] == str(log)
+
+
+def test_a_port_that_is_taken_is_named(flipbench: Flipbench):
+    log = Path("results/tiny/optuna.log")
+    log.parent.mkdir(parents=True)
+    log.touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = flipbench("dashboard", "tiny", "--port", port)
+    assert ended.code == 2 and f"--port {port}: Address already in use; choose another one" in ended.err
 
 
 def test_a_dashboard_that_is_not_installed(flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch):

@@ -30,6 +30,15 @@ def run(folder: Path, arguments: str, redirections: str = "", **more: str) -> su
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
 
 
+def test_a_folder_that_is_gone_is_one_message(folder: Path):
+    (gone := folder / "gone").mkdir()
+    script = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m suite.cli list experiments'
+    command = ["bash", "-c", script]
+    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert ended.stderr.startswith(b"error: the current folder cannot be read: No such file or directory")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-16-le"])
 def test_no_encoding_is_too_small(folder: Path, encoding: str):
     ended = run(folder, "list experiments", PYTHONIOENCODING=encoding)

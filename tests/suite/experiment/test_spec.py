@@ -250,6 +250,7 @@ def test_every_mistake_is_told_once_with_its_place(
         ),
         (text_of().replace("version: 1", "version: one"), "bad.yaml:1:1: version: ", "not the text 'one'"),
         (text_of().replace("version: 1", "version: true"), "bad.yaml:1:1: version: ", "not true"),
+        (text_of().replace("version: 1", "version: false"), "bad.yaml:1:1: version: ", "not false"),
         (text_of().replace("version: 1", "version: 0\nnew: 1"), "bad.yaml:1:1: version: ", "older"),
         (text_of().replace("Small.", "3"), "bad.yaml:2:1: summary: ", "text belongs here, not 3"),
         (text_of().replace("summary", "train"), "bad.yaml:7:1: ", "the key 'train' appears twice"),

@@ -118,9 +118,7 @@ PARTS: dict[str, tuple[Callable[[Any], object], str]] = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_plan_whose_parts_do_not_fit_each_other_is_refused(
-    tmp_path: Path, intact: Path, part: str
-) -> None:
+def test_a_plan_whose_parts_do_not_fit_each_other_is_refused(tmp_path: Path, intact: Path, part: str) -> None:
     shutil.copytree(intact, folder := tmp_path / "results")
     plan = read_json(folder / "plan.json")
     spoil, problem = PARTS[part]
