@@ -5,7 +5,7 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,7 +184,50 @@ def clean(svg: str, name: str) -> str:
         svg, groups = re.subn(r"<g>\n((?:(?!</?g[ >]).)*)</g>\n", r"\1", svg, flags=re.DOTALL)
     svg = re.sub(r'<g data-m="[^"]*">\n(?:<title>[^<]*</title>\n)?</g>\n', "", svg)
     svg = re.sub(r"(<g[^>]*)>\n((?:<use [^>]* style=\"([^\"]*)\"/>\n)+)</g>", markers_of_a_line, svg)
-    return with_short_ids(svg, name)
+    return with_short_ids(with_shared_shapes(with_joined_groups(svg)), name)
+
+
+def with_joined_groups(svg: str) -> str:
+    """The SVG with one group in place of neighbours that belong to the same method and say the same."""
+    lines, joined = svg.split("\n"), list[str]()
+    heads: list[list[str]] = []  # of the groups around the line
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        if line.startswith("<g"):
+            heads.append(_head(lines, at))
+        elif line == "</g>":
+            head = heads.pop()
+            if head[0].startswith("<g data-m=") and _head(lines, at + 1) == head:
+                heads.append(head)
+                at += 1 + len(head)
+                continue
+        joined.append(line)
+        at += 1
+    return "\n".join(joined)
+
+
+def _head(lines: Sequence[str], at: int) -> list[str]:
+    """The start of a group, with its title if it has one."""
+    last = at
+    if lines[at + 1 : at + 2] and lines[at + 1].startswith("<title>"):
+        last = next(n for n in range(at + 1, len(lines)) if lines[n].endswith("</title>"))
+    return list(lines[at : last + 1])
+
+
+def with_shared_shapes(svg: str) -> str:
+    """The SVG with each shape that is used again and again, such as a marker, defined once, at its top."""
+    first: dict[str, str] = {}  # the id of each shape, by what it draws
+    other: dict[str, str] = {}  # the id that takes the place of another one
+    for shape, drawn in SHAPE.findall(svg):
+        other[shape] = first.setdefault(drawn, shape)
+    shapes = "".join(f'<path id="{shape}"{drawn}/>\n' for drawn, shape in first.items())
+    head, body = SHAPE.sub("", svg).split(">\n", 1)
+    body = re.sub(r' href="#([^"]*)"', lambda found: f' href="#{other.get(found[1], found[1])}"', body)
+    return f"{head}>\n<defs>\n{shapes}</defs>\n{body}" if shapes else f"{head}>\n{body}"
+
+
+SHAPE = re.compile(r'<defs>\n<path id="([^"]*)"([^>]*)/>\n</defs>\n')
 
 
 def markers_of_a_line(found: re.Match[str]) -> str:

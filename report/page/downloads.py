@@ -57,5 +57,9 @@ def table_files(table: Table, name: str) -> list[Link]:
 
 
 def text(kind: str, content: str) -> str:
-    """Readable characters stay as they are, which base64 would make a third longer."""
-    return f"data:{kind};charset=utf-8,{quote(content, safe=',./:;()=+-_*$!?@|[]{}^~`')}"
+    """The shorter of two ways to write it: most tables are readable as they are, LaTeX is not."""
+    plain, packed = (
+        quote(content, safe=",./:;()=+-_*$!?@|[]{}^~`"),
+        base64.b64encode(content.encode()).decode(),
+    )
+    return f"data:{kind};charset=utf-8" + (f",{plain}" if len(plain) <= len(packed) else f";base64,{packed}")

@@ -2,6 +2,7 @@
 
 import math
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from report.draw.claims import Level, in_order
 from report.draw.curves import LEARNING, curve_limits, curve_numbers
 from report.draw.layers import layer_titles
 from report.draw.styles import glyph, looks_of
-from report.draw.svg import draw, marks, standalone
+from report.draw.svg import draw, mark, marks, standalone
 
 
 def paint(figure: Figure) -> None:
@@ -28,12 +29,42 @@ def paint(figure: Figure) -> None:
 
 def test_a_mark_names_its_method_and_no_number_in_a_text_is_cut() -> None:
     picture = draw("x", 200, 100, paint)
-    found, _ = re.findall(r"<g data-m=.*?</title>", picture.svg, re.DOTALL)
+    (found,) = re.findall(r"<g data-m=.*?</title>", picture.svg, re.DOTALL)  # of the line and of the area
     assert found == '<g data-m="a &quot;b&quot; &lt;c&gt;">\n<title>92.34 &amp; more</title>'
     # Places are cut to a tenth of a pixel, texts and styles are not.
     assert ">0.25</text>" in picture.svg and "fill-opacity: 0.14" in picture.svg
     assert not re.search(r' [dxy]="[^"]*\d\.\d\d', picture.svg)
     assert standalone(picture.svg).count("<style>") == 1
+
+
+def test_neighbours_that_say_the_same_are_one_group_and_a_shape_is_there_once() -> None:
+    def points(figure: Figure) -> None:
+        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+        for method, words in (
+            ("a", "x"),
+            ("a", "x"),
+            ("a", "y"),
+            ("b", "y"),
+            ("b", ""),
+            ("b", "y"),
+            ("a", "x"),
+        ):
+            for line in axes.plot([0, 1], [0, 1], marker="o", color="#0072b2"):
+                mark(line, method, words)
+
+    svg = draw("x", 200, 100, points).svg
+    heads = re.findall(r'<g data-m="(.)">\n(?:<title>(.)</title>)?', svg)
+    assert heads == [("a", "x"), ("a", "y"), ("b", "y"), ("b", ""), ("b", "y"), ("a", "x")]
+    ElementTree.fromstring(svg)  # each group that is begun ends
+    shapes = [
+        shape
+        for group in re.findall(r"<defs>.*?</defs>", svg, re.DOTALL)
+        for shape in group.split("<path ")[1:]
+    ]
+    drawn = [re.sub(r'id="[^"]*"', "", shape) for shape in shapes]
+    assert len(set(drawn)) == len(drawn)
+    (marker,) = re.findall(r'<path id="([^"]*)"[^>]* C [^>]*>', svg)  # the circle, twice on each of 7 lines
+    assert svg.count(f'href="#{marker}"') == 14
 
 
 def test_means_far_apart_are_on_a_logarithmic_axis() -> None:

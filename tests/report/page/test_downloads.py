@@ -1,9 +1,10 @@
 """Tables as LaTeX and as CSV in a link."""
 
+from base64 import b64decode
 from urllib.parse import unquote
 
-from report.page.downloads import table_files
-from report.page.latex import latex_tables
+from report.page.downloads import table_files, text
+from report.page.latex import latex_table, latex_tables
 from report.page.tables import Table
 
 TABLE = Table(["method", "gain, %"], [["a_b", "\u22120.50"], ["c|d & e", "—"]], strong=(0,))
@@ -27,9 +28,20 @@ def test_a_latex_table_has_rules_titles_and_nothing_that_latex_would_read() -> N
     ]
 
 
+def content_of(address: str) -> str:
+    """What a browser writes to the file: a data URL is base64 if it says so, else text with %."""
+    head, content = address.split(",", 1)
+    assert head.startswith("data:text/") and not set(address) & set('<>"# \n&')
+    return b64decode(content).decode() if head.endswith(";base64") else unquote(content)
+
+
 def test_the_link_of_a_table_holds_its_cells() -> None:
     (kind, name, address), tex = table_files(TABLE, "table-gain")
     assert (kind, name, tex[:2]) == ("CSV", "gain.csv", ("LaTeX", "gain.tex"))
-    head, content = address.split(",", 1)
-    assert head == "data:text/csv;charset=utf-8" and not set(address) & set('<>"# \n&')
-    assert unquote(content) == 'method,"gain, %"\na_b,\u22120.50\nc|d & e,—\n'
+    assert content_of(address) == 'method,"gain, %"\na_b,\u22120.50\nc|d & e,—\n'
+    assert content_of(tex[2]) == latex_table(TABLE)
+
+
+def test_a_link_is_written_in_the_shorter_way() -> None:
+    assert text("text/csv", "a,b\n1,2\n") == "data:text/csv;charset=utf-8,a,b%0A1,2%0A"
+    assert text("text/x-tex", "\\\\\n") == "data:text/x-tex;charset=utf-8;base64,XFwK"
