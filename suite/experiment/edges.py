@@ -18,14 +18,18 @@ from optimizers.core import BadHyper, HyperValue, run_step
 from suite.experiment.build import apply_schedules, rule_at, schedules_of
 from suite.experiment.cell import Cell
 from suite.experiment.spec import Problem
+from suite.machine.environment import memory_bytes
 from suite.machine.errors import described, shown
 
+COPIES = 4  # of a layer, at least, that its training holds: weights, gradient, and the step's own
 INSIDE = 0.382  # of the way from one end to the other: no whole number between whole ends
 Draw = dict[str, HyperValue]
 
 
 def edge_problems(cells: Sequence[Cell]) -> list[Problem]:
     """The problem of each method that fails at an edge of its ranges, tried with the first of its cells."""
+    if problems := list(_too_large(cells)):
+        return problems
     first = {cell.method_label: cell for cell in reversed(cells)}
     labels = dict.fromkeys(cell.method_label for cell in cells)
     with _one_thread():
@@ -36,8 +40,22 @@ def edge_problems(cells: Sequence[Cell]) -> list[Problem]:
         ]
 
 
+def _too_large(cells: Sequence[Cell]) -> Iterator[Problem]:
+    """Models of which this machine cannot hold the smallest layer, so that no method can be tried."""
+    memory = memory_bytes()
+    for model, cell in {cell.model_label: cell for cell in cells}.items():
+        weights = math.prod(_smallest(cell))
+        if 4 * COPIES * weights > memory:
+            text = f"model {model}: its smallest binary layer has {weights:,} weights, and this machine "
+            yield Problem(("tasks",), f"{text}has {memory / 1e9:.0f} GB of memory")
+
+
+def _smallest(cell: Cell) -> Sequence[int]:
+    return min(cell.network.shapes, key=math.prod)
+
+
 def _problem(cell: Cell) -> str:
-    smallest = min(cell.network.shapes, key=math.prod)
+    smallest = _smallest(cell)
     for draw in edges(cell.space):
         if error := _failure(cell, draw, smallest):
             return _explained(cell, draw, error, smallest)

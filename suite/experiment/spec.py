@@ -111,7 +111,7 @@ class RealEntry(_Strict):
     @classmethod
     def _of_lr(cls, decay: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if unknown := [name for name in decay if name != "lr"]:
-            raise PydanticCustomError("decay", "only lr can decay here, not {name}", {"name": unknown[0]})
+            raise PydanticCustomError("decay", "only lr can decay here", {"name": unknown[0]})
         if decay and isinstance(info.data.get("lr"), dict):
             raise PydanticCustomError("decay", "lr follows a schedule already")
         return decay
@@ -439,6 +439,8 @@ def _from_pydantic(error: Mapping[str, Any]) -> Problem:
             least = limits["min_length"]
             entries = "one entry" if least == 1 else f"{least} entries"
             return Problem(location, f"needs at least {entries}")
+        case "decay" if "name" in limits:
+            return Problem((*location, limits["name"]), error["msg"])
         case "decay" | "tuning" | "budget":
             return Problem(location, error["msg"])
         case "model_type" | "dict_type":

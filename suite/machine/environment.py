@@ -13,6 +13,11 @@ import torch
 from suite.machine.errors import UserError
 
 
+def memory_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def choose_device(wanted: str) -> torch.device:
     """`auto`, or a device by name; raises UserError if it is unavailable on this machine."""
     if wanted == "auto":

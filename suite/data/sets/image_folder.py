@@ -18,6 +18,7 @@ from suite.data.source import Dataset, Source
 from suite.data.stored.decode import DamagedImage, read_bytes
 from suite.data.stored.decode import decode as decode_image
 from suite.data.stored.entries import OUTSIDE, Skipped, content_of, images_below
+from suite.machine.environment import memory_bytes
 from suite.machine.preemption import unless_stopped
 
 
@@ -100,7 +101,7 @@ def decode(paths: Sequence[bytes], size: int) -> Tensor:
     DataError names the first file that cannot be decoded, and refuses more images than fit into memory.
     StopRequested if this process is asked to stop.
     """
-    needed, memory = len(paths) * 3 * size * size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed, memory = len(paths) * 3 * size * size, memory_bytes()
     if needed > memory:
         raise DataError(
             f"data set 'imagefolder': {len(paths)} images of {size}x{size} need {needed / 1e9:.0f} GB, "

@@ -104,3 +104,10 @@ def test_an_integer_has_a_whole_default_inside_its_range():
         integer(2.5, 1, 15)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="the default 16 lies outside its own range, from 1 to 15"):
         integer(16, 1, 15)
+
+
+def test_a_layer_that_no_memory_holds_is_blamed_on_the_model(tmp_path: Path):
+    with pytest.raises(
+        SpecError, match=r"tasks: model mlp: its smallest binary layer has 100,000,000,000,000"
+    ):
+        tiny_plan(tmp_path, "tasks.0.model={name: mlp, hidden: [10000000000000]}")

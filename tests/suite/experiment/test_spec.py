@@ -98,7 +98,7 @@ MISTAKES = [
     ("more", "tuning: {trials: 8.0}", "8:10", "tuning.trials", "a whole number belongs here, not 8.0"),
     ("more", "tuning: {grid: {trials: 8}}", "8:10", "tuning.grid", "the choices are trials, studies, random, tpe"),
     ("train", "{epochs: 1, batch_size: 32, augment: flip}", "7:36", "train.augment", "did you mean 'crop-flip'?"),
-    ("more", "real: {decay: {rate: {linear: 0}}}", "8:8", "real.decay", "only lr can decay here, not rate"),
+    ("more", "real: {decay: {rate: {linear: 0}}}", "8:16", "real.decay.rate", "only lr can decay here"),
     # wrong types
     ("train", "{epochs: ten, batch_size: 32}", "7:9", "train.epochs", "a whole number belongs here, not the text 'ten'"),
     ("train", "{epochs: 1e1, batch_size: 32}", "7:9", "train.epochs", "a whole number belongs here, not 10.0"),
