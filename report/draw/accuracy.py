@@ -78,7 +78,8 @@ def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> Picture:
 
 def accuracy_limits(standings: list[Standing]) -> tuple[float, float]:
     """Limits in percent that hold every interval, but let no outlier, diverged run or floor squeeze it."""
-    competing = [each for each in standings if each.judged.reading.kind != Kind.CONTROL]
+    aside = (Kind.CONTROL, Kind.ERRATIC)  # a method that varies far more than the others is an outlier
+    competing = [each for each in standings if each.judged.reading.kind not in aside]
     rivals = [each for each in competing if each.scores] or [each for each in standings if each.scores]
     means = [each.judged.mean_without_diverged for each in rivals]
     first, third = np.quantile(means, [0.25, 0.75]) if means else (0.0, 0.0)

@@ -32,6 +32,7 @@ from report.page.tables import Table
 from report.page.transfer import TransferPage, transfer_pages
 from report.page.tuning import TuningPage, tuning_page
 from report.read.records import DataFile, Records, Task
+from suite.records.claim import cells_of_arm
 from suite.records.codec import encode
 from suite.records.schema import Environment, MethodCard, PlanRecord, PublishedScore
 
@@ -145,6 +146,17 @@ class Report:
     @property
     def claim_drawings(self) -> tuple[Drawing, ...]:
         return self.claim.drawings if self.claim else ()
+
+    @property
+    def claim_first(self) -> bool:
+        """Whether the page opens with its claim, as where most rows are arms of it; else it comes second."""
+        if self.claim is None:
+            return False
+        arms = [arm for test in self.claim.claim.tests for arm in test.arms]
+        cells = [
+            cell for arm in arms for group in cells_of_arm(arm, self.plan.cells).values() for cell in group
+        ]
+        return 2 * len({cell.method for cell in cells}) >= len(self.plan.methods)
 
     @property
     def bulky(self) -> bool:

@@ -64,7 +64,14 @@ def opening(judgement: Judgement) -> str:
     maybe = [each for each in rivals if each.may_be_best and each.reading.kind != Kind.HIGHEST]
     if not maybe:
         return lead
-    return f"{lead}; {behind(maybe, [each.behind.interval for each in maybe if each.behind])} may be best too"
+    intervals = [each.behind.interval for each in maybe if each.behind]
+    if len(maybe) > NAMED:
+        others = len(rivals) - len(highest)
+        share = f"all {others}" if len(maybe) == others else f"{len(maybe)} of the {others}"
+        who = f"{share} others ({of_points(whole_of(intervals))})"
+    else:
+        who = behind(maybe, intervals)
+    return f"{lead}; {who} may be best too"
 
 
 def among(higher: Sequence[MethodJudgement], judgement: Judgement) -> str:
@@ -90,7 +97,7 @@ def ranking(judgement: Judgement) -> str:
         parts.append(f"{not_excluded(apart)} {are(apart)} not separated from {judgement.best}")
     if odd := [each for each in rivals if each.reading.kind == Kind.ERRATIC]:
         varies, units = "varies" if len(odd) == 1 else "vary", plural(2, judgement.unit)
-        parts.append(f"{not_excluded(odd)} {varies} too much between {units} to be placed")
+        parts.append(f"{listing(names(odd))} {varies} too much between {units} to be placed")
     if worse := [each for each in rivals if each.reading.kind == Kind.WORSE]:
         parts.append(losers(worse, everyone=len(worse) == len(rivals) - 1))
     return "; ".join(parts)
@@ -105,8 +112,12 @@ def behind(methods: Sequence[MethodJudgement], intervals: Sequence[Interval]) ->
     if len(methods) <= NAMED:
         each = zip(names(methods), intervals, strict=True)
         return listing([f"{name} ({of_points(interval)})" for name, interval in each])
-    whole = Interval(min(each.low for each in intervals), max(each.high for each in intervals))
-    return f"{listing(names(methods))} ({of_points(whole)})"
+    return f"{listing(names(methods))} ({of_points(whole_of(intervals))})"
+
+
+def whole_of(intervals: Sequence[Interval]) -> Interval:
+    """From the lowest end of all to the highest."""
+    return Interval(min(each.low for each in intervals), max(each.high for each in intervals))
 
 
 def of_points(interval: Interval) -> str:

@@ -242,3 +242,13 @@ def test_the_experiments_own_report_begins_with_its_claim(results: Path, tmp_pat
     assert text.index('id="claim"') < text.index('class="cards"') and "not complete" in text
     assert len(problems) == 1 and (path.parent / "claims.csv").is_file()
     assert "## Claim C12: Of &lt;part>" in (path.parent / "report.md").read_text()
+
+
+def test_where_most_rows_are_no_arms_the_answer_comes_before_the_claim(tmp_path: Path, blank: None) -> None:
+    arms = PLANTED["better"][2]
+    others = {name: replace(next(iter(arms.values()))) for name in ("x1", "x2", "x3")}
+    folder = write_claim(tmp_path / "many", claim_of("better"), {**arms, **others}, "many")
+    path = build_report(folder, target=tmp_path / "report")
+    text, markdown = path.read_text(), (path.parent / "report.md").read_text()
+    assert text.index('class="cards"') < text.index('id="claim"') < text.index('id="accuracy"')
+    assert markdown.index("**digits") < markdown.index("## Claim C2") < markdown.index("## Coverage")

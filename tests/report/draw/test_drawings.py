@@ -9,7 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from report.analysis.comparison import Standing
 from report.analysis.intervals import Interval
+from report.analysis.judgement import judge
+from report.analysis.readings import Kind
+from report.draw.accuracy import accuracy_limits
 from report.draw.along import Along, along
 from report.draw.axes import lines_of, without_outliers
 from report.draw.claims import Level, in_order
@@ -17,6 +21,7 @@ from report.draw.curves import LEARNING, curve_limits, curve_numbers
 from report.draw.layers import layer_titles
 from report.draw.styles import glyph, looks_of
 from report.draw.svg import draw, mark, marks, standalone
+from tests.support.final_runs import method, task
 
 
 def paint(figure: Figure) -> None:
@@ -40,7 +45,7 @@ def test_a_mark_names_its_method_and_no_number_in_a_text_is_cut() -> None:
 def test_neighbours_that_say_the_same_are_one_group_and_a_shape_is_there_once() -> None:
     def points(figure: Figure) -> None:
         axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
-        for method, words in (
+        for whose, words in (
             ("a", "x"),
             ("a", "x"),
             ("a", "y"),
@@ -50,7 +55,7 @@ def test_neighbours_that_say_the_same_are_one_group_and_a_shape_is_there_once() 
             ("a", "x"),
         ):
             for line in axes.plot([0, 1], [0, 1], marker="o", color="#0072b2"):
-                mark(line, method, words)
+                mark(line, whose, words)
 
     svg = draw("x", 200, 100, points).svg
     heads = re.findall(r'<g data-m="(.)">\n(?:<title>(.)</title>)?', svg)
@@ -146,3 +151,18 @@ def test_few_methods_have_a_colour_each_and_many_that_of_their_family() -> None:
 def test_layers_are_named_by_kind_and_number() -> None:
     assert layer_titles(["0", "12"], ["conv", "dense"]) == {"0": "conv 1", "12": "dense 2"}
     assert layer_titles(["0", "12"], []) == {"0": "layer 1", "12": "layer 2"}
+
+
+def test_a_method_that_varies_far_more_than_the_others_does_not_stretch_their_axis() -> None:
+    tame = [
+        method(f"m{n}", [0.9 + 0.001 * n + step for step in (0.0, 0.004, -0.004, 0.002)]) for n in range(10)
+    ]
+    wild = method("wild", [0.85, 0.7, 0.95, 0.5])
+    evidence = task(*tame, wild)
+    rows = zip(evidence.methods, judge(evidence).methods, strict=True)
+    standings = [
+        Standing(judged, tuple(each.scores for each in of.units), math.nan, None) for of, judged in rows
+    ]
+    assert standings[-1].judged.reading.kind == Kind.ERRATIC
+    assert accuracy_limits([*standings[:3], standings[-1]])[0] > 85
+    assert accuracy_limits(standings[-1:])[0] < 50  # alone it has the axis for itself
