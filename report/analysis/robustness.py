@@ -40,8 +40,8 @@ def robustness(one: Search, other: Search, names: tuple[str, str], seed: int = 0
     ours, theirs = np.asarray(one.scores, float), np.asarray(other.scores, float)
     verdict = np.sign(ours.max() - theirs.max())
     spaces = {
-        **{f"{name} of {names[0]}": ours[mask].max() - theirs.max() for name, mask in _spaces(one)},
-        **{f"{name} of {names[1]}": ours.max() - theirs[mask].max() for name, mask in _spaces(other)},
+        **{f"{names[0]}'s {name}": ours[mask].max() - theirs.max() for name, mask in _spaces(one)},
+        **{f"{names[1]}'s {name}": ours.max() - theirs[mask].max() for name, mask in _spaces(other)},
     }
     random = np.random.default_rng(seed)
     halves = [_half(ours, random).max() - _half(theirs, random).max() for _ in range(SUBSETS)]
@@ -60,4 +60,4 @@ def _half(scores: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def _spaces(search: Search) -> Iterator[tuple[str, np.ndarray]]:
     """The smaller spaces that hold a draw: a part of one range, or one word of a choice."""
     for name in search.ranges:
-        yield from ((f"{name}: {part}", mask) for part, mask in search.slices(name, PARTS))
+        yield from ((f"{name}, {part}", mask) for part, mask in search.slices(name, PARTS))

@@ -103,6 +103,7 @@ class StudyPage:
             "regret": asdict(row.regret),
             "studies": row.studies,
             "won_by_default": row.won_by_default,
+            "order": asdict(row.order) if row.order else None,
             "hyperparameters": [asdict(effect) for effect in row.effects],
             "effective": asdict(self.effective[row.method]) if row.method in self.effective else None,
         }

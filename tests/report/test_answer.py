@@ -155,8 +155,15 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     assert better.endswith("bop: +2.00 points on test [+1.08, +2.92] with 8 trials each: better.")
     assert "it takes 3 studies of each" in too_few and "not compared, with 8 and 9 trials" in uneven
     fragile = replace(found.methods[0], order=Robustness(4, (), 200, 40))
-    (order,) = notes(replace(found, leader="latent_adam", methods=(fragile,)))
+    order, ranges = notes(replace(found, leader="latent_adam", methods=(fragile,)))
     assert order.endswith("the best may be another method's: bop (20 % of the choices).")
+    assert ranges == "latent_adam has the best draw also where only a part of any one range is searched."
+    turned = replace(found.methods[0], order=Robustness(8, ("bop's gamma, upper half", "x"), 200, 0))
+    (ranges,) = notes(replace(found, leader="latent_adam", methods=(turned, fragile, found.methods[1])))[1:]
+    assert ranges.endswith("which has the best draw: bop in 2 of 8 cases (as bop's gamma, upper half).")
+    many = [replace(turned, cell=replace(turned.cell, method=f"m{n}")) for n in range(6)]
+    (ranges,) = notes(replace(found, leader="latent_adam", methods=tuple(many)))
+    assert ranges.endswith("m0 in 2 of 8 cases (as bop's gamma, upper half) and 5 others.")
 
 
 def test_numbers_are_rounded_to_what_they_mean() -> None:

@@ -191,7 +191,7 @@ def test_where_the_order_depends_on_a_range_it_is_reversed() -> None:
     first = Search({"lr": LR}, [{"lr": 2e-4}, {"lr": 5e-3}], [0.7, 0.9])
     second = Search({"w": WORD}, [{"w": "a"}, {"w": "b"}], [0.8, 0.6])
     found = robustness(first, second, ("bop", "adam"))
-    assert (found.spaces, found.spaces_reversed) == (4, ("lr: lower half of bop",))
+    assert (found.spaces, found.spaces_reversed) == (4, ("bop's lr, lower half",))
     assert found.share == pytest.approx(0.25, abs=0.1)  # 0.7 against 0.8
 
 
