@@ -179,7 +179,7 @@ def smaller_ranges(study: TaskStudy) -> list[str]:
     if not turned:
         return [f"{study.leader} has the best draw also where only a part of any one range is searched."]
     named = [
-        f"{method} in {len(each.spaces_reversed)} of {each.spaces} cases (as {each.spaces_reversed[0]})"
+        f"{method} in {len(each.spaces_reversed)} of {each.spaces} cases (such as {each.spaces_reversed[0]})"
         for method, each in turned
     ]
     if len(named) > NAMED:

@@ -160,10 +160,10 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     assert ranges == "latent_adam has the best draw also where only a part of any one range is searched."
     turned = replace(found.methods[0], order=Robustness(8, ("bop's gamma, upper half", "x"), 200, 0))
     (ranges,) = notes(replace(found, leader="latent_adam", methods=(turned, fragile, found.methods[1])))[1:]
-    assert ranges.endswith("which has the best draw: bop in 2 of 8 cases (as bop's gamma, upper half).")
+    assert ranges.endswith("which has the best draw: bop in 2 of 8 cases (such as bop's gamma, upper half).")
     many = [replace(turned, cell=replace(turned.cell, method=f"m{n}")) for n in range(6)]
     (ranges,) = notes(replace(found, leader="latent_adam", methods=tuple(many)))
-    assert ranges.endswith("m0 in 2 of 8 cases (as bop's gamma, upper half) and 5 others.")
+    assert ranges.endswith("m0 in 2 of 8 cases (such as bop's gamma, upper half) and 5 others.")
 
 
 def test_numbers_are_rounded_to_what_they_mean() -> None:
