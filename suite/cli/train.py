@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -60,15 +60,22 @@ def train(
         ended = apart(own.values(), _train_with, own, trial, run, device, threads, keep, notes)
     else:
         ended = _train(trial, run, device, threads, keep, notes)
-    if isinstance(ended, int):
-        raise typer.Exit(ended)
-    if ended is None:
+    if ended.exit_code:
+        raise typer.Exit(ended.exit_code)
+    if (result := ended.result) is None:
         return
     if as_json:
-        print_json({"run": str(run), **encode(ended)})
+        print_json({"run": str(run), **encode(result)})
         return
-    scores = "  ".join(f"{name} {value:.4f}" for name, value in encode(ended.scores).items())
-    say(out, f"{ended.status}: {scores}\nrecord: {run}")
+    scores = "  ".join(f"{name} {value:.4f}" for name, value in encode(result.scores).items())
+    say(out, f"{result.status}: {scores}\nrecord: {run}")
+
+
+class Ended(NamedTuple):
+    """How a training ended here. The result of several processes is the first one's alone."""
+
+    result: "Result | None" = None
+    exit_code: int = 0
 
 
 def _notes(planned: "Plan", results: Path, trial: "Trial") -> Iterator[str]:
@@ -96,7 +103,7 @@ def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Tri
 
 def _train_with(
     files: "Files", trial: "Trial", run: Path, device: str, threads: int, keep: bool, notes: Sequence[str]
-) -> "Result | int | None":
+) -> Ended:
     """`_train` in a process that has imported the plugins of the cell."""
     from suite.sweep.worker import load_files
 
@@ -107,11 +114,8 @@ def _train_with(
 
 def _train(
     trial: "Trial", folder: Path, device: str, threads: int, keep: bool, notes: Sequence[str]
-) -> "Result | int | None":
-    """Train the run unless it is finished. Returns the exit code of a run that was stopped.
-
-    The result goes to the first of several processes only.
-    """
+) -> Ended:
+    """Train the run unless it is finished."""
     from suite.data import DecoderDied
     from suite.machine.environment import choose_device, use_device
     from suite.records.run import RunFolder
@@ -142,16 +146,16 @@ def _train(
         except preemption.StopRequested as stopped:
             if ranks.first:
                 say(err, f"{stopped}; the same command resumes the run")
-            return preemption.EXIT_CODE
+            return Ended(exit_code=preemption.EXIT_CODE)
         except DecoderDied as error:
             complain("stopped:", str(error))
             say(err, "the same command resumes the run")
-            return 1
+            return Ended(exit_code=1)
     if not ranks.first:
-        return None
+        return Ended()
     for note in progress.notes:
         say(err, note)
-    return result
+    return Ended(result)
 
 
 def _require_images(device: "torch.device", trial: "Trial") -> Iterator[str]:

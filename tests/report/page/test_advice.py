@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from report.page.advice import advice_of, as_trained, command_of
 from report.read.experiment import read_records
 from suite.cli.main import app
+from suite.cli.train import Ended
 from suite.records.run import RunFolder
 from suite.records.schedules import Cosine, Restart, Step
 from suite.records.trial import Trial
@@ -85,8 +86,9 @@ def test_the_command_trains_with_the_settings_of_the_winner(
     records = read_records(place / "results")
     trained: list[tuple[Trial, bool]] = []
 
-    def take(trial: Trial, run: Path, device: str, threads: int, keep: bool, notes: Any) -> None:
+    def take(trial: Trial, run: Path, device: str, threads: int, keep: bool, notes: Any) -> Ended:
         trained.append((trial, keep))
+        return Ended()
 
     monkeypatch.setattr("suite.cli.train._train", take)
     monkeypatch.chdir(tmp_path)
