@@ -7,8 +7,6 @@ import typer
 from suite.experiment.files import archived, experiments, recorded
 from suite.machine.plugin_file import names_in
 
-RESULTS = Path("results")  # `--results` is not known while a word is completed
-
 
 def complete_experiment(incomplete: str) -> list[str]:
     """Names of experiments."""
@@ -17,12 +15,13 @@ def complete_experiment(incomplete: str) -> list[str]:
 
 def complete_folder(incomplete: str) -> list[str]:
     """Paths below results/ of the folders that hold a plan."""
-    return [name for name in recorded(RESULTS) if name.startswith(incomplete)]
+    return [name for name in recorded(Path("results")) if name.startswith(incomplete)]
 
 
 def complete_records(incomplete: str) -> list[str]:
     """The same, and the names of published archives."""
-    names = {*recorded(RESULTS), *archived(RESULTS)}
+    results = Path("results")
+    names = {*recorded(results), *archived(results)}
     return sorted(name for name in names if name.startswith(incomplete))
 
 

@@ -43,7 +43,8 @@ def serve(log: Path, port: int) -> None:
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
             raise PermissionError(f"{log} belongs to the sweep; the page cannot change it")
 
+    storage = JournalStorage(ReadOnlyBackend(str(log)))
     try:
-        run_server(JournalStorage(ReadOnlyBackend(str(log))), host=HOST, port=port)
+        run_server(storage, host=HOST, port=port)
     except OSError as error:  # another program has the port, or only the system may open it
         raise UserError(f"--port {port}: {error.strerror}; choose another one") from None

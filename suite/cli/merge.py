@@ -44,7 +44,7 @@ def merge(
     if to is None and is_archive(places[0]):
         raise UserError(f"{places[0]} is an archive, which does not change: name a folder with --to")
     target = to or places[0]
-    for place in places:
+    for place in places if to is not None else ():
         if place.resolve() in target.resolve().parents:
             raise UserError(f"--to {target} lies in {place}, whose records are merged: name another folder")
     sources: list[Source] = []
