@@ -108,8 +108,6 @@ class Observer:
         """
         plan = self.folder.plan()
         status = Status(plan.experiment, is_owned(self.folder.path))
-        for wrong in self.folder.wrong_parts():
-            self._add_damaged(status, wrong)
         begun, named = set(self.folder.run_names()), set[str]()
         lost: Counter[tuple[str, str]] = Counter()  # studies without a winner, by method and task
         for planned in plan.cells:

@@ -75,8 +75,6 @@ class Verification:
     def run(self) -> Verified:
         """Check everything."""
         self._set_aside()
-        for each in self.folder.wrong_parts():
-            self._add(each)
         for label in self.plan.data:
             self._data(label)
         for planned in self.plan.cells:

@@ -53,28 +53,29 @@ class ExperimentFolder:
         runs = self.path / "runs"
         return sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
 
-    def wrong_parts(self) -> list[DamagedRecord]:
-        """What stands in the place of a folder of records and is none: nothing in it would be seen."""
-        places = [self.path / part for part in ("runs", "cells", "data")]
-        return [
-            DamagedRecord(place, "it is a link" if place.is_symlink() else "it is no folder")
-            for place in places
-            if os.path.lexists(place) and (place.is_symlink() or not place.is_dir())
-        ]
+    def require_folders(self) -> None:
+        """DamagedRecord if a file or a link stands in the place of a folder of records.
+
+        What a sweep has written cannot be there: it writes through no link.
+        """
+        for place in (self.path / part for part in ("runs", "cells", "data")):
+            if place.is_symlink() or (place.exists() and not place.is_dir()):
+                raise DamagedRecord(place, "it is a link" if place.is_symlink() else "it is no folder")
 
     def has_records(self) -> bool:
         """Whether a sweep has worked here; a published folder holds none."""
         return any(os.path.lexists(self.path / part) for part in ("runs", "cells"))
 
     def plan(self) -> PlanRecord:
-        """FileNotFoundError if no sweep was started here, DamagedRecord also for a plan of an older
-        format; UserError for one of a newer flipbench."""
+        """FileNotFoundError if no sweep was started here, DamagedRecord also for a plan of an older format
+        and as in `require_folders`; UserError for one of a newer flipbench."""
         path = self.plan_path
         if path.exists() and not self.has_records():
             raise FileNotFoundError(
                 f"{self.path} holds a plan and no records, as a published folder of tables does: there is no "
                 "runs/ and no cells/ in it"
             )
+        self.require_folders()
         try:
             value = read_json(path)
             found = value.get("format")

@@ -148,9 +148,9 @@ def test_what_stands_in_the_place_of_a_folder_of_records_is_named(
     else:
         (folder / part).symlink_to(tmp_path / "elsewhere")
     problem = "it is no folder" if place == "a file" else "it is a link"
-    status, _, found = look(folder)
-    assert f"{part}: {problem}" in status.damaged
-    assert ("damaged", part, problem) in found.findings and found.exit_code == 2
+    for read in (read_records, lambda folder: Observer(folder).look(), Verification):
+        with pytest.raises(DamagedRecord, match=f"{part} is damaged: {problem}"):
+            read(folder)
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.01])
