@@ -19,7 +19,10 @@ PARTS = {"lower half": (0.0, 0.5), "middle half": (0.25, 0.75), "upper half": (0
 
 @dataclass(frozen=True)
 class Robustness:
-    """How often the better of two methods is another: of smaller search spaces, of subsets of the trials."""
+    """How often another method comes before the one with the best draw, when that has searched less.
+
+    spaces: how many smaller search spaces it has; a smaller one of the other method could only help it.
+    """
 
     spaces: int
     spaces_reversed: tuple[str, ...]
@@ -32,24 +35,19 @@ class Robustness:
         return self.subsets_reversed / self.subsets
 
 
-def robustness(one: Search, other: Search, names: tuple[str, str], seed: int = 0) -> Robustness:
-    """Compare the best validation scores again, with one range reduced at a time and with half of the draws.
-
-    Equal scores reverse nothing. A space without a draw is left out.
+def robustness(leader: Search, other: Search, seed: int = 0) -> Robustness:
+    """Compare the best validation scores again: with one of the leader's ranges reduced at a time, and with
+    half of the draws of each. A tie is no reversal. A space without a draw is left out.
     """
-    ours, theirs = np.asarray(one.scores, float), np.asarray(other.scores, float)
-    verdict = np.sign(ours.max() - theirs.max())
-    spaces = {
-        **{f"{names[0]}'s {name}": ours[mask].max() - theirs.max() for name, mask in _spaces(one)},
-        **{f"{names[1]}'s {name}": ours.max() - theirs[mask].max() for name, mask in _spaces(other)},
-    }
+    ours, theirs = np.asarray(leader.scores, float), np.asarray(other.scores, float)
+    spaces = {name: ours[mask].max() - theirs.max() for name, mask in _spaces(leader)}
     random = np.random.default_rng(seed)
     halves = [_half(ours, random).max() - _half(theirs, random).max() for _ in range(SUBSETS)]
     return Robustness(
         spaces=len(spaces),
-        spaces_reversed=tuple(name for name, lead in spaces.items() if np.sign(lead) == -verdict != 0),
+        spaces_reversed=tuple(name for name, lead in spaces.items() if lead < 0),
         subsets=SUBSETS,
-        subsets_reversed=sum(bool(np.sign(lead) == -verdict != 0) for lead in halves),
+        subsets_reversed=sum(bool(lead < 0) for lead in halves),
     )
 
 

@@ -332,7 +332,7 @@ def leader_of(records: Records, searches: dict[str, Search]) -> str | None:
 def order_against(leader: str, method: str, searches: dict[str, Search]) -> Robustness | None:
     if method == leader or len(searches[method].scores) < FEWEST:
         return None
-    return robustness(searches[leader], searches[method], (leader, method))
+    return robustness(searches[leader], searches[method])
 
 
 def inclusion_checks(records: Records, cells: list[CellRecord]) -> Iterator[InclusionCheck]:

@@ -77,7 +77,7 @@ def accuracy_figure(name: str, comparison: Comparison, looks: Looks) -> Picture:
 
 
 def accuracy_limits(standings: list[Standing]) -> tuple[float, float]:
-    """Limits in percent that hold every interval, but let no outlier, diverged run or floor squeeze it."""
+    """Limits in percent that hold every interval, but let no outlier, erratic method or floor squeeze it."""
     aside = (Kind.CONTROL, Kind.ERRATIC)  # a method that varies far more than the others is an outlier
     competing = [each for each in standings if each.judged.reading.kind not in aside]
     rivals = [each for each in competing if each.scores] or [each for each in standings if each.scores]

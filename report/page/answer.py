@@ -172,21 +172,23 @@ def smaller_ranges(study: TaskStudy) -> list[str]:
     orders = [(row.method, row.order) for row in study.methods if row.order]
     if not orders or study.leader is None:
         return []
-    turned = sorted(
+    overtaken = sorted(
         ((method, order) for method, order in orders if order.spaces_reversed),
         key=lambda each: -len(each[1].spaces_reversed),
     )
-    if not turned:
-        return [f"{study.leader} has the best draw also where only a part of any one range is searched."]
+    if not overtaken:
+        return [
+            f"No method has a better draw than {study.leader} where only a half of one of its ranges counts."
+        ]
     named = [
         f"{method} in {len(each.spaces_reversed)} of {each.spaces} cases (such as {each.spaces_reversed[0]})"
-        for method, each in turned
+        for method, each in overtaken
     ]
     if len(named) > NAMED:
         named = [named[0], f"{len(named) - 1} others"]
     return [
-        "With a half of one range, or one word of a choice, in place of the whole, a method comes before "
-        f"{study.leader}, which has the best draw: {listing(named)}."
+        f"Where only a half of one of {study.leader}'s ranges counts, or one word of a choice, another "
+        f"method has a better draw: {listing(named)}."
     ]
 
 

@@ -29,7 +29,7 @@ def figure_files(report: Report, task: Task | None, drawing: Drawing) -> list[Li
     pdf = base64.b64encode(drawing.picture.pdf()).decode()
     return [
         ("PDF", f"{name}.pdf", f"data:application/pdf;base64,{pdf}"),
-        ("CSV", f"{name}.csv", text("text/csv", numbers(report, task, drawing))),
+        ("CSV", f"{name}.csv", readable("text/csv", numbers(report, task, drawing))),
     ]
 
 
@@ -58,8 +58,10 @@ def table_files(table: Table, name: str) -> list[Link]:
 
 def text(kind: str, content: str) -> str:
     """The shorter of two ways to write it: most tables are readable as they are, LaTeX is not."""
-    plain, packed = (
-        quote(content, safe=",./:;()=+-_*$!?@|[]{}^~`"),
-        base64.b64encode(content.encode()).decode(),
-    )
-    return f"data:{kind};charset=utf-8" + (f",{plain}" if len(plain) <= len(packed) else f";base64,{packed}")
+    packed = f"data:{kind};charset=utf-8;base64,{base64.b64encode(content.encode()).decode()}"
+    return min(readable(kind, content), packed, key=len)
+
+
+def readable(kind: str, content: str) -> str:
+    """Characters stay as they are, but for those that an address may not have; the page's script reads it."""
+    return f"data:{kind};charset=utf-8,{quote(content, safe=',./:;()=+-_*$!?@|[]{}^~`')}"

@@ -157,13 +157,15 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     fragile = replace(found.methods[0], order=Robustness(4, (), 200, 40))
     order, ranges = notes(replace(found, leader="latent_adam", methods=(fragile,)))
     assert order.endswith("the best may be another method's: bop (20 % of the choices).")
-    assert ranges == "latent_adam has the best draw also where only a part of any one range is searched."
-    turned = replace(found.methods[0], order=Robustness(8, ("bop's gamma, upper half", "x"), 200, 0))
+    assert ranges == (
+        "No method has a better draw than latent_adam where only a half of one of its ranges counts."
+    )
+    turned = replace(found.methods[0], order=Robustness(8, ("lr, upper half", "x"), 200, 0))
     (ranges,) = notes(replace(found, leader="latent_adam", methods=(turned, fragile, found.methods[1])))[1:]
-    assert ranges.endswith("which has the best draw: bop in 2 of 8 cases (such as bop's gamma, upper half).")
+    assert ranges.endswith("another method has a better draw: bop in 2 of 8 cases (such as lr, upper half).")
     many = [replace(turned, cell=replace(turned.cell, method=f"m{n}")) for n in range(6)]
     (ranges,) = notes(replace(found, leader="latent_adam", methods=tuple(many)))
-    assert ranges.endswith("m0 in 2 of 8 cases (such as bop's gamma, upper half) and 5 others.")
+    assert ranges.endswith("m0 in 2 of 8 cases (such as lr, upper half) and 5 others.")
 
 
 def test_numbers_are_rounded_to_what_they_mean() -> None:

@@ -3,7 +3,7 @@
 from base64 import b64decode
 from urllib.parse import unquote
 
-from report.page.downloads import table_files, text
+from report.page.downloads import readable, table_files, text
 from report.page.latex import latex_table, latex_tables
 from report.page.tables import Table
 
@@ -44,4 +44,5 @@ def test_the_link_of_a_table_holds_its_cells() -> None:
 
 def test_a_link_is_written_in_the_shorter_way() -> None:
     assert text("text/csv", "a,b\n1,2\n") == "data:text/csv;charset=utf-8,a,b%0A1,2%0A"
-    assert text("text/x-tex", "\\\\\n") == "data:text/x-tex;charset=utf-8;base64,XFwK"
+    assert readable("text/csv", "\u2212\n") == "data:text/csv;charset=utf-8,%E2%88%92%0A"  # for a script
+    assert text("text/x-tex", 3 * "\\\\\n") == "data:text/x-tex;charset=utf-8;base64,XFwKXFwKXFwK"
