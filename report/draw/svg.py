@@ -221,10 +221,12 @@ def with_shared_shapes(svg: str) -> str:
     other: dict[str, str] = {}  # the id that takes the place of another one
     for shape, drawn in SHAPE.findall(svg):
         other[shape] = first.setdefault(drawn, shape)
+    if not first:
+        return svg
     shapes = "".join(f'<path id="{shape}"{drawn}/>\n' for drawn, shape in first.items())
     head, body = SHAPE.sub("", svg).split(">\n", 1)
     body = re.sub(r' href="#([^"]*)"', lambda found: f' href="#{other.get(found[1], found[1])}"', body)
-    return f"{head}>\n<defs>\n{shapes}</defs>\n{body}" if shapes else f"{head}>\n{body}"
+    return f"{head}>\n<defs>\n{shapes}</defs>\n{body}"
 
 
 SHAPE = re.compile(r'<defs>\n<path id="([^"]*)"([^>]*)/>\n</defs>\n')

@@ -139,11 +139,6 @@ def _plan_problems(plan: PlanRecord) -> Iterator[str]:
         for key, described in parts.items():
             if (name := getattr(planned, key)) not in described:
                 yield f"cells: {planned.cell}: the plan describes no {key} {shown(name)}"
-        if planned.cell != (name := f"{planned.task}.{planned.method}"):
-            yield f"cells: {planned.cell} is the cell {name}"
-        if planned.epochs != planned.trial.train.epochs:
-            of_trial = planned.trial.train.epochs
-            yield f"cells: {planned.cell}: epochs is {planned.epochs}, in its trial {of_trial}"
         if planned.trial.stage != "final":
             yield f"cells: {planned.cell}: its trial is of a {planned.trial.stage} run"
     for key, names in (
@@ -157,15 +152,10 @@ def _plan_problems(plan: PlanRecord) -> Iterator[str]:
     yield from (
         f"tuning.transfer: there is no task {shown(t)}" for t in plan.tuning.transfer if t not in tasks
     )
-    for each in plan.published:
-        for key in ("method", "data", "model"):
-            name = getattr(each, key)
-            if name is not None and name not in {getattr(planned, key) for planned in plan.cells}:
-                yield f"published: there is no {key} {shown(name)}"
     for test in plan.claim.tests if plan.claim else ():
         if unknown := [arm for arm in test.arms if not cells_of_arm(arm, plan.cells)]:
             yield f"claim: no cell is called {shown(unknown[0])}"
-        elif not any(groups_of(test.arms, plan.cells)):
+        elif next(groups_of(test.arms, plan.cells), None) is None:
             yield f"claim: the arms {', '.join(test.arms)} have no task in common"
 
 
