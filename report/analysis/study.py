@@ -30,7 +30,7 @@ from report.analysis.robustness import Robustness, robustness
 from report.analysis.search import Search, search_of
 from report.analysis.units import by_study
 from report.read.records import CellRecord, Records, RunRecord, Task
-from suite.records.schema import Scores
+from suite.records.schema import Scores, Track
 
 BUDGET = 8  # draws at which the tables give the best of n: the small budget
 
@@ -131,8 +131,8 @@ class TrackComparison:
     """
 
     method: str
-    random_trials: int
-    tpe_trials: int
+    random: Track
+    tpe: Track
     difference: Difference | None
 
 
@@ -364,4 +364,4 @@ def track_comparisons(
         for each in judgement.pairs if same_budget and judgement.unit == "study" else ():
             if {each.first, each.second} == set(pair) and not damaged & set(pair):
                 difference = replace(each if each.first == pair[0] else each.reversed(), methods=2)
-        yield TrackComparison(cell.planned.method, tracks["random"].trials, tracks["tpe"].trials, difference)
+        yield TrackComparison(cell.planned.method, tracks["random"], tracks["tpe"], difference)

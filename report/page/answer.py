@@ -197,15 +197,15 @@ FRAGILE = 0.05  # of the half samples: an order that is reversed more often hang
 
 def track_note(each: TrackComparison) -> str:
     start = f"TPE against random search, {each.method}: "
-    if each.random_trials != each.tpe_trials:
-        return f"{start}not compared, with {each.tpe_trials} and {each.random_trials} trials in a study."
+    if each.random.trials != each.tpe.trials:
+        return f"{start}not compared, with {each.tpe.trials} and {each.random.trials} trials in a study."
     if each.difference is None:
         return f"{start}not compared: it takes {ENOUGH_UNITS} studies of each, no run missing or diverged."
     interval = each.difference.interval
     reading = "better" if interval.low > 0 else "worse" if interval.high < 0 else "not separated"
     return (
-        f"{start}{signed(each.difference.value)} points on test {bracket(interval)} with {each.tpe_trials} "
-        f"trials each: {reading}."
+        f"{start}{signed(each.difference.value)} points on test {bracket(interval)} with {each.tpe.trials} "
+        f"trials each, n = {each.tpe.studies} and {each.random.studies} studies: {reading}."
     )
 
 

@@ -22,6 +22,7 @@ from tests.support.fake_records import TASKS, write_experiment
 from tests.support.studies import study_of
 
 METHODS = ("bop", "latent_adam", "latent_sgd")
+RANDOM, TPE = Track(name="random", trials=8, studies=5), Track(name="tpe", trials=8, studies=10)
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +148,14 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     assert notes(replace(found, leader=None, inclusions=(unknown,))) == []
     pair = Difference("bop (tpe)", "bop (random)", 0.02, 0.004, 8.0, 2)
     tracks = (
-        TrackComparison("bop", 8, 8, pair),
-        TrackComparison("bop", 8, 8, None),
-        TrackComparison("bop", 9, 8, None),
+        TrackComparison("bop", RANDOM, TPE, pair),
+        TrackComparison("bop", RANDOM, TPE, None),
+        TrackComparison("bop", replace(RANDOM, trials=9), TPE, None),
     )
     better, too_few, uneven = notes(replace(found, leader=None, tracks=tracks))
-    assert better.endswith("bop: +2.00 points on test [+1.08, +2.92] with 8 trials each: better.")
+    assert better.endswith(
+        "bop: +2.00 points on test [+1.08, +2.92] with 8 trials each, n = 10 and 5 studies: better."
+    )
     assert "it takes 3 studies of each" in too_few and "not compared, with 8 and 9 trials" in uneven
     fragile = replace(found.methods[0], order=Robustness(4, (), 200, 40))
     order, ranges = notes(replace(found, leader="latent_adam", methods=(fragile,)))
