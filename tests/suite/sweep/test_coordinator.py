@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from optimizers import METHODS
+from suite.cli import sweep as sweep_command
 from suite.data import load_splits
 from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan
@@ -453,6 +454,16 @@ def test_devices() -> None:
     assert default_devices("cpu", 3) == ("cpu",) * 3
     assert default_devices("cpu", None) == ("cpu",) * len(os.sched_getaffinity(0))
     assert default_devices("mps", None) == ("mps",)
+
+
+def test_no_more_workers_are_made_than_there_are_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "0")
+    planned = tiny_plan(tmp_path)
+    pool, workers = sweep_command._pool(planned, tmp_path, sweep_command.Machines("local", "cpu", 500, 1))
+    with pool:
+        assert workers == pool.free == planned.runs < 500
 
 
 RESULT = Result(
