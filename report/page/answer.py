@@ -109,7 +109,8 @@ def gains(study: TaskStudy) -> list[str]:
         (row for row in rows if row.gain.shown and row.gain.shown.low > 0),
         key=lambda row: -row.gain.value,
     )
-    rest = [row for row in rows if row not in shown]
+    few = [row for row in rows if row.gain.few]
+    rest = [row for row in rows if row not in shown and row not in few]
     sentences = []
     given = "Given one draw of the tuning: " if any(row.planned_studies == 1 for row in rows) else ""
     if shown:
@@ -119,9 +120,15 @@ def gains(study: TaskStudy) -> list[str]:
             f"{listing(named)}."
         )
     if rest:
-        named = [f"{row.method} {gain(row.gain)}{' (too few units)' * row.gain.few}" for row in rest]
+        named = [f"{row.method} {gain(row.gain)}" for row in rest]
         none = "no gain of tuning" if not shown else "no gain"
         sentences.append(f"{given}{none} over the published default is shown for {listing(named)}.")
+    if few:
+        named = [f"{row.method} {gain(row.gain)}" for row in few]
+        sentences.append(
+            f"{given}too few units for a verdict on what tuning gained over the published default: "
+            f"{listing(named)}."
+        )
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
 

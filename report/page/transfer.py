@@ -74,15 +74,17 @@ def sentences(found: Sequence[Transfer]) -> list[str]:
 
 
 def readings(found: Sequence[Transfer], of: Callable[[Transfer], Gain]) -> str:
-    """The rows whose interval lies below zero, above zero, and the others, each with its number."""
-    groups: dict[str, list[str]] = {"worse": [], "better": [], "not separated": []}
+    """Each row with its number: interval below zero, above zero, neither; or too few units to tell."""
+    groups: dict[str, list[str]] = {"worse": [], "better": [], "not separated": [], "of too few units": []}
     for each in found:
         if math.isnan(of(each).value):
             continue
         shown = of(each).shown
         below, above = shown is not None and shown.high < 0, shown is not None and shown.low > 0
         reading = "worse" if below else "better" if above else "not separated"
-        groups[reading].append(f"{each.method} {words(of(each))}{' (too few units)' * of(each).few}")
+        if of(each).few:
+            reading = "of too few units"
+        groups[reading].append(f"{each.method} {words(of(each))}")
     return "; ".join(
         f"{reading} {'is' if len(rows) == 1 else 'are'} {listing(rows)}"
         for reading, rows in groups.items()

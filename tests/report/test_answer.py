@@ -100,11 +100,15 @@ def test_a_gain_is_not_shown_by_two_units_or_without_a_lost_run(found: TaskStudy
     wide = Interval(0.01, 0.03)
     gains = [Gain(0.02, wide, few=True), Gain(0.02, wide, provisional=True), Gain(0.02, wide)]
     rows = tuple(replace(row, gain=gain) for row, gain in zip(found.methods, gains, strict=True))
-    _, shown, rest = answer(replace(with_good(found, 0, 0, 0), methods=rows, reference=found.reference))[-3:]
+    study = replace(with_good(found, 0, 0, 0), methods=rows, reference=found.reference)
+    shown, rest, few_units = answer(study)[-3:]
     assert shown.endswith("each for itself: latent_sgd +2.00 [+1.00, +3.00].")
     assert rest == (
-        "No gain over the published default is shown for bop +2.00 [+1.00, +3.00] (too few units) and "
-        "latent_adam +2.00 [+1.00, +3.00] (provisional)."
+        "No gain over the published default is shown for latent_adam +2.00 [+1.00, +3.00] (provisional)."
+    )
+    assert few_units == (
+        "Too few units for a verdict on what tuning gained over the published default: bop +2.00 [+1.00, "
+        "+3.00]."
     )
     few = [welch([0.9, 0.91, 0.92][:units], [0.8, 0.81, 0.82, 0.83]).few for units in (2, 3)]
     assert few == [True, False]
