@@ -2,12 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from report.analysis.claims.arms import Sample, cells_by_group, nearest, sample, studies_of_cells
+from report.analysis.claims.arms import (
+    Sample,
+    cells_by_group,
+    nearest,
+    same_trainings,
+    sample,
+    studies_of_cells,
+)
 from report.analysis.claims.decide import (
     LEVEL,
     Estimate,
@@ -172,7 +179,11 @@ def of_samples(
     notes = notes_on(samples, studies)
     # Of a pool all settings have to be in: one that is missing could be the nearest.
     settings = list(itertools.chain.from_iterable(every))
-    reason = why_no_verdict(settings, studies, needs_all=within(test)) or unmatched(test.match, samples)
+    reason = (
+        why_no_verdict(settings, studies, needs_all=within(test))
+        or unmatched(test.match, samples)
+        or never_acts(records, test, samples, itertools.chain.from_iterable(pools))
+    )
     if reason:
         return TestVerdict(test, group, "undecided", finding, reason, notes)
     if isinstance(test, Order):
@@ -230,6 +241,25 @@ def unmatched(match: Match | None, samples: Sequence[Sample]) -> str:
             found = "none has a number" if math.isnan(reached) else f"{reached:.3g} at the nearest"
             return f"no setting of {each.arm} has {match.measure} near {match.target:g}: {found}"
     return ""
+
+
+def never_acts(
+    records: Records, test: Contrast | Order, samples: Sequence[Sample], cells: Iterable[CellRecord]
+) -> str:
+    """Which arms a contrast weighs against each other though they are one training; else nothing.
+
+    They may stand beside arms that differ: in a difference of two differences they cancel.
+    """
+    if not isinstance(test, Contrast):
+        return ""
+    compared = {cell.name: cell for cell in cells}
+    weights = {each.cell: test.of[each.arm] for each in samples}
+    groups = same_trainings(records, [compared[name] for name in weights])
+    together = [cell.name for group in groups for cell in group]
+    if set(together) != set(weights) or any(sum(weights[cell.name] for cell in group) for group in groups):
+        return ""
+    arms = " and ".join(each.arm for each in samples)
+    return f"{arms} are one training in every run: what differs between them never acts"
 
 
 def notes_on(samples: Sequence[Sample], studies: int) -> tuple[str, ...]:

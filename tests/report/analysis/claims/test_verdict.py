@@ -74,6 +74,21 @@ def test_two_runs_carry_no_verdict():
     assert verdict([ABOVE], a=LOW[:2], b=HIGH[:2]).reason == "2 units of b carry no verdict: it takes 3"
 
 
+def test_arms_that_are_one_training_are_not_compared():
+    within = verdict([WITHIN], a=LOW, b=LOW)
+    assert within.outcome == "undecided"
+    assert within.reason == "b and a are one training in every run: what differs between them never acts"
+    almost = [*LOW[:3], Run(top1=0.502)]
+    assert verdict([WITHIN], a=LOW, b=almost).outcome == "supported"
+    # They cancel where others differ: what c gains over a, less what d gains over b.
+    gains = Contrast(
+        kind="contrast", says="", of={"c": 1.0, "a": -1.0, "d": -1.0, "b": 1.0}, expect="above", margin=0.5
+    )
+    assert verdict([gains], a=LOW, b=LOW, c=HIGH, d=scores(51.0, 50.9, 51.2, 51.1)).outcome == "supported"
+    # And a pair beside a pair leaves nothing.
+    assert verdict([gains], a=LOW, b=LOW, c=HIGH, d=HIGH).outcome == "undecided"
+
+
 def test_controls_take_no_part_in_bonferronis_level():
     just = scores(50.22, 50.42, 50.12, 50.32)  # refutes a margin of 0.5 points at 95 %, and not at 99 %
     holds = Contrast(kind="contrast", says="c", of={"c": 1.0, "a": -1.0}, expect="above", control=True)
