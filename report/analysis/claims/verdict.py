@@ -115,11 +115,14 @@ def verdict_of(records: Records, flips_of: FlipsOf) -> Verdict:
         raise ValueError(f"{records.plan.experiment} makes no claim")
     jobs = [(test, cells_by_group(records, test.arms)) for test in claim.tests]
     parts = sum(len(groups) for test, groups in jobs if not test.control)
-    tests = [
-        test_verdict(records, test, group, pools, parts, flips_of)
-        for test, groups in jobs
-        for group, pools in groups.items()
-    ]
+    tests: list[TestVerdict] = []
+    for test, groups in jobs:
+        tests += [
+            test_verdict(records, test, group, pools, parts, flips_of) for group, pools in groups.items()
+        ]
+        if not groups:  # the records are of an experiment before its file got this test
+            arms = " and ".join(test.arms)
+            tests.append(TestVerdict(test, (), "undecided", None, f"no task of these records has {arms}"))
     return together(claim, tests)
 
 

@@ -89,6 +89,17 @@ def test_arms_that_are_one_training_are_not_compared():
     assert verdict([gains], a=LOW, b=LOW, c=HIGH, d=HIGH).outcome == "undecided"
 
 
+def test_a_test_without_its_arms_is_open_and_not_left_out():
+    """Records that are older than the claim may lack an arm of it."""
+    records = records_of(claim_of(ABOVE), {"a": LOW, "b": HIGH})
+    absent = replace(ABOVE, says="c beats a", of={"c": 1.0, "a": -1.0})
+    for test in (absent, replace(absent, control=True)):
+        claim = claim_of(ABOVE, test)
+        found = verdict_of(replace(records, plan=replace(records.plan, claim=claim)), flips_of)
+        assert (found.outcome, found.tests[1].outcome) == ("undecided", "undecided")
+        assert found.tests[1].reason == "no task of these records has c and a"
+
+
 def test_controls_take_no_part_in_bonferronis_level():
     just = scores(50.22, 50.42, 50.12, 50.32)  # refutes a margin of 0.5 points at 95 %, and not at 99 %
     holds = Contrast(kind="contrast", says="c", of={"c": 1.0, "a": -1.0}, expect="above", control=True)
