@@ -92,6 +92,10 @@ def command_of(records: Records, cell: CellRecord) -> str:
     settings = settings_of(records, cell)
     others = [change for change in changes if change.partition("=")[0].split(".")[0] not in settings]
     others += [f"{key}={as_yaml(value, in_one_line=True)}" for key, value in settings.items()]
+    # These name other methods, too: with one method alone the experiment's file would be refused.
+    others += ["claim=null"] * (records.plan.claim is not None) + ["published=[]"] * bool(
+        records.plan.published
+    )
     words = ["flipbench", "train", name, cell.name, "--final", "--keep-weights"]
     return shlex.join([*words, *(word for change in others for word in ("--set", change))])
 

@@ -75,14 +75,27 @@ train: {epochs: 1, batch_size: 50}
 tuning: {trials: 2}
 seeds: 1
 """
+NAMES_ALL = """
+published: [{method: adam, data: digits, model: mlp, top1: 97.0, source: a paper}]
+claim:
+  id: C1
+  title: One beats the other
+  sentence: A sentence.
+  source: A paper
+  supports: it does
+  refutes: it does not
+  limits: A small network.
+  tests: [{kind: contrast, says: bop beats adam, of: {bop: 1, adam: -1}, expect: above}]
+"""
 
 
+@pytest.mark.parametrize("names_all", ["", NAMES_ALL])
 @pytest.mark.parametrize("changes", [(), ("train.batch_size=25", "real={decay: {lr: {cosine: 0.0}}}")])
 def test_the_command_trains_with_the_settings_of_the_winner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: tuple[str, ...], names_all: str
 ) -> None:
     (place := tmp_path / "experiments").mkdir()
-    swept(place, *changes, text=TWO)
+    swept(place, *changes, text=TWO + names_all)
     records = read_records(place / "results")
     trained: list[tuple[Trial, bool]] = []
 
