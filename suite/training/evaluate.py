@@ -56,7 +56,7 @@ def evaluate(
     device = next(model.parameters()).device
     loss, top1, top5 = [], [], []
     damaged = set() if damaged is None else damaged
-    for x, labels in unless_stopped(images.eval_batches(device, damaged, ranks.rank, ranks.count)):
+    for x, labels in until_stopped(images.eval_batches(device, damaged, ranks.rank, ranks.count), ranks):
         with autocast(x.device, precision):
             logits = model(x).float()
         loss.append(F.cross_entropy(logits, labels, reduction="sum"))
@@ -75,6 +75,15 @@ def evaluate(
         ),
         correct,
     )
+
+
+def until_stopped(batches: Iterable[Batch], ranks: Ranks) -> Iterable[Batch]:
+    """The batches, until this process is asked to stop.
+
+    Several processes go on: one that left would leave the others waiting for it. They agree to stop between
+    two training steps.
+    """
+    return unless_stopped(batches) if ranks.count == 1 else batches
 
 
 def chance(classes: int) -> PartScores:
@@ -110,7 +119,7 @@ def reestimate_batch_norm(
         norm.reset_running_stats()
         norm.momentum = None  # for torch, a plain average
         norm.train()
-    for x, _ in unless_stopped(batches):
+    for x, _ in until_stopped(batches, ranks):
         with autocast(x.device, precision):
             model(x)
     for norm, momentum in zip(norms, momenta, strict=True):

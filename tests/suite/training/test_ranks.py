@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from suite.data import memory
+from suite.machine import preemption
+from suite.machine.preemption import StopRequested
 from suite.records.run import RunFolder
 from suite.records.trial import Trial
+from suite.training.evaluate import until_stopped
 from suite.training.loop import train
 from suite.training.ranks import ALONE, Ranks, RanksError, collect_in_turn, only_the_first_part_counts
 from tests.support.tiny import CPU, tiny_trial
@@ -126,3 +129,12 @@ def test_what_was_dealt_collect_in_turn_is_put_together_in_order() -> None:
 
     assert collect_in_turn([], Three(0, 3)) == list(range(7))
     assert collect_in_turn("abc", ALONE) == list("abc")
+
+
+def test_a_process_does_not_leave_the_others_in_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waits for its results would fail. They agree to stop between two training steps."""
+    monkeypatch.setattr(preemption, "requested", lambda: True)
+    batches = [(torch.zeros(1, 2), torch.zeros(1))] * 3
+    with pytest.raises(StopRequested):
+        list(until_stopped(batches, ALONE))
+    assert list(until_stopped(batches, Ranks(rank=1, count=2))) == batches
