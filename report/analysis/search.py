@@ -1,17 +1,20 @@
 """The random draws of a method on a task, and where each lies in what was searched."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.stats import binom
 
 from report.read.records import CellRecord, Records, RunRecord
 from suite.records.schema import Range
 from suite.records.trial import HyperSetting
 
 EDGE = 0.05  # share of a range, on its own scale
+UNLIKELY = 0.05 + 1e-9  # that so many winners lie at an edge, one or the other, which does not matter
 
 
 @dataclass(frozen=True)
@@ -91,3 +94,21 @@ def near_edge(value: HyperSetting, range_: Range) -> Literal["lower", "upper"] |
     if range_.values[0] == range_.values[1] or EDGE < place < 1 - EDGE:
         return None
     return "lower" if place <= EDGE else "upper"
+
+
+def crowded_edges(values: Sequence[HyperSetting], range_: Range) -> dict[str, int]:
+    """The ends with more of these drawn values near them than chance would put there in 1 of 20 ranges.
+
+    Each end with how many; half of that chance is left to either.
+    """
+    ends = Counter(end for value in values if (end := near_edge(value, range_)))
+    by_chance = share_near_edge(range_)
+    return {end: n for end, n in ends.items() if binom.sf(n - 1, len(values), by_chance) <= UNLIKELY / 2}
+
+
+def share_near_edge(range_: Range) -> float:
+    """The share of the draws of a range of numbers that are near one of its ends."""
+    if range_.kind != "integer":
+        return EDGE
+    low, high = map(int, range_.values)  # type: ignore[arg-type]
+    return sum(near_edge(value, range_) == "lower" for value in range(low, high + 1)) / (high + 1 - low)

@@ -5,11 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binom
-
 from report.analysis.importance import ENOUGH_DRAWS
 from report.analysis.numbers import NONE, duration, hyper, p_value, percent
-from report.analysis.search import EDGE, near_edge, searched, tried
+from report.analysis.search import crowded_edges, searched, tried
 from report.analysis.study import BUDGET, MethodStudy, TaskStudy
 from report.draw.drawing import Drawing
 from report.draw.slices import slice_drawings
@@ -21,7 +19,6 @@ from report.read.records import CellRecord, Records, Task
 from suite.records.schema import Range
 from suite.records.trial import HyperSetting
 
-UNLIKELY = 0.05 + 1e-9  # that so many winners lie at an edge which does not matter
 MANY_STUDIES = 5  # winners that a cell of the table lists one by one
 
 
@@ -167,10 +164,7 @@ def hypers_table(records: Records, task: Task) -> Table:
             if tracks and name not in ranges:
                 continue
             values = [chosen(cell, name, card.default) for cell in cells]
-            notes = [
-                edge_note(records, cell, each, ranges.get(name))
-                for cell, each in zip(cells, values, strict=True)
-            ]
+            notes = [edge_note(records, cell, name, ranges.get(name)) for cell in cells]
             if any(notes):
                 warn.add((len(rows), len(columns) - 1))
             rows.append(
@@ -214,16 +208,16 @@ def winners(values: list[HyperSetting]) -> str:
     return ", ".join(f"{word} ({times}\u00d7)" for word, times in counts.most_common())
 
 
-def edge_note(records: Records, cell: CellRecord, values: list[HyperSetting], range_: Range | None) -> str:
-    """Where more winners lie at an edge of the range than chance would put there; from 20 settings on."""
+def edge_note(records: Records, cell: CellRecord, name: str, range_: Range | None) -> str:
+    """Where more winners lie at an edge of the range than chance would put there; from 20 settings on.
+
+    Of the winners that were drawn: the published default may lie at an edge, and shows nothing by it.
+    """
     if range_ is None or tried(records.trials(cell)) < ENOUGH_DRAWS:
         return ""
-    ends = Counter(end for value in values if (end := near_edge(value, range_)))
-    return "; ".join(
-        f"{times} of {len(values)} at the {end} edge"
-        for end, times in ends.items()
-        if binom.sf(times - 1, len(values), EDGE) <= UNLIKELY
-    )
+    drawn = [winner.hypers[name] for winner in cell.winners if winner.number]
+    ends = crowded_edges(drawn, range_)
+    return "; ".join(f"{times} of {len(drawn)} at the {end} edge" for end, times in ends.items())
 
 
 def importance_table(study: TaskStudy) -> Table:

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from report.analysis.differences import Difference
@@ -12,12 +13,13 @@ from report.analysis.gain import SAME_RUNS, Gain, welch
 from report.analysis.inclusion import INCLUSIONS, InclusionCheck
 from report.analysis.intervals import Interval
 from report.analysis.robustness import Robustness
+from report.analysis.search import crowded_edges
 from report.analysis.study import TaskStudy, TrackComparison
 from report.page.answer import answer, gain, needed, notes, share
 from report.page.tuning import decided_by_loss, ease_table, hypers_table, importance_table, regret, winners
 from report.read.experiment import read_records
 from report.read.records import Records
-from suite.records.schema import Track
+from suite.records.schema import Range, Track
 from tests.support.fake_records import TASKS, write_experiment
 from tests.support.studies import study_of
 
@@ -244,10 +246,13 @@ def test_edges_are_noted_where_more_winners_lie_there_than_by_chance(tmp_path: P
     records = read_records(folder)
     (cell,) = records.cells
 
-    def noted(*momenta: float) -> str:
+    def noted(*momenta: float, numbers: tuple[int, ...] = (1, 2, 3)) -> str:
         studies = [
-            replace(study, winner=study.winner and replace(study.winner, hypers={"momentum": momentum}))
-            for study, momentum in zip(cell.ledger.studies, momenta, strict=True)
+            replace(study, winner=replace(study.winner, number=number, hypers={**study.winner.hypers, **won}))
+            for study, number, won in zip(
+                cell.ledger.studies, numbers, ({"momentum": each} for each in momenta), strict=True
+            )
+            if study.winner
         ]
         changed = replace(cell, ledger=replace(cell.ledger, studies=studies))
         table = hypers_table(replace(records, cells=[changed]), records.tasks[0])
@@ -257,6 +262,20 @@ def test_edges_are_noted_where_more_winners_lie_there_than_by_chance(tmp_path: P
 
     assert noted(0.98, 0.97, 0.5) == "2 of 3 at the upper edge"
     assert noted(0.98, 0.5, 0.4) == noted(0.98, 0.01, 0.5) == ""
+    # The published default was not drawn, wherever it lies.
+    assert noted(0.98, 0.98, 0.98, numbers=(0, 0, 3)) == noted(0.98, 0.98, 0.98, numbers=(0, 0, 0)) == ""
+    assert noted(0.98, 0.98, 0.5, numbers=(1, 2, 0)) == "2 of 2 at the upper edge"
+
+
+@pytest.mark.parametrize("studies", [1, 2, 3, 7])
+@pytest.mark.parametrize("searched", [Range("uniform", (0.0, 1.0)), Range("integer", (1, 3))])
+def test_chance_alone_notes_an_edge_in_one_of_twenty_ranges(searched: Range, studies: int) -> None:
+    rng, cases, noted = np.random.default_rng(0), 2000, 0
+    for _ in range(cases):
+        places = rng.random(studies)
+        drawn = [1 + int(3 * place) for place in places] if searched.kind == "integer" else places.tolist()
+        noted += bool(crowded_edges(drawn, searched))
+    assert noted / cases <= 0.05 + 0.01
 
 
 def test_the_slices_of_a_hyperparameter_are_in_the_table(found: TaskStudy) -> None:
