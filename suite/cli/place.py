@@ -89,11 +89,13 @@ def place(
     # What can be wrong with the request is known by now: a placement that counts has begun.
     before = enter(results / PLACED, placement)
     command = _command(file, method, decay, tasks, quick)
-    complete, placed = True, list[PlacedTask]()
-    for each, planned in zip(baselines, plans, strict=True):
-        placed.append(_task(folder, each, chosen))
+    complete, placed, earlier = True, list[PlacedTask](), _tasks_before(folder)
+    for number, (each, planned) in enumerate(zip(baselines, plans, strict=True), 1):
+        placed.append(_task(earlier, each, chosen))
+        later = [task for task in earlier if task.experiment in list(standard)[number:]]
         write_placement(
-            folder, PlacementRecord(placement=placement, command=command, tasks=placed, before=before)
+            folder,
+            PlacementRecord(placement=placement, command=command, tasks=[*placed, *later], before=before),
         )
         machines = Machines("local", device, workers, 1)
         complete &= run_plan(planned, folder / placed[-1].folder, machines, each.archive, part=True)
@@ -146,9 +148,11 @@ def _baselines(experiment: str, archive: Path) -> "Baselines":
     return found
 
 
-def _task(folder: Path, baselines: "Baselines", device: "torch.device") -> PlacedTask:
+def _task(earlier: list[PlacedTask], baselines: "Baselines", device: "torch.device") -> PlacedTask:
     """The task with its handshake, which an earlier start of the same placement may have made."""
-    repeated = _repeated_before(folder, baselines, device.type) or _handshake(baselines, device)
+    same = baselines.sha256, device.type
+    made = next((task.repeated for task in earlier if (task.archive, task.device) == same), [])
+    repeated = made or _handshake(baselines, device)
     task = PlacedTask(
         experiment=baselines.experiment,
         folder=_short(baselines),
@@ -173,13 +177,12 @@ def _task(folder: Path, baselines: "Baselines", device: "torch.device") -> Place
     return task
 
 
-def _repeated_before(folder: Path, baselines: "Baselines", device: str) -> "list[Repeated]":
+def _tasks_before(folder: Path) -> list[PlacedTask]:
+    """What an earlier start of the same placement has written."""
     try:
-        known = read_placement(folder)
+        return read_placement(folder).tasks
     except (FileNotFoundError, DamagedRecord):
         return []
-    same = baselines.sha256, device
-    return next((task.repeated for task in known.tasks if (task.archive, task.device) == same), [])
 
 
 def _handshake(baselines: "Baselines", device: "torch.device") -> "list[Repeated]":

@@ -1,16 +1,20 @@
 """`flipbench place`: a method of one's own among published baselines, from the check to its page."""
 
+import contextlib
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from suite.checks.placement import read_baselines, standard_experiments
+from suite.cli import place as cli_place
 from suite.machine.errors import UserError
 from suite.records.archive import ARCHIVE, unpacked, write_archive
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import read_json, write_json
-from suite.records.placement import LIST, read_placement
+from suite.records.placement import LIST, Repeated, read_placement
 from suite.records.trial import PROTOCOL
 from tests.suite.cli.conftest import Flipbench
 from tests.support.attempts import swept
@@ -114,6 +118,41 @@ def test_a_newcomer_is_trained_alone_and_stands_among_the_whole_baselines(
     text = (standard / "results" / "placed" / "instant-quick" / "placement.md").read_text()
     assert "one other file of this name was placed" in text and "A first look" in text
     assert len(read_json(standard / "results" / "placed" / LIST)["placements"]) == 2
+
+
+def test_a_restart_makes_no_handshake_again_and_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two tasks the second one's handshake is kept, also after a stop in the first."""
+    made: list[str] = []
+
+    def handshake(baselines: Any, device: object) -> list[Repeated]:
+        made.append(baselines.experiment)
+        return [Repeated(method="x", run="0" * 16, published=0.5, here=0.5, same_bits=True)]
+
+    def baselines(experiment: str, archive: Path) -> SimpleNamespace:
+        return SimpleNamespace(
+            experiment=experiment, archive=archive, sha256=experiment, left_out=(), seed_sd=0.01
+        )
+
+    def stopped(*_: object, **__: object) -> bool:
+        raise KeyboardInterrupt
+
+    both = {f"standard/{name}": tmp_path / name for name in "ab"}
+    monkeypatch.setattr(cli_place, "_checked", lambda file, method: "mine")
+    monkeypatch.setattr(cli_place, "_standard", lambda tasks, results: both)
+    monkeypatch.setattr(cli_place, "_baselines", baselines)
+    monkeypatch.setattr(cli_place, "_plan", lambda *_: None)
+    monkeypatch.setattr(cli_place, "_handshake", handshake)
+    monkeypatch.setattr("report.placement.build_placement", lambda folder, show: folder)
+    (file := tmp_path / "mine.py").write_text("def mine(): pass\n")
+    for run_plan in (lambda *_, **__: True, stopped, lambda *_, **__: True):
+        monkeypatch.setattr("suite.cli.sweep.run_plan", run_plan)
+        with contextlib.suppress(KeyboardInterrupt):
+            cli_place.place(file, None, None, None, False, "cpu", 1, tmp_path)
+        known = read_placement(tmp_path / "placed" / "mine").tasks
+        assert [task.experiment for task in known] == list(both)
+    assert made == list(both)
 
 
 @pytest.mark.parametrize(
