@@ -278,13 +278,16 @@ def gain_of_tuning(winner_runs: Sequence[RunRecord], default: Setting) -> Gain:
 
     The default has more runs than the winners where another track has more studies.
     """
-    groups = [*by_study(winner_runs).values()]
-    scored = {run.run_id for run in winner_runs if run.scored}
-    if scored and scored <= {run.run_id for run in default.runs if run.scored}:
-        gain = SAME_RUNS
-    else:
-        gain = welch(units_of(groups), default.test)
+    units = units_of([*by_study(winner_runs).values()])
+    same = units and are_runs_of(winner_runs, default.runs)
+    gain = SAME_RUNS if same else welch(units, default.test)
     return replace(gain, provisional=not all(run.scored for run in (*winner_runs, *default.runs)))
+
+
+def are_runs_of(some: Sequence[RunRecord], others: Sequence[RunRecord]) -> bool:
+    """Whether the first are runs of the second, so of the same setting; also where some have no result."""
+    names = {run.run_id for run in some}
+    return "" not in names and names <= {run.run_id for run in others}  # a run that is not known yet has none
 
 
 def units_of(groups: Sequence[Sequence[RunRecord]]) -> list[float]:

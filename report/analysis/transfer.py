@@ -12,7 +12,7 @@ import pandas as pd
 
 from report.analysis.frames import bounds, labels
 from report.analysis.gain import SAME_RUNS, Gain, welch
-from report.analysis.study import default_of, gain_of_tuning, mean, test_scores, units_of
+from report.analysis.study import are_runs_of, default_of, gain_of_tuning, mean, test_scores, units_of
 from report.analysis.units import by_study
 from report.read.records import CellRecord, Records, RunRecord, Task
 from suite.records.schema import task_name
@@ -96,9 +96,8 @@ def transfer(records: Records, cell: CellRecord, source: Task, runs: Sequence[Ru
 
 def difference(moved: Sequence[RunRecord], own: Sequence[RunRecord]) -> Gain:
     """Units: the studies on both sides if there are several, else the runs."""
-    same = {run.run_id for run in moved if run.scored} == {run.run_id for run in own if run.scored}
     units = [units_of([*by_study(runs).values()]) for runs in (moved, own)]
-    found = SAME_RUNS if same and units[0] else welch(*units)
+    found = SAME_RUNS if units[0] and are_runs_of(moved, own) else welch(*units)
     return replace(found, provisional=not all(run.scored for run in (*moved, *own)))
 
 

@@ -245,9 +245,10 @@ def excluded(difference: Interval) -> str:
     return f"from {100 * difference.high:.0f} fewer to {-100 * difference.low:.0f} more"
 
 
-def gain(value: Gain) -> str:
+def gain(value: Gain, same: str = "the default won") -> str:
+    """A gain with its interval. same: the words where both sides are the same setting."""
     if value.same_runs:
-        words = "0 (the default won)"
+        words = f"0 ({same})"
     elif value.interval is None:
         words = f"{signed(value.value)} (no interval)"
     else:

@@ -96,7 +96,7 @@ def words(found: Gain) -> str:
     """A difference with its interval; a dash where a side has no run."""
     if math.isnan(found.value):
         return NONE
-    return "0 (the same setting)" if found.same_runs else gain(found)
+    return gain(found, same="the same setting")
 
 
 def gaps(found: Sequence[Transfer]) -> list[str]:

@@ -81,6 +81,11 @@ def test_the_same_setting_is_no_difference(records: Records) -> None:
     runs = records.finals(records.cells[0])
     assert difference(runs, list(reversed(runs))) == SAME_RUNS
     assert math.isnan(difference([], runs).value)
+    lost = replace(runs[0], result=None)
+    assert difference([lost, *runs[1:]], runs) == replace(SAME_RUNS, provisional=True)
+    # A run that is lost, or not known yet, may be of another setting.
+    for name in ("another", ""):
+        assert not difference([*runs[1:], replace(lost, run_id=name)], runs).same_runs
 
 
 def test_a_missing_run_is_no_number_and_is_named(tmp_path: Path, folder: Path) -> None:
