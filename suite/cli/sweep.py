@@ -29,7 +29,8 @@ from suite.records.replan import require_no_older_place
 
 if TYPE_CHECKING:
     from suite.experiment.plan import Plan
-    from suite.records.schema import DataRecord
+    from suite.records.experiment import ExperimentFolder
+    from suite.records.schema import DataRecord, Ledger, PlannedCell, PlanRecord
     from suite.sweep.pool import LocalPool, Pool
     from suite.sweep.ray_pool import RayPool
 
@@ -189,6 +190,15 @@ def _lend_images(planned: "Plan", pool: "Pool", workers: int) -> "dict[str, Data
     return records
 
 
+def _ledger(records: "ExperimentFolder", cell: "PlannedCell", plan: "PlanRecord") -> "Ledger":
+    from suite.records.schema import Ledger
+
+    try:
+        return records.ledger(cell, plan)
+    except FileNotFoundError:  # nothing of it is planned yet: only tuning was asked for, and there is none
+        return Ledger.empty(cell.cell)
+
+
 def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, tuning_only: bool) -> None:
     """Write the report, print the outcome; exit code 1 if a planned run has no result."""
     from report.build import build_report
@@ -198,7 +208,7 @@ def _conclude(planned: "Plan", folder: Path, complete: bool, as_json: bool, *, t
     page = build_report(folder) if as_json or tuning_only else build_report(folder, out.print)
     if as_json:
         records, record = ExperimentFolder(folder), planned.record
-        cells = [encode(records.ledger(cell, record)) for cell in record.cells]
+        cells = [encode(_ledger(records, cell, record)) for cell in record.cells]
         print_json({"complete": complete, "report": str(page), "cells": cells})
     say(err, f"report: {page}")
     if not complete:

@@ -56,13 +56,17 @@ class Job:
 
 @dataclass
 class Sweep:
-    """One walk over a plan. `on_message` gets the messages about runs, `on_note` those about the folder."""
+    """One walk over a plan.
+
+    `on_message` gets the messages about runs, with the trial and the name of the cell that asked for it;
+    `on_note` those about the folder.
+    """
 
     plan: Plan
     folder: Path
     pool: Pool
     tuning_only: bool = False
-    on_message: Callable[[Message, Trial], None] = lambda message, trial: None
+    on_message: Callable[[Message, Trial, str], None] = lambda message, trial, cell: None
     on_note: Callable[[str], None] = lambda text: None
     _jobs: dict[str, Job] = field(default_factory=dict)
     _queue: deque[Job] = field(default_factory=deque)
@@ -188,7 +192,7 @@ class Sweep:
             self._running.discard(message.run_id)
         match message:
             case EpochDone():
-                self.on_message(message, job.trial)
+                self._tell(message, job.askers[0])
             case DiskFull():
                 raise DiskFailed(message.text)
             case Busy():
@@ -196,7 +200,7 @@ class Sweep:
             case Lost():
                 self._try_again(job, message)
             case Preempted():
-                self.on_message(message, job.trial)
+                self._tell(message, job.askers[0])
                 self._queue.appendleft(job)
             case Done() | Failed():
                 self._settle(job, message)
@@ -204,14 +208,14 @@ class Sweep:
     def _wait_for(self, job: Job, message: Busy) -> None:
         if not job.busy_shown:
             job.busy_shown = True
-            self.on_message(message, job.trial)
+            self._tell(message, job.askers[0])
         self._later.append((time.monotonic() + POLL, job))
 
     def _try_again(self, job: Job, message: Lost) -> None:
         """The machine failed a run, which is not to blame until that has happened several times."""
         job.lost += 1
         if job.lost < ATTEMPTS:
-            self.on_message(message, job.trial)
+            self._tell(message, job.askers[0])
             self._queue.appendleft(job)
             return
         error = f"{message.failure.error}, {ATTEMPTS} times"
@@ -222,7 +226,7 @@ class Sweep:
     def _settle(self, job: Job, message: Done | Failed) -> None:
         """A run has its result or has failed: hand it to its cells, and queue the runs that are ready now."""
         job.settled, job.result = True, message.result if isinstance(message, Done) else None
-        self.on_message(message, job.trial)
+        self._tell(message, job.askers[0])
         first, *others = job.askers
         self._book(job, first)
         for cell in others:
@@ -238,7 +242,10 @@ class Sweep:
         self._book(job, cell)
         run_id = job.trial.run_id
         kept = Kept(run_id, self._other_code(job.trial)) if job.result else Failed(run_id, None)
-        self.on_message(kept, job.trial)
+        self._tell(kept, cell)
+
+    def _tell(self, message: Message, cell: CellProgress) -> None:
+        self.on_message(message, self._jobs[message.run_id].trial, cell.cell.name)
 
     def _book(self, job: Job, cell: CellProgress) -> None:
         cell.learn(job.trial, job.result.scores if job.result else None)

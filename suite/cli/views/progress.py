@@ -55,27 +55,27 @@ class SweepProgress:
         """Print a note about the folder as a whole."""
         say(self.console, text)
 
-    def on_message(self, message: Message, trial: Trial) -> None:
-        """Move the bar, and print what a person should know."""
-        before = self.epochs_of.get(message.run_id, 0)
+    def on_message(self, message: Message, trial: Trial, cell: str) -> None:
+        """Move the bar, and print what a person should know of a run that a cell asked for."""
         match message:
             case EpochDone(run_id, epoch):
+                self.bar.update(self.task, advance=epoch - self.epochs_of.get(run_id, 0))
                 self.epochs_of[run_id] = epoch
-                self.bar.update(self.task, advance=epoch - before)
                 return
             case Done() | Kept() | Failed():
                 self.finished += 1
                 self.failed += isinstance(message, Failed)
-                self.bar.update(self.task, advance=trial.train.epochs - before)
+                shown = self.epochs_of.pop(message.run_id, 0)  # of one place: a run may fill several
+                self.bar.update(self.task, advance=trial.train.epochs - shown)
         failures = f", {self.failed} failed" if self.failed else ""
         self.bar.update(self.task, description=f"{self.finished}/{self.runs} runs{failures}")
         if text := _text(message):
             word = type(message).__name__.lower()
-            line = Text.assemble((word, "bold"), f" {_name(trial)}: {text}")
+            line = Text.assemble((word, "bold"), f" {_name(trial, cell)}: {text}")
             self.console.print(line, soft_wrap=True)
         elif not self.console.is_terminal and isinstance(message, Done):
             now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-            say(self.console, f"{now}  {self.finished}/{self.runs} runs  {_name(trial)}")
+            say(self.console, f"{now}  {self.finished}/{self.runs} runs  {_name(trial, cell)}")
 
 
 def _text(message: Message) -> str:
@@ -93,6 +93,5 @@ def _text(message: Message) -> str:
             return ""
 
 
-def _name(trial: Trial) -> str:
-    cell = f"{trial.data.name}.{trial.model.name}.{trial.method.name}"
+def _name(trial: Trial, cell: str) -> str:
     return f"{cell} {trial.stage} seed {trial.seed} ({trial.run_id})"

@@ -369,6 +369,13 @@ def test_a_dry_run_writes_nothing(flipbench: Flipbench, command: str):
     assert flipbench(command, "tiny", "--dry-run", "--json").json["runs"] == 12
 
 
+def test_tuning_alone_of_what_is_not_tuned_is_complete(flipbench: Flipbench):
+    ended = flipbench("tune", "tiny", "--set", "tuning.trials=0", "--json", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert ended.json["complete"]
+    assert [cell["cell"] for cell in ended.json["cells"]] == ["digits.mlp.bop", "digits.mlp.latent-adam"]
+
+
 # ---- folders
 
 

@@ -65,7 +65,7 @@ def sweep(plan: Plan, folder: Path, on_message: OnMessage, pool: LocalPool | Non
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The digests of a sweep that nobody told to stop."""
     folder = tmp_path_factory.mktemp("unbroken")
-    assert sweep(tiny_plan(folder, text=SPEC), folder / "results", lambda message, trial: None)
+    assert sweep(tiny_plan(folder, text=SPEC), folder / "results", lambda message, trial, cell: None)
     return digests(folder / "results" / "runs")
 
 
@@ -76,7 +76,7 @@ def test_a_sweep_that_is_told_to_stop_saves_and_goes_on_with_the_same_bits(
     messages: list[Message] = []
     at: list[float] = []
 
-    def stop_in_mid_run(message: Message, trial: Trial) -> None:
+    def stop_in_mid_run(message: Message, trial: Trial, cell: str) -> None:
         messages.append(message)
         if len(messages) == 10:
             at.append(time.monotonic())
@@ -91,7 +91,7 @@ def test_a_sweep_that_is_told_to_stop_saves_and_goes_on_with_the_same_bits(
 
     stop.clear()
     again: list[Message] = []
-    assert sweep(plan, folder, lambda message, trial: again.append(message))
+    assert sweep(plan, folder, lambda message, trial, cell: again.append(message))
     assert digests(folder / "runs") == unbroken
     for run, last in trained.items():  # no saved epoch is trained again
         epochs = [each.epoch for each in again if isinstance(each, EpochDone) and each.run_id == run]
@@ -105,7 +105,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_run_to_another(
     messages: list[Message] = []
     pool = LocalPool(Machine(("cpu", "cpu")))
 
-    def stop_its_worker(message: Message, trial: Trial) -> None:
+    def stop_its_worker(message: Message, trial: Trial, cell: str) -> None:
         messages.append(message)
         if len(messages) == 5:
             for worker in pool.workers:
@@ -139,7 +139,9 @@ def test_being_told_to_stop_is_not_one_of_the_attempts_that_a_run_has(tmp_path: 
     prepare_folder(plan, folder, {})
     kinds: list[type] = []
     pool = UnrestPool(2)
-    assert Sweep(plan, folder, pool, on_message=lambda message, trial: kinds.append(type(message))).run()
+    assert Sweep(
+        plan, folder, pool, on_message=lambda message, trial, cell: kinds.append(type(message))
+    ).run()
     assert kinds == [Preempted] * 4 * ATTEMPTS + [Done] * 3 + [Kept]  # the winner is the published default
 
 
@@ -223,7 +225,7 @@ def test_what_ends_in_the_moment_of_the_stop_is_kept_and_what_is_lost_then_does_
     kinds: list[type] = []
     prepare_folder(plan, folder, {})
     with pytest.raises(StopRequested):
-        Sweep(plan, folder, pool, on_message=lambda message, trial: kinds.append(type(message))).run()
+        Sweep(plan, folder, pool, on_message=lambda message, trial, cell: kinds.append(type(message))).run()
     assert kinds == [Lost] * 4 + [Done]
     assert not list(folder.rglob("failure.json"))
     assert max(pool.waits) <= POLL  # it never waits for ever: it would not see a signal that comes then
@@ -293,7 +295,7 @@ def test_sigterm_to_all_processes_of_the_command(tmp_path: Path, unbroken: dict[
     assert process.returncode == 75, said
     assert "preempted" in said and "lost" not in said and "Traceback" not in said
     assert list(folder.glob("runs/*/checkpoint*.pt"))
-    assert sweep(tiny_plan(tmp_path, text=SPEC), folder, lambda message, trial: None)
+    assert sweep(tiny_plan(tmp_path, text=SPEC), folder, lambda message, trial, cell: None)
     assert digests(folder / "runs") == unbroken
 
 

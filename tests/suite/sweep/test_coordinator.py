@@ -39,7 +39,7 @@ from tests.support.tiny import SPEC, Json, digests, tiny_plan
 
 def sweep(plan: Plan, folder: Path, workers: int = 2, tuning_only: bool = False, on_message=None) -> bool:
     prepare_folder(plan, folder, {})
-    watch = on_message or (lambda message, trial: None)
+    watch = on_message or (lambda message, trial, cell: None)
     with LocalPool(Machine(("cpu",) * workers), plan.plugins) as pool:
         return Sweep(plan, folder, pool, tuning_only, watch).run()
 
@@ -54,6 +54,20 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken")
     assert sweep(tiny_plan(folder), folder / "results", workers=1)
     return folder / "results"
+
+
+def test_messages_name_the_cell_by_its_labels(tmp_path: Path) -> None:
+    """Also of two cells that share their runs."""
+    labelled = "methods=[{name: bop, label: one}, {name: bop, label: other}]"
+    plan = tiny_plan(tmp_path, labelled, "tuning={trials: 0}", "seeds=1")
+    named: list[tuple[str, str]] = []
+    assert sweep(
+        plan,
+        tmp_path / "results",
+        on_message=lambda message, trial, cell: named.append((type(message).__name__, cell)),
+    )
+    assert ("Done", "digits.mlp.one") in named and ("Kept", "digits.mlp.other") in named
+    assert {cell for _, cell in named} == {"digits.mlp.one", "digits.mlp.other"}
 
 
 def test_a_run_is_named_by_a_hash_of_its_trial(unbroken: Path) -> None:
@@ -120,7 +134,9 @@ def test_another_version_of_a_methods_file_is_noticed(
         "suite.sweep.coordinator.method_file", lambda method: replace(method_file(method), sha256="another")
     )
     notes: list[str] = []
-    assert sweep(tiny_plan(tmp_path), folder, on_message=lambda message, trial: notes.append(message.notes))
+    assert sweep(
+        tiny_plan(tmp_path), folder, on_message=lambda message, trial, cell: notes.append(message.notes)
+    )
     again = "to run it again, move the results folder away and sweep with --no-adopt"
     assert sorted(filter(None, notes)) == [
         f"made with another version of bop.py; {again}",
@@ -183,7 +199,9 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path, unbroken: Path) -
 
 def test_what_is_finished_is_not_run_again(tmp_path: Path, unbroken: Path) -> None:
     kinds: list[type] = []
-    assert sweep(tiny_plan(tmp_path), unbroken, on_message=lambda message, trial: kinds.append(type(message)))
+    assert sweep(
+        tiny_plan(tmp_path), unbroken, on_message=lambda message, trial, cell: kinds.append(type(message))
+    )
     assert kinds == [Kept] * tiny_plan(tmp_path).runs == [Kept] * 16
 
 
@@ -192,7 +210,7 @@ def test_a_run_that_two_cells_ask_for_is_made_once(tmp_path: Path, unbroken: Pat
     changes = ("methods=[bop, {name: bop, label: twin}]", "tuning={trials: 1, studies: 2}")
     plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
     kinds: list[type] = []
-    assert sweep(plan, folder, on_message=lambda message, trial: kinds.append(type(message)))
+    assert sweep(plan, folder, on_message=lambda message, trial, cell: kinds.append(type(message)))
     assert len(kinds) - kinds.count(EpochDone) == plan.runs == 12  # each planned run has its message
     assert kinds.count(Done) == 2 * 2 + 2  # tuning runs, and final runs that all four places share
     one, two = ledgers(folder).values()
@@ -217,7 +235,7 @@ def test_tuning_stops_before_the_final_runs_and_the_sweep_goes_on(tmp_path: Path
     damage(damaged / "flips.npz")
     trained: list[str] = []
 
-    def watch(message: Message, trial: Trial) -> None:
+    def watch(message: Message, trial: Trial, cell: str) -> None:
         if not isinstance(message, Kept):
             trained.append(trial.run_id)
 
@@ -241,7 +259,7 @@ def test_a_killed_worker_loses_only_its_trial(tmp_path: Path, unbroken: Path) ->
     killed: list[str] = []
     messages: list[Message] = []
 
-    def kill_until_one_is_lost(message: Message, trial: Trial) -> None:
+    def kill_until_one_is_lost(message: Message, trial: Trial, cell: str) -> None:
         """A run may end between its message and its kill: then the next one is killed."""
         messages.append(message)
         lost = any(isinstance(message, Lost) for message in messages)
@@ -353,7 +371,7 @@ def test_a_run_that_takes_its_worker_along_fails_at_last(tmp_path: Path) -> None
     changes = ("plugins=[plugin.py]", "methods=[deadly]", "tuning={trials: 0}", "seeds=1")
     plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
     kinds: list[type] = []
-    assert not sweep(plan, folder, on_message=lambda message, trial: kinds.append(type(message)))
+    assert not sweep(plan, folder, on_message=lambda message, trial, cell: kinds.append(type(message)))
     assert kinds == [Lost, Lost, Failed]
     (failed,) = (folder / "runs").glob("*/failure.json")
     failure = read_json(failed)
@@ -365,7 +383,7 @@ def test_a_run_for_which_memory_runs_out_fails_at_last(tmp_path: Path) -> None:
     changes = ("plugins=[plugin.py]", "methods=[greedy]", "tuning={trials: 0}", "seeds=1")
     plan, folder = tiny_plan(tmp_path, *changes), tmp_path / "results"
     kinds: list[type] = []
-    assert not sweep(plan, folder, on_message=lambda message, trial: kinds.append(type(message)))
+    assert not sweep(plan, folder, on_message=lambda message, trial, cell: kinds.append(type(message)))
     assert kinds == [Lost, Lost, Failed]
     (failed,) = (folder / "runs").glob("*/failure.json")
     failure = read_json(failed)
@@ -391,7 +409,7 @@ def test_a_damaged_result_is_set_aside_and_the_run_repeated(tmp_path: Path, unbr
     victim = next((folder / "runs").glob("*/result.json"))
     victim.write_text(victim.read_text()[:50])
     messages: list[Message] = []
-    assert sweep(plan, folder, on_message=lambda message, trial: messages.append(message))
+    assert sweep(plan, folder, on_message=lambda message, trial, cell: messages.append(message))
     notes = [message.notes for message in messages if isinstance(message, Done)]
     assert len(notes) == 1 and "damaged" in notes[0] and str(victim) in notes[0]
     assert victim.with_name("result.json.damaged").exists()
@@ -409,7 +427,7 @@ def test_a_run_that_another_process_has_is_waited_for(tmp_path: Path) -> None:
         assert holder.stdin and holder.stdout and holder.stdout.readline() == "held\n"
         let_go = holder.stdin.close
 
-        def on_message(message: Message, trial: Trial) -> None:
+        def on_message(message: Message, trial: Trial, cell: str) -> None:
             kinds.append(type(message))
             if isinstance(message, Busy):
                 threading.Timer(4 * POLL, let_go).start()  # the sweep looks several times, and says it once
@@ -527,7 +545,7 @@ def test_a_cell_ends_before_the_next_one_begins(tmp_path: Path) -> None:
             return messages
 
     prepare_folder(plan, tmp_path / "results", {})
-    watch = lambda message, trial: done.append((trial.method.name, trial.stage))  # noqa: E731
+    watch = lambda message, trial, cell: done.append((trial.method.name, trial.stage))  # noqa: E731
     assert Sweep(plan, tmp_path / "results", RisingPool(1), on_message=watch).run()
     made = [name for name, _ in dict.fromkeys(done)]
     assert len(done) > len(plan.cells) * 6

@@ -47,13 +47,14 @@ def test_the_bar_counts_each_epoch_of_a_run_once(progress_of_a_trial: tuple[Swee
     run, failure = trial.run_id, Failure(kind="error", error="ValueError: no")
     steps = [
         (EpochDone(run, 1), 1), (EpochDone(run, 2), 2), (Preempted(run, ""), 2), (EpochDone(run, 3), 3),
-        (Done(run, RESULT), 3), (Kept("another"), 6), (Failed("a third", failure), 9), (Busy("a fourth"), 9),
+        (Done(run, RESULT), 3), (Kept(run), 6),  # of another cell, or where the default won
+        (Kept("another"), 9), (Failed("a third", failure), 12), (Busy("a fourth"), 12),
     ]  # fmt: skip
     for message, epochs in steps:
-        progress.on_message(message, trial)
+        progress.on_message(message, trial, "a.cell")
         assert progress.bar.tasks[0].completed == epochs
-    assert (progress.finished, progress.failed) == (3, 1)
-    assert progress.bar.tasks[0].description == "3/12 runs, 1 failed"
+    assert (progress.finished, progress.failed) == (4, 1)
+    assert progress.bar.tasks[0].description == "4/12 runs, 1 failed"
 
 
 def test_lines_for_a_person(
@@ -68,9 +69,9 @@ def test_lines_for_a_person(
         Kept(run, "made with another version"), Lost(run, failure), Failed(run, failure), Failed(run, None),
         Busy(run), Preempted(run, "stopped after step 3"),
     ):  # fmt: skip
-        progress.on_message(message, trial)
+        progress.on_message(message, trial, "digits.small.adam")
     progress.on_note("plan.json: brought up to date")
-    name = f"digits.mlp.bop tune seed 7 ({run})"
+    name = f"digits.small.adam tune seed 7 ({run})"
     first, *lines = capfd.readouterr().err.splitlines()
     assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d  2/12 runs  {re.escape(name)}", first)
     assert lines == [
