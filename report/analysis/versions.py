@@ -44,8 +44,12 @@ class Row:
 
 
 def compare_versions(first: Records, second: Records) -> list[Row]:
-    """All rows of either, in the order of the first; a row is known by its data, model and method."""
-    sides = [{(c.task.data, c.task.model, c.method): c for c in each.cells} for each in (first, second)]
+    """All rows of either, in the order of the first; a row is known by its data, model and method.
+
+    And by its track, where one of the two has several: the other's single track may be one of them.
+    """
+    with_track = any(len(each.plan.tuning.tracks) > 1 for each in (first, second))
+    sides = [{key_of(cell, with_track): cell for cell in each.cells} for each in (first, second)]
     keys = list(dict.fromkeys([*sides[0], *sides[1]]))
     pairs = [
         (key, unit_scores(first, sides[0].get(key)), unit_scores(second, sides[1].get(key))) for key in keys
@@ -74,6 +78,12 @@ def compare_versions(first: Records, second: Records) -> list[Row]:
         (data, model, method), (one, other) = key, means
         rows.append(Row(data, model, method, one, other, len(before), len(after), interval, reading))
     return rows
+
+
+def key_of(cell: CellRecord, with_track: bool) -> tuple[str, str, str]:
+    """Data, model, and the method, as a table names it."""
+    track = f" ({cell.track})" if with_track and cell.track else ""
+    return cell.task.data, cell.task.model, f"{cell.planned.method}{track}"
 
 
 def reading_of(interval: Interval) -> str:

@@ -48,6 +48,22 @@ def test_every_row_has_a_reading(tmp_path: Path) -> None:
     }
 
 
+def test_a_second_track_leaves_the_first_one_what_it_was(tmp_path: Path) -> None:
+    first = write_experiment(tmp_path / "first", tasks=TASKS[:1], methods=TWO)
+    shutil.copytree(first, tmp_path / "second")
+    plan = ExperimentFolder(first).plan()
+    tracks = [*plan.tuning.tracks, Track(name="tpe", trials=plan.tuning.tracks[0].trials, at_once=4)]
+    write_plan(tmp_path / "second", replace(plan, tuning=replace(plan.tuning, tracks=tracks)))
+    one, other = read_records(first), read_records(tmp_path / "second")
+    for before, after, only in ((one, other, "second"), (other, one, "first")):
+        assert {row.method: row.reading for row in compare_versions(before, after)} == {
+            "bop (random)": "the same runs",
+            "bop (tpe)": f"only in the {only}",
+            "latent_adam (random)": "the same runs",
+            "latent_adam (tpe)": f"only in the {only}",
+        }
+
+
 def test_a_change_is_shown_with_an_interval_for_all_rows_at_once(tmp_path: Path) -> None:
     """Other seeds are other runs. The level is that of two compared rows."""
     first = read_records(write_experiment(tmp_path / "first", tasks=TASKS[:1], methods=TWO))
