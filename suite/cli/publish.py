@@ -77,13 +77,16 @@ def _target(folder: Path, results: Path) -> Path:
 
 
 def take_picture(page: Path, picture: Path) -> bool:
-    """The top of the page as a picture; whether there was a browser that took it."""
+    """The top of the page as a picture; whether there was a browser that took it.
+
+    An older picture goes in any case: it shows other numbers than the tables beside it.
+    """
+    with writing(picture):
+        picture.unlink(missing_ok=True)
     browser = shutil.which(BROWSER)
     if browser is None:
         say(err, f"{BROWSER} is not installed: no picture of the page")
         return False
-    if picture.is_symlink():
-        picture.unlink()  # the browser would write where it leads
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1180,1060"]
     command = [browser, *options, f"--screenshot={picture}", page.resolve().as_uri()]
     try:

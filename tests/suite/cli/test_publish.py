@@ -158,7 +158,10 @@ def test_publish_takes_a_picture_where_there_is_a_browser(
     browser.chmod(0o755)
     monkeypatch.setattr(publish_command, "BROWSER", str(browser.resolve()))
     monkeypatch.setattr(publish_command, "SECONDS", 2)
+    (old := Path("results/published/tiny/report.png")).parent.mkdir(parents=True)
+    old.write_bytes(b"of other numbers")
     ended = flipbench("publish", "tiny")
+    assert not old.exists()
     arguments = Path("arguments").read_text().split()
     assert "--screenshot=results/published/tiny/report.png" in arguments
     assert arguments[-1] == reported.resolve().as_uri()
