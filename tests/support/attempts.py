@@ -154,7 +154,7 @@ def _sweep(
     said: list[str] = []
     messages = itertools.count(1)
 
-    def on_message(message: Message, trial: Trial) -> None:
+    def on_message(message: Message, trial: Trial, cell: str) -> None:
         if next(messages) == die_at:
             kill(place)
         match message:

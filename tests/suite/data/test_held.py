@@ -150,7 +150,7 @@ def test_workers_train_on_borrowed_images(tmp_path: Path, monkeypatch: pytest.Mo
     prepare_folder(plan, folder, {})
     failures: list[tuple[str, str]] = []
 
-    def on_message(message: Message, trial: Trial) -> None:
+    def on_message(message: Message, trial: Trial, cell: str) -> None:
         if isinstance(message, Failed) and message.failure:
             failures.append((trial.stage, message.failure.error))
 

@@ -40,7 +40,7 @@ train: {epochs: 40, batch_size: 50}
 tuning: {trials: 2}
 seeds: 1
 """
-OnMessage = Callable[[Message, Trial], None]
+OnMessage = Callable[[Message, Trial, str], None]
 
 
 @pytest.fixture

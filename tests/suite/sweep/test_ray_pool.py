@@ -91,7 +91,7 @@ def test_a_cluster_leaves_the_same_records_though_a_worker_is_killed(tmp_path: P
         prepare_folder(plan, tmp_path / name, {})
     with RayPool(tmp_path / "cluster", plugins=plan.plugins) as pool:
         assert str(pool) == "2 Ray workers on cpu"
-        sweep = Sweep(plan, tmp_path / "cluster", pool, on_message=lambda each, _: kinds.append(type(each)))
+        sweep = Sweep(plan, tmp_path / "cluster", pool, on_message=lambda each, *_: kinds.append(type(each)))
         assert sweep.run()
     assert (tmp_path / "killed").exists() and kinds.count(Lost) == 1
     runs = len(digests(tmp_path / "cluster" / "runs"))  # a winner may be the published default

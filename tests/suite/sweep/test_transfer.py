@@ -55,7 +55,7 @@ def sweep(
     """Run a plan; it is cut off at so many messages, or at the first one about a method."""
     messages = Counter[str]()
 
-    def watch(message: object, trial: Trial) -> None:
+    def watch(message: object, trial: Trial, cell: str) -> None:
         messages["all"] += 1
         if messages["all"] == stop_at or trial.method.name == stop_with:
             raise Stopped
