@@ -49,7 +49,7 @@ def accuracy_row(comparison: Comparison, standing: Standing) -> dict[str, Any]:
         "validation_of_winner": standing.validation,
         "behind_best": each.reading.gap,
         **bounds("behind_best", behind.interval if behind else None),
-        "p": behind.p if behind else None,
+        "p": round(behind.p, 8) if behind else None,  # machines differ beyond, as no other column does
         "compared_methods": judgement.competing,
         "one_draw_of_tuning": judgement.conditional,
         "may_be_best": each.may_be_best,
