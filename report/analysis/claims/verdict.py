@@ -255,14 +255,19 @@ def never_acts(
     """
     if not isinstance(test, Contrast):
         return ""
+    weights: dict[str, float] = {}
+    for each in samples:
+        weights[each.cell] = weights.get(each.cell, 0.0) + test.of[each.arm]
     compared = {cell.name: cell for cell in cells}
-    weights = {each.cell: test.of[each.arm] for each in samples}
     groups = same_trainings(records, [compared[name] for name in weights])
-    together = [cell.name for group in groups for cell in group]
-    if set(together) != set(weights) or any(sum(weights[cell.name] for cell in group) for group in groups):
+    for first, *others in groups:
+        weights[first.name] += sum(weights.pop(cell.name) for cell in others)
+    if any(abs(weight) > 1e-9 for weight in weights.values()):
         return ""
-    arms = " and ".join(each.arm for each in samples)
-    return f"{arms} are one training in every run: what differs between them never acts"
+    if not groups:
+        return f"{' and '.join(each.arm for each in samples)} are one setting"
+    named = "; ".join(" and ".join(cell.planned.method for cell in group) for group in groups)
+    return f"one training in every run: {named}; what differs between them never acts"
 
 
 def notes_on(samples: Sequence[Sample], studies: int) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def test_two_runs_carry_no_verdict():
 def test_arms_that_are_one_training_are_not_compared():
     within = verdict([WITHIN], a=LOW, b=LOW)
     assert within.outcome == "undecided"
-    assert within.reason == "b and a are one training in every run: what differs between them never acts"
+    assert within.reason == "one training in every run: b and a; what differs between them never acts"
     almost = [*LOW[:3], Run(top1=0.502)]
     assert verdict([WITHIN], a=LOW, b=almost).outcome == "supported"
     # They cancel where others differ: what c gains over a, less what d gains over b.
@@ -85,8 +85,19 @@ def test_arms_that_are_one_training_are_not_compared():
         kind="contrast", says="", of={"c": 1.0, "a": -1.0, "d": -1.0, "b": 1.0}, expect="above", margin=0.5
     )
     assert verdict([gains], a=LOW, b=LOW, c=HIGH, d=scores(51.0, 50.9, 51.2, 51.1)).outcome == "supported"
-    # And a pair beside a pair leaves nothing.
-    assert verdict([gains], a=LOW, b=LOW, c=HIGH, d=HIGH).outcome == "undecided"
+    # A pair beside a pair leaves nothing, unless the two of a pair count on the same side.
+    found = verdict([gains], a=LOW, b=LOW, c=HIGH, d=HIGH)
+    assert found.reason == (
+        "one training in every run: c and d; a and b; what differs between them never acts"
+    )
+    both = replace(gains, of={"c": 0.5, "d": 0.5, "a": -0.5, "b": -0.5})
+    assert verdict([both], a=LOW, b=LOW, c=HIGH, d=HIGH).outcome == "supported"
+    # Weights that leave nothing but a rounding error, and pools that pick the same cell.
+    thirds = replace(WITHIN, of={"a": 0.1, "b": 0.2, "c": -0.3})
+    assert verdict([thirds], a=LOW, b=LOW, c=LOW).outcome == "undecided"
+    match = Match(target=1.0, tolerance=0.5)
+    pools = replace(WITHIN, of={"a*": 1.0, "a-*": -1.0}, match=match)
+    assert verdict([pools], **{"a-1": LOW, "a-2": HIGH}).reason == "a* and a-* are one setting"
 
 
 def test_a_test_without_its_arms_is_open_and_not_left_out():
