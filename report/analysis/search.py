@@ -14,7 +14,7 @@ from suite.records.schema import Range
 from suite.records.trial import HyperSetting
 
 EDGE = 0.05  # share of a range, on its own scale
-UNLIKELY = 0.05 + 1e-9  # that so many winners lie at an edge, one or the other, which does not matter
+UNLIKELY = 0.05 + 1e-9  # that chance alone puts so many winners near the ends of a range
 
 
 @dataclass(frozen=True)
@@ -111,4 +111,4 @@ def share_near_edge(range_: Range) -> float:
     if range_.kind != "integer":
         return EDGE
     low, high = map(int, range_.values)  # type: ignore[arg-type]
-    return sum(near_edge(value, range_) == "lower" for value in range(low, high + 1)) / (high + 1 - low)
+    return (1 + math.floor(EDGE * (high - low) + 1e-9)) / (high + 1 - low)

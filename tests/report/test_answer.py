@@ -13,7 +13,7 @@ from report.analysis.gain import SAME_RUNS, Gain, welch
 from report.analysis.inclusion import INCLUSIONS, InclusionCheck
 from report.analysis.intervals import Interval
 from report.analysis.robustness import Robustness
-from report.analysis.search import crowded_edges
+from report.analysis.search import crowded_edges, near_edge, share_near_edge
 from report.analysis.study import TaskStudy, TrackComparison
 from report.page.answer import answer, gain, needed, notes, share
 from report.page.tuning import decided_by_loss, ease_table, hypers_table, importance_table, regret, winners
@@ -276,6 +276,14 @@ def test_chance_alone_notes_an_edge_in_one_of_twenty_ranges(searched: Range, stu
         drawn = [1 + int(3 * place) for place in places] if searched.kind == "integer" else places.tolist()
         noted += bool(crowded_edges(drawn, searched))
     assert noted / cases <= 0.05 + 0.01
+
+
+def test_the_share_of_whole_numbers_near_an_end() -> None:
+    for low, high in ((1, 3), (0, 99), (0, 100), (5, 6), (2, 2)):
+        searched = Range("integer", (low, high))
+        near = [near_edge(value, searched) == "lower" for value in range(low, high + 1)]
+        assert low == high or share_near_edge(searched) == np.mean(near)
+    assert share_near_edge(Range("integer", (0, 10**9))) == pytest.approx(0.05)  # at once
 
 
 def test_the_slices_of_a_hyperparameter_are_in_the_table(found: TaskStudy) -> None:
