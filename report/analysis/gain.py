@@ -42,4 +42,4 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
         return Gain(math.nan, None)
     value, units = float(np.mean(first) - np.mean(second)), min(len(first), len(second))
     interval = welch_interval(first, second)
-    return Gain(value, interval, few=interval is not None and units < ENOUGH_UNITS)
+    return Gain(value, interval, few=units < ENOUGH_UNITS)

@@ -75,21 +75,21 @@ def sentences(found: Sequence[Transfer]) -> list[str]:
 
 def readings(found: Sequence[Transfer], of: Callable[[Transfer], Gain]) -> str:
     """Each row with its number: interval below zero, above zero, neither; or too few units to tell."""
-    groups: dict[str, list[str]] = {"worse": [], "better": [], "not separated": [], "of too few units": []}
+    groups: dict[str, list[str]] = {"worse": [], "better": [], "not separated": []}
+    few = []
     for each in found:
         if math.isnan(of(each).value):
             continue
         shown = of(each).shown
         below, above = shown is not None and shown.high < 0, shown is not None and shown.low > 0
         reading = "worse" if below else "better" if above else "not separated"
-        if of(each).few:
-            reading = "of too few units"
-        groups[reading].append(f"{each.method} {words(of(each))}")
-    return "; ".join(
+        (few if of(each).few else groups[reading]).append(f"{each.method} {words(of(each))}")
+    found = [
         f"{reading} {'is' if len(rows) == 1 else 'are'} {listing(rows)}"
         for reading, rows in groups.items()
         if rows
-    )
+    ]
+    return "; ".join([*found, *([f"with too few units for a verdict: {listing(few)}"] if few else [])])
 
 
 def words(found: Gain) -> str:

@@ -86,6 +86,8 @@ def test_the_same_setting_is_no_difference(records: Records) -> None:
     # A run that is lost, or not known yet, may be of another setting.
     for name in ("another", ""):
         assert not difference([*runs[1:], replace(lost, run_id=name)], runs).same_runs
+    unknown = [*runs[1:], replace(lost, run_id="")]
+    assert not difference(unknown, unknown).same_runs
 
 
 def test_a_missing_run_is_no_number_and_is_named(tmp_path: Path, folder: Path) -> None:
@@ -154,7 +156,7 @@ def test_each_reading_stands_in_its_sentence(records: Records) -> None:
         "worse is bop \u22122.00 [\u22123.00, \u22121.00]; not separated is latent-adam +0.10 "
         "[\u22121.00, +1.20].",
         "Settings tuned on digits \u00d7 wide against the published default, in the same way: better is bop "
-        "+8.00 [+7.00, +9.00]; of too few units is latent-adam +2.00 [+1.00, +3.00].",
+        "+8.00 [+7.00, +9.00]; with too few units for a verdict: latent-adam +2.00 [+1.00, +3.00].",
     ]
     alone = [replace(rows[0], runs=tuple(run for run in rows[0].runs if run.place.study == 0)), rows[1]]
     assert all(", given one draw of the tuning: " in text for text in sentences(alone))
