@@ -595,6 +595,8 @@ def test_computed_numbers_have_no_digits_that_differ_between_machines(whole: Pat
         numbers = re.findall(r"\d[\d.e+-]*", (whole / "report" / name).read_text(encoding="utf-8"))
         digits = [len(re.sub(r"e.*|\D", "", each).strip("0")) for each in numbers]
         assert 8 < max(digits) <= 10, name
+    p = [float(row["p"]) for row in rows(whole, "accuracy.csv") if row["p"]]
+    assert p and all(value == max(round(value, 8), 1e-8) for value in p)
 
 
 def test_the_tuning_curve_leaves_out_the_published_default(whole: Path) -> None:
