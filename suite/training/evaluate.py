@@ -81,7 +81,7 @@ def until_stopped(batches: Iterable[Batch], ranks: Ranks) -> Iterable[Batch]:
     """The batches, until this process is asked to stop.
 
     Several processes go on: one that left would leave the others waiting for it. They agree to stop between
-    two training steps.
+    two training steps, and once more before the last scores.
     """
     return unless_stopped(batches) if ranks.count == 1 else batches
 

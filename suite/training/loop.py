@@ -165,7 +165,10 @@ def train(
     test = test_correct = None
     probes: dict[str, Found] = {}
     if diverged_at is None:
-        if checkpoints.due():
+        stop, due, _ = ranks.exchange(preemption.requested(), checkpoints.due(), set())
+        if stop:
+            checkpoints.save_and_stop()
+        if due:
             checkpoints.save()
         with checkpoints.saved_if_stopped():
             if settings.reestimate_batch_norm:

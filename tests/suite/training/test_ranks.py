@@ -1,7 +1,9 @@
 """Several processes that train one network: what they compute is what one process computes."""
 
+import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from suite.data import memory
+from suite.data.memory import Images
 from suite.machine import preemption
 from suite.machine.preemption import StopRequested
 from suite.records.run import RunFolder
 from suite.records.trial import Trial
-from suite.training.evaluate import until_stopped
+from suite.training.evaluate import evaluate, reestimate_batch_norm
 from suite.training.loop import train
 from suite.training.ranks import ALONE, Ranks, RanksError, collect_in_turn, only_the_first_part_counts
 from tests.support.tiny import CPU, tiny_trial
@@ -134,7 +137,25 @@ def test_what_was_dealt_collect_in_turn_is_put_together_in_order() -> None:
 def test_a_process_does_not_leave_the_others_in_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that waits for its results would fail. They agree to stop between two training steps."""
     monkeypatch.setattr(preemption, "requested", lambda: True)
-    batches = [(torch.zeros(1, 2), torch.zeros(1))] * 3
-    with pytest.raises(StopRequested):
-        list(until_stopped(batches, ALONE))
-    assert list(until_stopped(batches, Ranks(rank=1, count=2))) == batches
+
+    class First(Ranks):
+        """The first of two processes, the other one of which has no batch."""
+
+        def gather(self, value: Any) -> list[Any]:
+            return [value, []]
+
+        def sum(self, values: Tensor) -> Tensor:
+            return values
+
+    model, images = (
+        nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3)),
+        Images(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)),
+    )
+    batches = list(images.eval_batches(CPU, set()))
+    for ranks, stops in ((ALONE, True), (First(rank=0, count=2), False)):
+        for run in (
+            lambda ranks=ranks: evaluate(model, images, ranks=ranks),
+            lambda ranks=ranks: reestimate_batch_norm(model, batches, ranks=ranks),
+        ):
+            with pytest.raises(StopRequested) if stops else contextlib.nullcontext():
+                run()
