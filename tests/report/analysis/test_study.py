@@ -11,7 +11,7 @@ from report.analysis.differences import Difference
 from report.analysis.ease import good_share
 from report.analysis.gain import SAME_RUNS, welch
 from report.analysis.judgement import Judgement
-from report.analysis.study import MethodStudy, TaskStudy, task_study
+from report.analysis.study import MethodStudy, TaskStudy, default_of, gain_of_tuning, task_study
 from report.analysis.study_frame import tuning_frame
 from report.draw.styles import looks_of
 from report.draw.tuning import tuning_drawings
@@ -168,6 +168,15 @@ def test_the_default_gains_nothing_where_another_track_has_more_studies(tmp_path
     tracks = [Track(name="random", trials=1, studies=2), replace(BOTH[1], studies=3)]
     first, *_ = one_study(tmp_path, seeds=2, tracks=tracks, methods=METHODS[:1]).methods
     assert (first.won_by_default, first.gain) == (2, SAME_RUNS)
+
+
+def test_a_winner_whose_runs_are_lost_is_not_taken_for_the_default(tmp_path: Path) -> None:
+    records = read_records(write_experiment(tmp_path, tasks=TASKS[:1], methods=METHODS[:1], seeds=2))
+    default = default_of(records, records.cells[0])
+    first, *others = default.runs
+    assert gain_of_tuning([replace(first, result=None), *others], default).same_runs
+    another = replace(first, run_id="another", result=None)
+    assert not gain_of_tuning([*others, another], default).same_runs
 
 
 def test_without_tuning_there_is_no_row(tmp_path: Path) -> None:

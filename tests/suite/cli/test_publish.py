@@ -58,6 +58,7 @@ def test_publish_writes_the_records_and_copies_the_tables_but_not_the_page(
     target.mkdir(parents=True)
     (target / "index.html").write_text("an older flipbench put it there")
     (target / "notes.md").write_text("mine")
+    (target / "report.png").write_text("of other numbers")
     ended = flipbench("publish", "tiny")
     assert ended.code == 0 and f"published: {target} (12 finished runs in " in ended.out
     assert "no-such-browser is not installed: no picture" in ended.err
