@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from report.analysis.gain import Gain, welch
+from report.analysis.gain import welch
 
 
 def test_the_interval_is_that_of_scipy() -> None:
@@ -23,9 +23,14 @@ def test_a_side_that_does_not_vary_adds_nothing_to_the_interval() -> None:
     assert (gain.interval.low, gain.interval.high) == pytest.approx(alone)
 
 
-@pytest.mark.parametrize(("first", "second"), [([0.9], [0.8, 0.81]), ([0.9, 0.9], [0.8, 0.8])])
-def test_without_variation_there_is_no_interval(first: list[float], second: list[float]) -> None:
-    assert welch(first, second) == Gain(sum(first) / len(first) - sum(second) / len(second), None)
+@pytest.mark.parametrize(
+    ("first", "second", "few"),
+    [([0.9], [0.8, 0.81], True), ([0.9, 0.9], [0.8, 0.8], True), ([0.9] * 3, [0.8] * 3, False)],
+)
+def test_without_variation_there_is_no_interval(first: list[float], second: list[float], few: bool) -> None:
+    difference = pytest.approx(sum(first) / len(first) - sum(second) / len(second))
+    found = welch(first, second)
+    assert (found.value, found.interval, found.few) == (difference, None, few)
 
 
 def test_without_a_unit_there_is_no_gain() -> None:
