@@ -84,12 +84,14 @@ def readings(found: Sequence[Transfer], of: Callable[[Transfer], Gain]) -> str:
         below, above = shown is not None and shown.high < 0, shown is not None and shown.low > 0
         reading = "worse" if below else "better" if above else "not separated"
         (few if of(each).few else groups[reading]).append(f"{each.method} {words(of(each))}")
-    found = [
+    texts = [
         f"{reading} {'is' if len(rows) == 1 else 'are'} {listing(rows)}"
         for reading, rows in groups.items()
         if rows
     ]
-    return "; ".join([*found, *([f"with too few units for a verdict: {listing(few)}"] if few else [])])
+    if few:
+        texts.append(f"with too few units for a verdict: {listing(few)}")
+    return "; ".join(texts)
 
 
 def words(found: Gain) -> str:
