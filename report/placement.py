@@ -8,6 +8,7 @@ from rich.table import Table as RichTable
 
 from report.analysis.study import task_study
 from report.build import write_report
+from report.page.advice import Origin
 from report.page.gather import gather
 from report.page.html import placement_markdown, placement_page
 from report.page.latex import latex_tables
@@ -15,7 +16,7 @@ from report.page.placement import ExperimentPlacement, experiment_placement
 from report.page.terminal import console
 from report.read.experiment import read_records
 from suite.records.files import write_atomically
-from suite.records.placement import PLACED, read_placement
+from suite.records.placement import PLACED, PlacedTask, Placement, read_placement
 
 
 def build_placement(
@@ -34,7 +35,7 @@ def build_placement(
         records = read_records(folder / placed.folder)
         name = f"{PLACED}/{folder.name}/{placed.folder}"  # by which `flipbench report` finds them
         records = replace(records, plan=replace(records.plan, experiment=name))
-        report = gather(records)
+        report = gather(records, origin=_origin(placement.placement, placed))
         write_report(report, folder / placed.folder / "report")
         studies = [task_study(records, each.task, each.comparison.judgement) for each in report.tasks]
         found.append(experiment_placement(placement, placed, records, report, studies))
@@ -47,3 +48,8 @@ def build_placement(
     write_atomically(folder / "placement.md", placement_markdown(placement, found).encode())
     write_atomically(folder / "index.html", placement_page(placement, found).encode())
     return folder / "index.html"
+
+
+def _origin(newcomer: Placement, placed: PlacedTask) -> Origin:
+    """The standard experiment without its claim, which is about other methods, and the newcomer's file."""
+    return Origin(placed.experiment, ["claim=null"], {newcomer.method: newcomer.file})

@@ -4,7 +4,7 @@ import itertools
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -20,8 +20,25 @@ from suite.records.trial import HyperSetting
 Draws = Mapping[tuple[Task, str], float]  # n_95 of a method on a task
 
 
-def advice_of(records: Records, judgements: Mapping[Task, Judgement], draws: Draws) -> Advice | None:
-    """The advice of these records, with its settings for every task; None if nothing may be best."""
+@dataclass(frozen=True)
+class Origin:
+    """The experiment's file that these records are made from, and the `--set` changes to it.
+
+    plugins: files of the user's own that it does not name, by the row that needs them.
+    """
+
+    experiment: str
+    changes: list[str] = field(default_factory=list)
+    plugins: Mapping[str, str] = field(default_factory=dict)
+
+
+def advice_of(
+    records: Records, judgements: Mapping[Task, Judgement], draws: Draws, origin: Origin | None = None
+) -> Advice | None:
+    """The advice of these records, with its settings for every task; None if nothing may be best.
+
+    origin: of records that are not made from the file that their plan names.
+    """
     chosen = recommend(candidates(records, judgements, draws), len(records.tasks))
     if chosen is None:
         return None
@@ -33,7 +50,7 @@ def advice_of(records: Records, judgements: Mapping[Task, Judgement], draws: Dra
         if conditional
         else "",
         settings={cell.task.title: as_yaml(settings_of(records, cell)) for cell in cells},
-        commands={cell.task.title: command_of(records, cell) for cell in cells},
+        commands={cell.task.title: command_of(records, cell, origin) for cell in cells},
     )
 
 
@@ -86,29 +103,37 @@ def as_yaml(value: Any, *, in_one_line: bool = False) -> str:
     ).rstrip()
 
 
-def command_of(records: Records, cell: CellRecord) -> str:
+def command_of(records: Records, cell: CellRecord, origin: Origin | None = None) -> str:
     """The command line that trains one network with these settings, and keeps it."""
-    name, changes = experiment_of(records.plan)
+    origin = origin or origin_of(records.plan)
     settings = settings_of(records, cell)
-    others = [change for change in changes if change.partition("=")[0].split(".")[0] not in settings]
+    others = [change for change in origin.changes if change.partition("=")[0].split(".")[0] not in settings]
     others += [f"{key}={as_yaml(value, in_one_line=True)}" for key, value in settings.items()]
     # These name other methods, too: with one method alone the experiment's file would be refused.
     others += ["claim=null"] * (records.plan.claim is not None) + ["published=[]"] * bool(
         records.plan.published
     )
-    words = ["flipbench", "train", name, cell.name, "--final", "--keep-weights"]
+    words = ["flipbench", "train", origin.experiment, cell.name, "--final", "--keep-weights"]
+    if own := origin.plugins.get(cell.method) or _unnamed_plugin(records.plan, cell):
+        words += ["--plugin", own]
     return shlex.join([*words, *(word for change in others for word in ("--set", change))])
 
 
-def experiment_of(plan: PlanRecord) -> tuple[str, list[str]]:
-    """The name of the experiment's file, and the `--set` changes to it: the plan's text ends with them."""
+def _unnamed_plugin(plan: PlanRecord, cell: CellRecord) -> str:
+    """A place for the name of the user's file, which no record holds, if the experiment names none."""
+    named = yaml.safe_load(plan.yaml).get("plugins")
+    return "YOUR_FILE.py" if cell.planned.trial.sources and not named else ""
+
+
+def origin_of(plan: PlanRecord) -> Origin:
+    """The experiment that a plan names; the plan's text ends with the changes to it."""
     mark = "# --set "
     last = itertools.takewhile(lambda line: line.startswith(mark), reversed(plan.yaml.splitlines()))
     changes = [line.removeprefix(mark) for line in last][::-1]
     suffix = f"-{digest(changes)[:8]}"
     if changes and plan.experiment.endswith(suffix):
-        return plan.experiment.removesuffix(suffix), changes
-    return plan.experiment, []
+        return Origin(plan.experiment.removesuffix(suffix), changes)
+    return Origin(plan.experiment)
 
 
 def as_trained(drawn: HyperSetting, planned: HyperSetting) -> HyperSetting:

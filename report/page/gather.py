@@ -24,7 +24,7 @@ from report.draw.oscillation import oscillation_drawings
 from report.draw.styles import Looks, glyph, looks_of
 from report.page import tables, verdict
 from report.page.across import AcrossReport, across
-from report.page.advice import advice_of
+from report.page.advice import Origin, advice_of
 from report.page.claims.evidence import ClaimEvidence
 from report.page.coverage import MANY_ROWS, coverage_table, failures_table, problems_table
 from report.page.guide import reading_guide
@@ -173,7 +173,8 @@ class Report:
         return self.scored == self.planned
 
 
-def gather(records: Records, claim: ClaimEvidence | None = None) -> Report:
+def gather(records: Records, claim: ClaimEvidence | None = None, origin: Origin | None = None) -> Report:
+    """The report of these records. origin: the experiment that its commands name, if not that of the plan."""
     curves, layers = curves_frame(records), layers_frame(records)
     finished_curves, finished_layers = finished(curves), finished(layers)
     comparisons = {task: compare(records, task) for task in records.tasks}
@@ -225,7 +226,7 @@ def gather(records: Records, claim: ClaimEvidence | None = None) -> Report:
             ),
         },
         families=families,
-        advice=advice_of(records, judgements, draws_needed(studies)),
+        advice=advice_of(records, judgements, draws_needed(studies), origin),
         transfers=transfers,
         claim=claim,
     )

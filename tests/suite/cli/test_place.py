@@ -1,6 +1,7 @@
 """`flipbench place`: a method of one's own among published baselines, from the check to its page."""
 
 import contextlib
+import shlex
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from report.page.advice import Origin, command_of
+from report.read.experiment import read_records
 from suite.checks.placement import read_baselines, standard_experiments
 from suite.cli import place as cli_place
 from suite.machine.errors import UserError
@@ -103,6 +106,7 @@ def test_a_newcomer_is_trained_alone_and_stands_among_the_whole_baselines(
     assert f"Baselines: archive {task.archive[:12]}" in text and "gave the same bits" in text
     for file in ("index.html", "placement.tex", "tiny/report/index.html", "tiny.yaml"):
         assert (folder / file).stat().st_size
+    assert "flipbench train standard/tiny digits.mlp." in (folder / "tiny/report/index.html").read_text()
 
     before = {path: path.stat().st_mtime_ns for path in folder.glob("tiny/runs/*/result.json")}
     page = (folder / "index.html").read_bytes()
@@ -118,6 +122,20 @@ def test_a_newcomer_is_trained_alone_and_stands_among_the_whole_baselines(
     text = (standard / "results" / "placed" / "instant-quick" / "placement.md").read_text()
     assert "one other file of this name was placed" in text and "A first look" in text
     assert len(read_json(standard / "results" / "placed" / LIST)["placements"]) == 2
+
+
+@pytest.mark.parametrize("method", ["bop", "instant"])
+def test_the_advised_command_of_a_placement_trains(flipbench: Flipbench, standard: Path, method: str) -> None:
+    placed = flipbench(
+        "place", "instant.py", "--task", "tiny", "--quick", "--device", "cpu", "--workers", "1"
+    )
+    assert placed.code == 0, placed.err
+    records = read_records(standard / "results" / "placed" / "instant-quick" / "tiny")
+    (cell,) = (cell for cell in records.cells if cell.method == method)
+    origin = Origin("standard/tiny", ["claim=null"], {"instant": "instant.py"})
+    words = shlex.split(command_of(records, cell, origin))
+    ended = flipbench(*words[1:])
+    assert ended.code == 0, ended.err
 
 
 def test_a_restart_makes_no_handshake_again_and_loses_none(
