@@ -32,24 +32,38 @@ class Line:
     mean: np.ndarray
     lowest: np.ndarray
     highest: np.ndarray
+    log: bool = False
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """The mean, NaN where it is not above zero and the axis is logarithmic."""
+        return np.where(self.mean > 0, self.mean, math.nan) if self.log else self.mean
 
     @property
     def end(self) -> float:
         """The last mean; NaN without any."""
-        known = self.mean[np.isfinite(self.mean)]
-        return float(known[-1]) if len(known) else math.nan
+        return last(self.mean)
+
+    @property
+    def drawn_end(self) -> float:
+        """The last mean that has a place on the axis; NaN without any."""
+        return last(self.drawn)
+
+
+def last(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if len(known) else math.nan
 
 
 def lines_of(rows: pd.DataFrame, column: str, *, scale: float = 1.0, log: bool = False) -> dict[str, Line]:
-    """The line of each method; a log axis has no place for what is not above zero."""
-    values = rows[column].where(rows[column] > 0) if log else rows[column]
-    table = (values * scale).groupby([rows["method"], rows["epoch"]]).agg(["mean", "min", "max"])
+    """The line of each method."""
+    table = (rows[column] * scale).groupby([rows["method"], rows["epoch"]]).agg(["mean", "min", "max"])
     lines = {}
     points = max(FEWEST, min(POINTS, ALL_POINTS // max(1, rows["method"].nunique())))
     for method, of_method in table.groupby(level=0, sort=False):
         few = of_method.iloc[evenly(len(of_method), points)]
         epochs = few.index.get_level_values(1).to_numpy()
-        lines[str(method)] = Line(epochs, *(few[name].to_numpy() for name in ("mean", "min", "max")))
+        lines[str(method)] = Line(epochs, *(few[name].to_numpy() for name in ("mean", "min", "max")), log)
     return lines
 
 
@@ -60,7 +74,7 @@ def curve_line(axes: Axes, line: Line, look: Look, place: int = 0, band: bool = 
     every = max(1, len(line.epochs) // 6)
     axes.plot(
         line.epochs,
-        line.mean,
+        line.drawn,
         color=look.color,
         linestyle=look.dashes,
         marker=look.marker,

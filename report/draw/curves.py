@@ -64,7 +64,7 @@ FLIPS = (
         "flip_rate",
         "flips per weight and step",
         "Sign changes of the effective binary weights, per weight and step, averaged over each epoch. "
-        "Epochs without a flip have no place on a log axis and are left out.",
+        "A mean without a flip has no place on a log axis and is left out; an arrow down names a last one.",
         log=True,
     ),
     Curve(
@@ -160,7 +160,7 @@ def curve_figure(
         for method, line in lines.items():
             if method not in colored:
                 with marks(axes, method, words(method, line)):
-                    axes.plot(line.epochs, line.mean, color=FAINT, linewidth=0.9, zorder=1.5)
+                    axes.plot(line.epochs, line.drawn, color=FAINT, linewidth=0.9, zorder=1.5)
         curve_panel(axes, curve, lines, looks, colored, limits)
 
     return draw(name, WIDTH, height, paint)
@@ -180,7 +180,7 @@ def family_figure(
     gap = 34
     height = 94 + sum(tall) + gap * (len(tall) - 1)
     longest = max(lines.values(), key=lambda line: len(line.epochs))
-    means = [np.interp(longest.epochs, line.epochs, line.mean, right=np.nan) for line in lines.values()]
+    means = [np.interp(longest.epochs, line.epochs, line.drawn, right=np.nan) for line in lines.values()]
 
     def paint(figure: Figure) -> None:
         right = 12 + margin([method for panel in drawn.values() for method in panel], whole=True)
@@ -237,12 +237,13 @@ def curve_limits(curve: Curve, lines: Mapping[str, Line]) -> tuple[float, float]
 
     Of a `late` curve the first sixth of the training may lie below it. (0, 0) without a value.
     """
-    ends = np.array([line.end for line in lines.values()])
+    ends = np.array([line.drawn_end for line in lines.values()])
     inside = without_outliers(np.log(ends) if curve.log else ends)
     lows, highs = [], []
     for line in itertools.compress(lines.values(), inside):
         late = line.epochs > line.epochs.max() / 6 if curve.late else np.full(len(line.epochs), True)
-        lows.append(np.nanmin(line.lowest[late], initial=np.inf))
+        lowest = line.lowest[late]
+        lows.append(np.nanmin(lowest[lowest > 0] if curve.log else lowest, initial=np.inf))
         highs.append(np.nanmax(line.highest[late], initial=-np.inf))
     if not lows:
         return 0.0, 0.0

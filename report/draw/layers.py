@@ -52,7 +52,8 @@ def layers_drawing(
         name,
         layers_figure(name, layers, lines, looks, titles),
         f"Flips per weight and step in every binary layer on {task.title}, {len(titles)} panels.",
-        "Flips per weight and step, layer by layer, on common axes. Layers are numbered from the input.",
+        "Flips per weight and step, layer by layer, on common axes. Layers are numbered from the input. "
+        "A mean without a flip is left out.",
         "flips.csv",
         numbers,
     )

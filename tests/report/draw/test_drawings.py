@@ -17,7 +17,7 @@ from report.draw.accuracy import accuracy_limits
 from report.draw.along import Along, along
 from report.draw.axes import lines_of, without_outliers
 from report.draw.claims import Level, in_order
-from report.draw.curves import LEARNING, curve_limits, curve_numbers
+from report.draw.curves import FLIPS, LEARNING, curve_figure, curve_limits, curve_numbers
 from report.draw.layers import layer_titles
 from report.draw.styles import glyph, looks_of
 from report.draw.svg import draw, mark, marks, standalone
@@ -137,6 +137,26 @@ def test_the_limits_of_a_panel_leave_out_the_outlier_and_its_numbers_do_not() ->
     assert last == pytest.approx(
         {"method": "d", "epoch": 3, "mean": 20.1, "lowest": 20.0, "highest": 20.2}, nan_ok=False
     )
+
+
+def test_a_log_axis_leaves_out_a_mean_of_zero_and_no_seed_that_is_zero() -> None:
+    rates = {"rare": ([1e-3] * 5, [0.0, 0.0, 0.0, 0.0, 1e-5]), "ends": ([1e-2] * 5, [0.0] * 5)}
+    rows = [
+        {"method": name, "epoch": epoch, "flip_rate": rate}
+        for name, epochs in rates.items()
+        for epoch, seeds in enumerate(epochs, 1)
+        for rate in seeds
+    ]
+    lines = lines_of(pd.DataFrame(rows), "flip_rate", log=True)
+    rare, ends = lines["rare"], lines["ends"]
+    assert rare.mean.tolist() == pytest.approx([1e-3, 2e-6]) and rare.lowest.tolist() == [1e-3, 0.0]
+    assert ends.end == 0 and ends.drawn_end == pytest.approx(1e-2) and np.isnan(ends.drawn[-1])
+    low, high = curve_limits(FLIPS[0], lines)
+    assert 0 < low < 1e-3 and high > 1e-2
+    assert curve_numbers(lines)["mean"].tolist() == pytest.approx([1e-2, 0.0, 1e-3, 2e-6])
+    looks = looks_of(dict.fromkeys(rates, "x"))
+    picture = curve_figure("x", FLIPS[0], lines, looks, list(rates), (low, high))
+    assert ">ends \u2193</text>" in picture.svg and "<title>ends: 0 at the last epoch</title>" in picture.svg
 
 
 def test_few_methods_have_a_colour_each_and_many_that_of_their_family() -> None:
