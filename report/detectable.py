@@ -117,7 +117,7 @@ def planned_tests(plan: PlanRecord) -> list[PlannedTest]:
 def shown_by(test: Test, units: int) -> str:
     """What so many units of each arm show, at the assumed standard deviation of an accuracy."""
     from report.analysis.claims.decide import power_at
-    from report.page.claims.rows import ease_words, power_words, step_words
+    from report.page.claims.rows import ease_words, order_words, power_words
 
     if isinstance(test, Identical | Exact):
         return "exact"
@@ -134,5 +134,5 @@ def shown_by(test: Test, units: int) -> str:
     if isinstance(test, Contrast):
         words = power_words(test, power_at(test.expect, test.margin, error, df))
     else:
-        words = step_words(power_at("above", test.margin, error, df), test.measure)
+        words = order_words(test, (error, df), (error, df), len(test.arms))
     return f"{words}, if the sd is {ASSUMED_SD}"

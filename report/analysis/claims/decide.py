@@ -89,7 +89,7 @@ def outcome_of(estimate: Estimated, expect: Expect, margin: float, parts: int = 
     """What the estimate says; `parts`: how many tests may refute the claim."""
     if expect == "below":
         return outcome_of(estimate.reversed(), "above", margin, parts)
-    likely, refuting = estimate.interval(), estimate.interval(1 - (1 - LEVEL) / parts)
+    likely, refuting = estimate.interval(), estimate.interval(refuting_level(expect, parts))
     if expect == "above":
         if likely.low > margin:
             return "supported"
@@ -100,7 +100,22 @@ def outcome_of(estimate: Estimated, expect: Expect, margin: float, parts: int = 
         return "refuted" if outside(refuting, margin) else "undecided"
     if outside(likely, margin):
         return "supported"
-    return "refuted" if estimate.interval(1 - 2 * (1 - LEVEL) / parts).within(margin) else "undecided"
+    return "refuted" if refuting.within(margin) else "undecided"
+
+
+def refuting_level(expect: Expect, parts: int) -> float:
+    """Of the interval that has to lie wholly against a test; two one-sided tests refute a difference."""
+    sides = 2 if expect == "beyond" else 1
+    return 1 - sides * (1 - LEVEL) / parts
+
+
+def deciding_level(estimate: Estimated, expect: Expect, margin: float, parts: int) -> float | None:
+    """Of the interval that decides a test, or leaves it open; None if that is the 95 % one."""
+    outcome = outcome_of(estimate, expect, margin, parts)
+    open_for_all = outcome == "undecided" and outcome_of(estimate, expect, margin) == "refuted"
+    if open_for_all or (expect == "beyond" and outcome == "refuted"):
+        return refuting_level(expect, parts)
+    return 2 * LEVEL - 1 if expect == "within" and outcome != "refuted" else None
 
 
 def outside(interval: Interval, margin: float) -> bool:
@@ -124,16 +139,16 @@ def units_needed(estimate: Estimate, expect: Expect, margin: float, parts: int =
     return high
 
 
-def power_at(expect: Expect, margin: float, error: float, df: float) -> float:
+def power_at(expect: Expect, margin: float, error: float, df: float, level: float = LEVEL) -> float:
     """What such an estimate can show, with an approximate t distribution.
 
     For `within` the chance of support at a true value of 0; else the true value, beyond the margin, that is
-    shown in 80 % of the cases.
+    shown in 80 % of the cases by an interval of that level.
     """
     if expect == "within":
         limit = margin / error - student(df, LEVEL) if error else math.inf
         return max(0.0, 2 * probability(limit, df) - 1)
-    return margin + (student(df, (1 + LEVEL) / 2) + student(df, 0.8)) * error
+    return margin + (student(df, (1 + level) / 2) + student(df, 0.8)) * error
 
 
 def probability(t: float, df: float) -> float:

@@ -34,7 +34,7 @@ def falling(samples: Sequence[Sample], margin: float, parts: int = 1) -> Outcome
 def peaked(samples: Sequence[Sample], margin: float, parts: int = 1) -> Outcome:
     """Supported: some interior arm is above both ends by more than the margin, and no valley is shown.
 
-    The interior arm is chosen by the data: Bonferroni's level for all of them. Refuted: an end is above every
+    Bonferroni's level for all interior arms. Refuted: an end is above every
     interior arm by more than the margin, or an arm lies below one on each of its sides.
     """
     last = len(samples) - 1
@@ -49,9 +49,14 @@ def peaked(samples: Sequence[Sample], margin: float, parts: int = 1) -> Outcome:
     valley = any(above(a, b, for_valleys) and above(c, b, for_valleys) for a, b, c in triples)
     if valley or any(all(above(end, n, for_ends) for n in interior) for end in (0, last)):
         return "refuted"
-    chosen = 1 - (1 - LEVEL) / len(interior)
+    chosen = level_of_a_peak(len(samples))
     shown = any(above(n, 0, chosen) and above(n, last, chosen) for n in interior)
     return "supported" if shown else "undecided"
+
+
+def level_of_a_peak(arms: int) -> float:
+    """Of the interval that shows a peak: which arm between the ends it is, the data have chosen."""
+    return 1 - (1 - LEVEL) / (arms - 2)
 
 
 SHAPES = {"rising": rising, "falling": falling, "peaked": peaked}

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,7 +88,10 @@ Finding = ContrastFinding | OrderFinding | Identity | ExactFinding | EaseFinding
 
 @dataclass(frozen=True)
 class TestVerdict:
-    """One test on one group of cells. reason: why it is undecided, where more units would not decide."""
+    """One test on one group of cells. reason: why it is undecided, where more units would not decide.
+
+    parts: how many tests may refute the claim, for Bonferroni's level.
+    """
 
     test: Test
     group: Group
@@ -96,6 +99,7 @@ class TestVerdict:
     finding: Finding | None
     reason: str = ""
     notes: tuple[str, ...] = ()
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -161,9 +165,9 @@ def test_verdict(
         case Exact():
             return exact(records, test, group, cells)
         case Ease():
-            return ease(records, test, group, cells, parts)
+            return replace(ease(records, test, group, cells, parts), parts=parts)
         case Contrast() | Order():
-            return of_samples(records, test, group, pools, parts)
+            return replace(of_samples(records, test, group, pools, parts), parts=parts)
 
 
 def of_samples(

@@ -216,7 +216,7 @@ def capital(text: str) -> str:
 
 COLUMNS = (
     *("claim", "experiment", "title", "verdict", "why", "test", "kind", "control", "group", "outcome"),
-    *("estimate", "low", "high", "margin", "n", "needed", "reason"),
+    *("estimate", "low", "high", "margin", "n", "needed", "decided_by", "reason"),
 )
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from report.analysis.claims.decide import Estimate, power_at
+from report.analysis.claims.decide import MOST_UNITS, Estimate, deciding_level, power_at
 from report.analysis.claims.identity import Identity, Parting
+from report.analysis.claims.order import level_of_a_peak, step
 from report.analysis.claims.power import ASSUMED_SHARE, chance, difference_shown
 from report.analysis.claims.verdict import (
     ContrastFinding,
@@ -41,6 +42,8 @@ MEASURED: Mapping[str, str] = {
 DIGITS = {"%": 2, "nats": 4}
 TIMES = " \u00d7 "
 
+Spread = tuple[float, float]  # of an estimate: its error, and the degrees of freedom of that
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -66,7 +69,7 @@ MARKS = {mark.key: mark for mark in (SUPPORTED, REFUTED, UNDECIDED)}
 
 @dataclass(frozen=True)
 class TestRow:
-    """One test on one group of cells. decided_by: an interval of another level, where it decides.
+    """One test on one group of cells. decided_by: an interval of another level, where it decides, in words.
 
     n: units of each arm. arms: their means, where the estimate is another number. numbers: for a program, by
     the names of the columns of claims.csv.
@@ -89,15 +92,16 @@ class TestRow:
 
     @property
     def whole(self) -> str:
-        """What was found, with its interval."""
-        return f"{self.found} {self.interval}".strip()
+        """What was found, with its interval, and with the one that decides where that is another."""
+        words = f"{self.found} {self.interval}".strip()
+        return f"{words} ({self.decided_by})" if self.decided_by else words
 
 
 def test_row(verdict: TestVerdict, unit: str, several: bool) -> TestRow:
     """A test in words. unit: run or study; several: whether the test has other groups of cells, too."""
     test, finding = verdict.test, verdict.finding
     group = f" ({TIMES.join(verdict.group)})" if several else ""
-    found, interval, decided_by, shows = described(test, finding)
+    found, interval, shows = described(test, finding)
     estimate = getattr(finding, "estimate", None)
     return TestRow(
         mark=MARKS[verdict.outcome],
@@ -107,12 +111,12 @@ def test_row(verdict: TestVerdict, unit: str, several: bool) -> TestRow:
         measured=measured(test),
         found=found,
         interval=interval,
-        decided_by=decided_by,
+        decided_by=deciding_words(verdict),
         must=must(test),
         n=n_words(finding, unit),
         shows=shows,
         arms=means_words(test, finding),
-        remarks=(*([verdict.reason] if verdict.reason else []), *needed_words(finding, unit), *verdict.notes),
+        remarks=(*([verdict.reason] if verdict.reason else []), *needed_words(verdict, unit), *verdict.notes),
         numbers={
             "kind": test.kind,
             "control": test.control,
@@ -123,6 +127,7 @@ def test_row(verdict: TestVerdict, unit: str, several: bool) -> TestRow:
             "margin": getattr(test, "margin", None),
             "n": n_words(finding, ""),
             "needed": getattr(finding, "needed", None),
+            "decided_by": deciding_words(verdict),
             "reason": verdict.reason,
         },
     )
@@ -225,33 +230,41 @@ def interval_words(interval: Interval, unit: str) -> str:
     return f"[{number(interval.low, unit, True)}, {number(interval.high, unit, True)}]"
 
 
-def described(test: Test, finding: object) -> tuple[str, str, str, str]:
-    """What was found, its interval, the interval that decides where it is another one, what n can show."""
+def deciding_words(verdict: TestVerdict) -> str:
+    """The interval that decides a test, or leaves it open, where it is not the one of 95 %."""
+    match verdict.test, verdict.finding:
+        case ((Contrast() as test), ContrastFinding(estimate=Estimate() as estimate)):
+            unit = unit_of(test.measure)
+        case ((Ease() as test), EaseFinding(estimate=ShareEstimate() as estimate)):
+            unit = "%"
+        case _:
+            return ""
+    level = deciding_level(estimate, test.expect, test.margin, verdict.parts)
+    if level is None or verdict.reason:
+        return ""
+    verb = "decided" if verdict.outcome != "undecided" else "left open"
+    return f"{verb} by the interval of {100 * level:.3g} %: {interval_words(estimate.interval(level), unit)}"
+
+
+def described(test: Test, finding: object) -> tuple[str, str, str]:
+    """What was found, its interval, what n can show."""
     match finding:
         case ContrastFinding(estimate=Estimate() as estimate):
             assert isinstance(test, Contrast)
             unit = unit_of(test.measure)
-            decided_by = ""
-            if test.expect == "within":
-                decided_by = f"90 %: {interval_words(estimate.interval(0.9), unit)}"
             words = {"%": " points", "nats": " nats"}.get(unit, "")
             found = f"{number(estimate.value, unit, True)}{words}"
-            return (
-                found,
-                interval_words(estimate.interval(), unit),
-                decided_by,
-                shown_by(test, estimate),
-            )
+            return found, interval_words(estimate.interval(), unit), shown_by(test, estimate)
         case OrderFinding():
             assert isinstance(test, Order)
             unit = unit_of(test.measure)
             means = " → ".join(number(each.mean, unit) for each in finding.samples)
-            return f"{means}{' %' if unit == '%' else ''}", "", "", steps_shown(test, finding)
+            return f"{means}{' %' if unit == '%' else ''}", "", order_shown(test, finding)
         case Identity():
-            return identity_words(finding), "", "", ""
+            return identity_words(finding), "", ""
         case ExactFinding():
             values = ((arm, " or ".join(f"{v:.4g}" for v in found)) for arm, found in finding.values.items())
-            return ", ".join(f"{arm} {words}" for arm, words in values), "", "", ""
+            return ", ".join(f"{arm} {words}" for arm, words in values), "", ""
         case EaseFinding(estimate=estimate):
             one, other = estimate.one, estimate.other
             words = (
@@ -261,8 +274,8 @@ def described(test: Test, finding: object) -> tuple[str, str, str, str]:
             assert isinstance(test, Ease)
             draws = min(one.draws, other.draws)
             shows = ease_words(test, draws, other.share) if draws else ""
-            return words, interval_words(estimate.interval(), "%"), "", shows
-    return NONE, "", "", ""
+            return words, interval_words(estimate.interval(), "%"), shows
+    return NONE, "", ""
 
 
 def means_words(test: Test, finding: object) -> str:
@@ -336,17 +349,31 @@ def ease_words(test: Ease, draws: int, share: float = ASSUMED_SHARE) -> str:
     )
 
 
-def steps_shown(test: Order, finding: OrderFinding) -> str:
-    """What difference of two neighbouring arms these units can show, where it is hardest."""
+def order_shown(test: Order, finding: OrderFinding) -> str:
+    """What these units can show of a shape, where that is hardest."""
     if not finding.steps:
         return ""
-    hardest = max(finding.steps, key=lambda each: each.error)
-    power = power_at("above", test.margin, hardest.error, hardest.df)
-    return step_words(power, test.measure)
+    samples, last = finding.samples, len(finding.samples) - 1
+    from_end_to_end = step(samples, 0, last)
+    to_the_ends = [step(samples, end, n) for n in range(1, last) for end in (0, last)]
+    hardest = max(finding.steps if test.shape != "peaked" else to_the_ends, key=lambda each: each.error)
+    return order_words(
+        test, (hardest.error, hardest.df), (from_end_to_end.error, from_end_to_end.df), len(samples)
+    )
 
 
-def step_words(power: float, measure: str) -> str:
-    return f"a step of {number(power, unit_of(measure))} in 80 % of the cases"
+def order_words(test: Order, step: Spread, ends: Spread, arms: int) -> str:
+    """The true steps that are shown in 80 % of the cases.
+
+    step: the error of a step, for a peak of one from an end to an arm between them. ends: from end to end.
+    """
+    unit = unit_of(test.measure)
+    if test.shape == "peaked":
+        power = number(power_at("above", test.margin, *step, level=level_of_a_peak(arms)), unit)
+        return f"a peak that is {power} above both ends, each in 80 % of the cases"
+    steps, whole = power_at("above", -test.margin, *step), power_at("above", test.margin, *ends)
+    along = f"{number(steps, unit)} or more" if steps >= 0 else f"at most {number(-steps, unit)} against it"
+    return f"steps of {along}, and {number(whole, unit)} from end to end, each in 80 % of the cases"
 
 
 def n_words(finding: object, unit: str) -> str:
@@ -368,9 +395,20 @@ def counted(numbers: list[int], unit: str) -> str:
     return f"{words} {' '.join(filter(None, [plural(high, first), rest]))}" if unit else words
 
 
-def needed_words(finding: object, unit: str) -> list[str]:
-    """How many units would decide, of an undecided contrast."""
-    needed = getattr(finding, "needed", None)
-    if needed is None:
+def needed_words(verdict: TestVerdict, unit: str) -> list[str]:
+    """How many units would decide, of a contrast that its units leave open."""
+    if verdict.outcome != "undecided" or verdict.reason or not isinstance(verdict.finding, ContrastFinding):
         return []
-    return [f"{count(needed, unit)} of each arm would decide, if the estimate stays"]
+    if verdict.finding.needed is not None:
+        return [f"{count(verdict.finding.needed, unit)} of each arm would decide, if the estimate stays"]
+    why = why_never(verdict.finding)
+    return [f"{MOST_UNITS:,} {plural(2, unit)} of each arm would not decide, if the estimate stays: {why}"]
+
+
+def why_never(finding: ContrastFinding) -> str:
+    """Why no number of units would decide: their own error shrinks with them, that of the images does not."""
+    assert finding.estimate is not None
+    many = finding.estimate.with_units(MOST_UNITS)
+    if many.images_error > many.units_error:
+        return "the test images are too few"
+    return "it is too near to the margin"

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from report.analysis.claims.arms import Sample
-from report.analysis.claims.decide import estimate_of, outcome_of, power_at, units_needed
-from report.analysis.claims.order import falling, peaked, rising
+from report.analysis.claims.decide import deciding_level, estimate_of, outcome_of, power_at, units_needed
+from report.analysis.claims.order import falling, level_of_a_peak, peaked, rising
 from report.analysis.images import image_profile
 
 
@@ -105,6 +105,20 @@ def test_what_refutes_is_corrected_for_the_tests_of_a_claim():
     assert outcome_of(estimate, "above", 0.0, parts=50) == "undecided"
     supporting = estimate.reversed()
     assert outcome_of(supporting, "above", 0.0, parts=50) == "supported"
+
+
+def test_the_interval_that_decides_is_named_where_it_is_not_that_of_95_percent():
+    below = estimate_of([sample([-0.9, -0.1, -0.4, -0.5, -0.2])], [1.0])
+    assert deciding_level(below, "above", 0.0, 1) is None
+    level = deciding_level(below, "above", 0.0, 50)
+    assert level == pytest.approx(0.999) and below.interval(level).high > 0
+    assert deciding_level(below, "above", -2.0, 50) is None  # supported: at 5 %, however many tests
+    assert deciding_level(below.reversed(), "below", 0.0, 50) == level
+    for margin in (0.75, 3.0):  # within, undecided and supported
+        assert deciding_level(below, "within", margin, 1) == pytest.approx(0.9)
+    assert deciding_level(below, "within", 0.01, 1) is None  # refuted
+    assert deciding_level(below, "within", 0.01, 50) == pytest.approx(0.999)
+    assert deciding_level(below, "beyond", 3.0, 2) == pytest.approx(0.95)
 
 
 def test_the_units_needed_decide_and_one_fewer_do_not():
@@ -205,3 +219,21 @@ def test_power_is_that_of_simulations():
         ]
     )
     assert power_at("within", 0.3, error, df) == pytest.approx(equal, abs=0.06)
+
+
+def test_the_power_of_a_shape_is_that_of_simulations():
+    rng = np.random.default_rng(7)
+    n, sd, tasks, margin = 8, 0.3, 400, 2.0
+    error, df = sd * math.sqrt(2 / n), 2 * n - 2
+
+    def share(shape, means):
+        return np.mean([shape(planted(rng, means, n, sd), margin) == "supported" for _ in range(tasks)])
+
+    against = power_at("above", -margin, error, df)  # a step against the shape that the margin forgives
+    assert against < 0
+    assert share(rising, [10.0, 10.0 + against, 20.0, 30.0]) == pytest.approx(0.8, abs=0.06)
+    assert share(falling, [30.0, 20.0, 20.0 - against, 10.0]) == pytest.approx(0.8, abs=0.06)
+    whole = power_at("above", margin, error, df)
+    assert share(rising, [0.0, whole / 2, whole]) == pytest.approx(0.8, abs=0.06)
+    peak = power_at("above", margin, error, df, level=level_of_a_peak(5))
+    assert share(peaked, [0.0, 0.0, peak, -6.0, -9.0]) == pytest.approx(0.8, abs=0.06)

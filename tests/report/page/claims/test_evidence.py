@@ -93,8 +93,27 @@ def test_a_refuted_claim_names_the_test_that_fails() -> None:
     assert found.why.startswith("It fails here: b equals a. Found: +3.00 points [")
     assert found.why.endswith("supported if within ±0.5 points. So does 1 more.")
     within, below = found.rows[1:]
-    assert within.decided_by.startswith("90 %: [+") and within.shows.startswith("equality with a chance of ")
+    assert not within.decided_by and within.shows.startswith("equality with a chance of ")
     assert below.must == "below −0.5 points" and below.shows.endswith("or less in 80 % of the cases")  # noqa: RUF001
+
+
+def test_an_interval_of_another_level_is_shown_where_it_decides_or_leaves_open() -> None:
+    near = scores(50.4, 50.2, 50.3, 50.1)
+    equal = evidence(WITHIN, a=LOW, b=near)
+    assert equal.mark.key == "supported"
+    assert equal.rows[0].decided_by.startswith("decided by the interval of 90 %: [+0.0")
+    assert f"] ({equal.rows[0].decided_by})" in equal.table.rows[0][1]
+
+    b = scores(50.0, 50.1, 49.7, 49.8)
+    (alone,) = evidence(replace(ABOVE, margin=0.25), a=LOW, b=b).rows
+    assert alone.mark.key == "refuted" and not alone.decided_by
+    tests = [replace(ABOVE, says=f"{n}", margin=0.25 if n else -5.0) for n in range(7)]
+    among = evidence(*tests, a=LOW, b=b)
+    assert among.mark.key == "undecided"
+    assert among.rows[1].interval == alone.interval
+    assert among.rows[1].decided_by.startswith("left open by the interval of 99.3 %: [")
+    assert among.rows[1].decided_by in among.why
+    assert among.rows[0].mark.key == "supported" and not among.rows[0].decided_by
 
 
 def test_an_open_claim_says_what_it_takes_and_a_part_of_the_runs_is_no_verdict() -> None:
@@ -145,7 +164,7 @@ def test_counts_and_orders() -> None:
     arms = {name: [Run(flips=n + 0.01 * k) for k in range(4)] for n, name in enumerate("abc", 1)}
     found = evidence(order, **arms)
     assert found.mark.key == "supported" and found.rows[0].found == "1.01 → 2.01 → 3.01"
-    assert found.rows[0].shows.startswith("a step of 0.0") and found.by_chance
+    assert found.rows[0].shows.startswith("steps of 0.0") and found.by_chance
 
 
 def ordered(settings: dict[str, dict[str, float]], *tests: Order) -> list[Drawing]:
