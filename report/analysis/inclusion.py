@@ -5,6 +5,7 @@ stands here by the methods' names, and a test trains a step of both. Adam with a
 momentum, but eps is no hyperparameter of the catalogue's Adam.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from report.analysis.gain import Gain
@@ -14,20 +15,22 @@ from suite.records.trial import HyperSetting
 
 @dataclass(frozen=True)
 class Inclusion:
-    """`general` with `hyper` at, or near, `value` is `special`."""
+    """`general` with `hyper` at, or near, `value` is `special`; given: what one of them alone may have."""
 
     general: str
     special: str
     hyper: str
     value: float
+    given: tuple[tuple[str, HyperSetting], ...] = ()
 
 
 INCLUSIONS = (
     Inclusion("latent-momentum", "latent-sgd", "momentum", 0.0),
     Inclusion("latent-nesterov", "latent-sgd", "momentum", 0.0),
-    Inclusion("bop-second-order", "bop", "sigma", 0.0),  # its threshold is then in units of 1e-10
+    # Its threshold is then in units of 1e-10. The unbiased form divides by the root of 0 / 0.
+    Inclusion("bop-second-order", "bop", "sigma", 0.0, (("unbiased", False),)),
     Inclusion("prob-bop", "bop", "alpha", 0.0),
-    Inclusion("prob-bop-second-order", "bop-second-order", "alpha", 0.0),
+    Inclusion("prob-bop-second-order", "bop-second-order", "alpha", 0.0, (("unbiased", False),)),
 )
 
 
@@ -62,8 +65,20 @@ def inclusions(records: Records, cells: list[CellRecord]) -> list[tuple[Inclusio
         and cards[general.planned.method].method == rule.general
         and cards[special.planned.method].method == rule.special
         and general.track == special.track
-        and fixed(records, general) == fixed(records, special)
+        and nothing_between(rule, fixed(records, general), fixed(records, special))
     ]
+
+
+def nothing_between(
+    rule: Inclusion, general: Mapping[str, HyperSetting], special: Mapping[str, HyperSetting]
+) -> bool:
+    """Whether what is fixed in two rows is the same, or as the rule has it."""
+    given = dict(rule.given)
+    one, other = (
+        {name: value for name, value in each.items() if name not in given or value != given[name]}
+        for each in (general, special)
+    )
+    return one == other
 
 
 def fixed(records: Records, cell: CellRecord) -> dict[str, HyperSetting]:

@@ -9,7 +9,14 @@ import torch
 
 from optimizers import METHODS
 from report.analysis.gain import welch
-from report.analysis.inclusion import INCLUSIONS, Inclusion, InclusionCheck, inclusions, reaches
+from report.analysis.inclusion import (
+    INCLUSIONS,
+    Inclusion,
+    InclusionCheck,
+    inclusions,
+    nothing_between,
+    reaches,
+)
 from report.read.experiment import read_records
 from report.read.records import Records
 from suite.records.schema import HyperCard, PlanRecord
@@ -94,3 +101,22 @@ def test_rows_are_paired_where_the_experiment_fixes_the_same(records: Records) -
     assert inclusions(changed(records, as_momentum_and_sgd(fixed, {"lr": lr})), cells) == []
     other = as_momentum_and_sgd({"lr": lr, "momentum": momentum}, {"lr": lr, "clip": clip})
     assert inclusions(changed(records, other), cells) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "general", "special", "compared"),
+    [
+        ("bop-second-order", {"unbiased": False}, {}, True),
+        ("bop-second-order", {"unbiased": True}, {}, False),  # 0 / 0 under the root
+        ("bop-second-order", {"unbiased": False, "real.lr": 0.01}, {"real.lr": 0.01}, True),
+        ("bop-second-order", {"unbiased": False, "real.lr": 0.01}, {}, False),
+        ("prob-bop-second-order", {}, {"unbiased": False}, True),
+        ("prob-bop-second-order", {}, {"unbiased": True}, False),
+        ("prob-bop", {"unbiased": False}, {}, False),
+    ],
+)
+def test_what_one_of_two_rows_alone_has_must_be_as_the_inclusion_says(
+    rule: str, general: dict[str, float], special: dict[str, float], compared: bool
+) -> None:
+    (found,) = (each for each in INCLUSIONS if each.general == rule)
+    assert nothing_between(found, general, special) == compared
