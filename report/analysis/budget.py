@@ -78,25 +78,29 @@ class BudgetCurve:
         return int(found[0]) if len(found) else None
 
 
-def budget_curve(scores: Sequence[float]) -> BudgetCurve:
+def budget_curve(scores: Sequence[float], missing: int = 0) -> BudgetCurve:
     """The curve of these draws; empty with fewer than three.
+
+    missing: further draws without a score. The curve is the lowest that they allow, and the band reaches up
+    to the highest.
 
     Scores are fractions. Ties need no breaking: the band is one of ranks, and the scores of
     equal ranks are equal.
     """
-    ordered = np.sort(np.asarray(scores, float))
+    scored = np.sort(np.asarray(scores, float))
+    ordered = np.append(np.full(missing, LOWEST), scored)
     draws = len(ordered)
-    if draws < FEWEST:
+    if len(scored) < FEWEST:
         nothing = np.array([])
         return BudgetCurve(nothing, nothing, nothing, nothing, nothing, draws, 0)
-    if ordered[0] < LOWEST or ordered[-1] > HIGHEST:
+    if scored[0] < LOWEST or scored[-1] > HIGHEST:
         raise ValueError(f"a score lies outside {LOWEST:g} to {HIGHEST:g}")
     budgets = np.unique(np.geomspace(1, draws, POINTS).round().astype(int))
     if draws <= POINTS:
         budgets = np.arange(1, draws + 1)
     levels = 0.5 ** (1.0 / budgets)  # the best of n is below its median with chance 1/2
     below, above = band_of(draws)
-    high = _quantiles(below, levels, ordered)
+    high = _quantiles(below, levels, np.append(scored, np.full(missing, HIGHEST)))
     return BudgetCurve(
         budgets=budgets,
         median=_quantiles(np.arange(draws + 1) / draws, levels, ordered),

@@ -146,6 +146,19 @@ def test_the_band_says_nothing_from_some_number_of_draws_on(draws: np.ndarray) -
     assert len(budget_curve([0.5, 0.6]).budgets) == 0
 
 
+def test_a_lost_draw_raises_no_curve_and_the_band_holds_all_that_it_could_be(
+    draws: np.ndarray,
+) -> None:
+    known, lost = draws[:15].tolist(), [0.0, 1.0, *draws[15:18].tolist()]
+    curve, whole = budget_curve(known, missing=5), budget_curve([*known, *lost])
+    assert (curve.draws, curve.budgets.tolist()) == (20, whole.budgets.tolist())
+    assert (curve.median <= whole.median).all() and (curve.mean <= whole.mean).all()
+    assert (curve.low <= whole.low).all() and (whole.high <= curve.high).all()
+    failed = budget_curve([*known, *[0.0] * 5])
+    assert curve.median.tolist() == failed.median.tolist() and curve.low.tolist() == failed.low.tolist()
+    assert len(budget_curve([0.5, 0.6], missing=9).budgets) == 0
+
+
 def test_of_many_draws_some_points_stand_for_the_curve() -> None:
     """The median of the best of n uniform numbers is 0.5^(1/n)."""
     curve = budget_curve(np.random.default_rng(0).uniform(size=900).tolist())
