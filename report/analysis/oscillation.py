@@ -69,14 +69,16 @@ def association(x: Sequence[float], y: Sequence[float]) -> Association | None:
     """None for fewer than eight methods, or equal ones.
 
     Bonett and Wright 2000, "Sample size requirements for estimating Pearson, Kendall and Spearman
-    correlations", Psychometrika 65: Fisher's z with the variance (1 + rho^2 / 2) / (n - 3).
+    correlations", Psychometrika 65: Fisher's z with the variance (1 + rho^2 / 2) / (n - 3). A perfect order
+    has the interval of the next one, with two neighbours exchanged, out to itself: z is infinite there.
     """
     n = len(x)
     if n < ENOUGH_METHODS or len(set(x)) == 1 or len(set(y)) == 1:
         return None
     rho = float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
-    if abs(rho) > 1 - 1e-12:
-        return Association(rho, Interval(rho, rho), n)
-    half_width = float(stats.norm.ppf(0.975)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
-    z = math.atanh(rho)
-    return Association(rho, Interval(math.tanh(z - half_width), math.tanh(z + half_width)), n)
+    next_one = 1 - 12 / (n**3 - n)
+    within = min(max(rho, -next_one), next_one)
+    half_width = float(stats.norm.ppf(0.975)) * math.sqrt((1 + within**2 / 2) / (n - 3))
+    z = math.atanh(within)
+    low, high = math.tanh(z - half_width), math.tanh(z + half_width)
+    return Association(rho, Interval(min(low, rho), max(high, rho)), n)

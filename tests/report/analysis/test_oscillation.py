@@ -31,7 +31,10 @@ def test_there_is_none_for_few_methods_or_equal_ones() -> None:
     assert association(range(7), range(7)) is None
     assert association([1.0] * 9, range(9)) is None and association(range(9), [1.0] * 9) is None
     perfect = association(range(8), [-each for each in range(8)])
-    assert perfect is not None and (perfect.rho, perfect.interval.high) == (-1.0, -1.0)
+    assert perfect is not None and (perfect.rho, perfect.interval.low) == (-1.0, -1.0)
+    exchanged = association(range(8), [-1, *[-each for each in range(8) if each != 1]])
+    assert exchanged is not None and exchanged.rho == pytest.approx(-1 + 12 / (8**3 - 8))
+    assert perfect.interval.high == pytest.approx(exchanged.interval.high)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
