@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+import yaml
+
 from report.build import claim_evidence, write_page
 from report.draw.svg import standalone
 from report.page.claims.evidence import ClaimEvidence, claims_csv, damaged, not_run
 from report.page.claims.overview import Overview, overview
 from report.page.claims.reply import read_reply
+from report.page.claims.rows import listing
 from report.page.html import claims_markdown, claims_page
 from report.read.experiment import read_records
 from report.read.records import Records
@@ -23,12 +26,13 @@ from suite.records.files import DamagedRecord
 
 @dataclass(frozen=True)
 class Planned:
-    """A claim before anything runs: its experiment, and what that costs at most."""
+    """A claim before anything runs: its experiment, with its text, and what that costs at most."""
 
     name: str
     claim: Claim
     runs: int
     epochs: int
+    text: str
 
 
 def evidence_for(planned: Planned, records: AbstractContextManager[Path]) -> ClaimEvidence:
@@ -51,14 +55,15 @@ def evidence_in(folder: Path) -> ClaimEvidence:
     if found.plan.claim is None:
         raise UserError(f"{found.plan.experiment} makes no claim")
     epochs = sum(run.cell.planned.epochs for run in found.runs)
-    return _evidence(Planned(found.plan.experiment, found.plan.claim, len(found.runs), epochs), folder)
+    own = Planned(found.plan.experiment, found.plan.claim, len(found.runs), epochs, found.plan.yaml)
+    return _evidence(own, folder)
 
 
 def _evidence(planned: Planned, folder: Path) -> ClaimEvidence:
     found = read_records(folder)
     if found.plan.experiment != planned.name:
         raise UserError(f"they are of the experiment {shown(found.plan.experiment)}, not of {planned.name}")
-    if not any(run.scored or run.status == "damaged" for run in found.runs):
+    if all(run.status == "missing" for run in found.runs):
         return not_run(planned.name, planned.claim, planned.runs, planned.epochs)
     records, cautions = as_claimed(found, planned)
     return claim_evidence(records, folder, cautions)
@@ -72,12 +77,25 @@ def as_claimed(records: Records, planned: Planned) -> tuple[Records, list[str]]:
         return replace(records, plan=plan), [
             "These records are older than the claim: it was written after them"
         ]
+    cautions = []
     if before != planned.claim:
-        return records, [
+        cautions.append(
             "The experiment's file has another claim by now: this is the verdict of the one that was planned "
             f"with these records. `flipbench sweep {planned.name}` brings them together"
-        ]
-    return records, []
+        )
+    if changed := changed_keys(records.plan.yaml, planned.text):
+        cautions.append(
+            f"The experiment's file has changed since these records were made, in {listing(changed)}: "
+            "this is the verdict of the runs that were planned with them"
+        )
+    return records, cautions
+
+
+def changed_keys(before: str, after: str) -> list[str]:
+    """The keys of an experiment that have another value in another version of its file."""
+    one, other = (yaml.safe_load(text) for text in (before, after))
+    keys = sorted({*one, *other} - {"claim", "summary"})
+    return [key for key in keys if one.get(key) != other.get(key)]
 
 
 def build_claims(

@@ -88,7 +88,8 @@ def _find(name: str) -> ClaimFile | None:
 def _evidence(each: ClaimFile, results: Path) -> "ClaimEvidence":
     from report.claims import Planned, evidence_for
 
-    return evidence_for(Planned(each.name, each.claim, each.runs, each.epochs), _opened(each.name, results))
+    planned = Planned(each.name, each.claim, each.runs, each.epochs, each.text)
+    return evidence_for(planned, _opened(each.name, results))
 
 
 @contextlib.contextmanager

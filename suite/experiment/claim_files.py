@@ -14,12 +14,13 @@ REPLY = SHIPPED / "claims" / "reply.txt"
 
 @dataclass(frozen=True)
 class ClaimFile:
-    """An experiment with a claim. runs, epochs: at most, as the plan counts them."""
+    """An experiment with a claim, and its text. runs, epochs: at most, as the plan counts them."""
 
     name: str
     claim: Claim
     runs: int
     epochs: int
+    text: str
 
 
 def claim_files() -> Iterator[ClaimFile]:
@@ -35,7 +36,7 @@ def claim_file(name: str) -> ClaimFile | None:
     experiment = source.experiment()
     if experiment.claim is None:
         return None
-    return ClaimFile(source.name, experiment.claim, *cost(experiment))
+    return ClaimFile(source.name, experiment.claim, *cost(experiment), source.text)
 
 
 def cost(experiment: Experiment) -> tuple[int, int]:

@@ -19,7 +19,9 @@ from suite.experiment.claim_files import REPLY
 from suite.records.archive import ARCHIVE
 from suite.records.claim import Claim, Contrast, Ease, Identical, Order, Test
 from suite.records.experiment import ExperimentFolder
-from tests.support.fake_claims import Arm, around, write_claim
+from suite.records.run import RunFolder
+from suite.records.schema import Failure
+from tests.support.fake_claims import TEXT, Arm, around, write_claim
 from tests.support.fake_records import damage, final_run, remove
 
 BETTER = Contrast(kind="contrast", says="b beats a", of={"b": 1.0, "a": -1.0}, expect="above", margin=0.5)
@@ -106,7 +108,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, blank: None) -> Path:
 
 
 def evidence(results: Path, name: str, claim: Claim | None = None) -> ClaimEvidence:
-    planned = Planned(f"claims/{name}", claim or claim_of(name), 10, 20)
+    planned = Planned(f"claims/{name}", claim or claim_of(name), 10, 20, TEXT)
     return evidence_for(planned, contextlib.nullcontext(results / "claims" / name))
 
 
@@ -207,6 +209,26 @@ def test_the_claim_that_was_planned_counts(results: Path) -> None:
     assert found.mark.key == "supported" and "has another claim by now" in caution
 
 
+def test_an_experiment_that_has_changed_since_says_so(results: Path) -> None:
+    planned = Planned("claims/better", claim_of("better"), 10, 20, TEXT)
+    records = contextlib.nullcontext(results / "claims" / "better")
+    same = replace(planned, text=f"# a comment\nsummary: other\n{TEXT}claim: {{id: C9}}\n")
+    assert evidence_for(same, records).cautions == ()
+    other = replace(planned, text="version: 1\ntrain: {epochs: 3}\nseeds: 7\n")
+    (caution,) = (found := evidence_for(other, records)).cautions
+    assert found.mark.key == "supported" and "since these records were made, in seeds and train:" in caution
+
+
+def test_a_claim_whose_runs_all_failed_was_run(tmp_path: Path) -> None:
+    arms = PLANTED["better"][2]
+    folder = write_claim(tmp_path / "claims" / "better", claim_of("better"), arms, "claims/better")
+    for run in (folder / "runs").iterdir():
+        remove(run)
+        RunFolder(run).fail(Failure(kind="error", error="a plugin's mistake"))
+    found = evidence(tmp_path, "better")
+    assert found.mark.key == "incomplete" and found.why.startswith("0 of 10 runs are in.")
+
+
 def test_records_that_are_older_than_their_claim_say_so(results: Path, tmp_path: Path) -> None:
     folder = write_claim(tmp_path / "claims" / "better", None, PLANTED["better"][2], "claims/better")
     found = evidence(tmp_path, "better")
@@ -215,7 +237,7 @@ def test_records_that_are_older_than_their_claim_say_so(results: Path, tmp_path:
 
 
 def test_records_of_another_experiment_are_not_read(results: Path) -> None:
-    planned = Planned("claims/better", claim_of("better"), 10, 20)
+    planned = Planned("claims/better", claim_of("better"), 10, 20, TEXT)
     found = evidence_for(planned, contextlib.nullcontext(results / "claims" / "equal"))
     assert found.mark.key == "damaged" and found.problems
     assert "they are of the experiment 'claims/equal', not of claims/better" in found.why
@@ -224,7 +246,7 @@ def test_records_of_another_experiment_are_not_read(results: Path) -> None:
 def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
     name = "claims/../../<x>"
     folder = write_claim(tmp_path / "records", claim_of("better"), PLANTED["better"][2], name)
-    planned = Planned(name, claim_of("better"), 10, 20)
+    planned = Planned(name, claim_of("better"), 10, 20, TEXT)
     found = evidence_for(planned, contextlib.nullcontext(folder))
     target = tmp_path / "deep" / "claims"
     target.mkdir(parents=True)

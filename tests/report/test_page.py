@@ -132,7 +132,7 @@ def write_claims_page(results: Path) -> Path:
         ],
     )
     folder = write_claim(results / "claims" / "x", claim, arms, "claims/x")
-    planned = [Planned(f"claims/{name}", claim, 10, 20) for name in ("x", "y")]
+    planned = [Planned(f"claims/{name}", claim, 10, 20, "{}") for name in ("x", "y")]
     found = [
         evidence_for(each, contextlib.nullcontext(at))
         for each, at in zip(planned, (folder, results / "y"), strict=True)

@@ -46,6 +46,7 @@ TASK = ("digits", "mlp")
 LAYERS = [Layer(name="layers.0", weights=2000), Layer(name="layers.3", weights=500)]
 WEIGHTS = sum(layer.weights for layer in LAYERS)
 EPOCHS, STEPS = 2, 6  # steps of an epoch
+TEXT = "version: 1\nseeds: 5\n"  # of the experiment's file
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def write_claim(
         protocol=PROTOCOL,
         experiment=name,
         summary="An effect of known size.",
-        yaml="version: 1\n",
+        yaml=TEXT,
         tuning=Tuning(tracks=tracks),
         seeds=seeds,
         methods={
