@@ -270,6 +270,6 @@ def handshake(placed: PlacedTask) -> str:
     if placed.same_bits:
         return f"{runs}, trained again, gave the same bits."
     return (
-        f"{runs}, trained again on another kind of machine, scored {points(placed.shift)} points on the mean "
+        f"{runs}, trained again, gave other bits and scored {points(placed.shift)} points on the mean "
         f"(standard deviation of a seed: {percent(placed.seed_sd)})."
     )
