@@ -14,7 +14,7 @@ from report.analysis.judgement import ENOUGH_UNITS
 class Gain:
     """first - second, in fractions; NaN where one of them has no unit.
 
-    interval: 95 %; None where a side has one unit, or where no unit varies.
+    interval: 95 %; None where a side has one unit, or where no unit varies. units: of each side.
     """
 
     value: float
@@ -22,6 +22,7 @@ class Gain:
     provisional: bool = False  # whether planned runs of it are not in
     same_runs: bool = False  # whether both sides are the same setting
     few: bool = False  # whether a side has too few units for a verdict
+    units: tuple[int, int] = (0, 0)
 
     @property
     def shown(self) -> Interval | None:
@@ -40,6 +41,5 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Gain:
     """
     if not first or not second:
         return Gain(math.nan, None)
-    value, units = float(np.mean(first) - np.mean(second)), min(len(first), len(second))
-    interval = welch_interval(first, second)
-    return Gain(value, interval, few=units < ENOUGH_UNITS)
+    value, units = float(np.mean(first) - np.mean(second)), (len(first), len(second))
+    return Gain(value, welch_interval(first, second), few=min(units) < ENOUGH_UNITS, units=units)

@@ -1,7 +1,7 @@
 """Is one method as easy to tune as another? The answer in sentences, no stronger than the data."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from report.analysis.ease import GoodShare, ShareDifference
 from report.analysis.gain import Gain
@@ -116,18 +116,19 @@ def gains(study: TaskStudy) -> list[str]:
     if shown:
         named = [f"{row.method} {gain(row.gain)}" for row in shown]
         sentences.append(
-            f"{given}tuning gained over the published default, in points on test, each for itself: "
-            f"{listing(named)}."
+            f"{given}tuning gained over the published default, in points on test, each for itself"
+            f"{n_of(row.gain for row in shown)}: {listing(named)}."
         )
     if rest:
         named = [f"{row.method} {gain(row.gain)}" for row in rest]
         none = "no gain of tuning" if not shown else "no gain"
-        sentences.append(f"{given}{none} over the published default is shown for {listing(named)}.")
+        n = n_of(row.gain for row in rest)
+        sentences.append(f"{given}{none} over the published default is shown for {listing(named)}{n}.")
     if few:
         named = [f"{row.method} {gain(row.gain)}" for row in few]
         sentences.append(
-            f"{given}too few units for a verdict on what tuning gained over the published default: "
-            f"{listing(named)}."
+            f"{given}too few units for a verdict on what tuning gained over the published default"
+            f"{n_of(row.gain for row in few)}: {listing(named)}."
         )
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
@@ -141,12 +142,13 @@ def notes(study: TaskStudy) -> list[str]:
             found.append(
                 f"{check.general} is tuned too little: it is {number(-check.gain.value)} points "
                 f"{turned(check.gain.interval)} below {check.special}, its special case at "
-                f"{check.rule.hyper} = {check.rule.value:g}{where}."
+                f"{check.rule.hyper} = {check.rule.value:g}{where}{n_of([check.gain])}."
             )
     compared = [check for check in study.inclusions if check.gain.interval is not None]
     if compared and not any(check.lost for check in compared):
         pairs = listing([f"{each.general} to {each.special}" for each in compared])
-        found.append(f"No general method is shown to lose to its special case: {pairs}.")
+        n = n_of(each.gain for each in compared)
+        found.append(f"No general method is shown to lose to its special case{n}: {pairs}.")
     fragile = [row for row in study.methods if row.order and row.order.share >= FRAGILE]
     if fragile and study.leader:
         named = [f"{row.method} ({share(row.order.share)} of the choices)" for row in fragile if row.order]
@@ -254,6 +256,14 @@ def gain(value: Gain, same: str = "the default won") -> str:
     else:
         words = f"{signed(value.value)} {bracket(value.interval)}"
     return f"{words} (provisional)" if value.provisional else words
+
+
+def n_of(gains: Iterable[Gain]) -> str:
+    """How many units both sides have: ` (n = 3 and 6)`; a range where they differ, nothing without any."""
+    units = [each.units for each in gains if any(each.units)]
+    ends = [(min(side), max(side)) for side in zip(*units, strict=True)]
+    sides = [f"{low} to {high}" if low < high else f"{low}" for low, high in ends]
+    return f" (n = {' and '.join(sides)})" if sides else ""
 
 
 def bracket(interval: Interval) -> str:

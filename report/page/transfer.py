@@ -10,7 +10,7 @@ from report.analysis.transfer import Transfer, transfers_of
 from report.draw.drawing import Drawing
 from report.draw.styles import Looks
 from report.draw.transfer import transfer_drawing
-from report.page.answer import gain, listing
+from report.page.answer import gain, listing, n_of
 from report.page.tables import Table
 from report.read.records import Records, Task
 
@@ -64,11 +64,12 @@ def sentences(found: Sequence[Transfer]) -> list[str]:
     if own:
         texts.append(
             f"Settings tuned on {source} against those tuned here, in points on test, each for itself"
-            f"{given}: {own}."
+            f"{n_of(each.over_own for each in found)}{given}: {own}."
         )
     if default:
         texts.append(
-            f"Settings tuned on {source} against the published default, in the same way{given}: {default}."
+            f"Settings tuned on {source} against the published default, in the same way"
+            f"{n_of(each.over_default for each in found)}{given}: {default}."
         )
     return texts + gaps(found)
 

@@ -52,7 +52,7 @@ def versions_table(first: Records, second: Records, rows: list[Row]) -> Table:
     )
     table.add_column("task", overflow="fold")
     table.add_column("method", overflow="fold")
-    for heading in ("first", "second", "change", "95 %"):
+    for heading in ("first", "n", "second", "n", "change", "95 %"):
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("reading", overflow="fold")
     for row in rows:
@@ -61,7 +61,9 @@ def versions_table(first: Records, second: Records, rows: list[Row]) -> Table:
             f"{row.data} \u00d7 {row.model}",
             row.method,
             percent(row.first),
+            f"{row.first_units}",
             percent(row.second),
+            f"{row.second_units}",
             points(row.difference),
             interval,
             row.reading,

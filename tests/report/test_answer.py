@@ -15,7 +15,7 @@ from report.analysis.intervals import Interval
 from report.analysis.robustness import Robustness
 from report.analysis.search import crowded_edges, near_edge, share_near_edge
 from report.analysis.study import TaskStudy, TrackComparison
-from report.page.answer import answer, gain, needed, notes, share
+from report.page.answer import answer, gain, n_of, needed, notes, share
 from report.page.tuning import decided_by_loss, ease_table, hypers_table, importance_table, regret, winners
 from report.read.experiment import read_records
 from report.read.records import Records
@@ -112,8 +112,28 @@ def test_a_gain_is_not_shown_by_two_units_or_without_a_lost_run(found: TaskStudy
         "Too few units for a verdict on what tuning gained over the published default: bop +2.00 [+1.00, "
         "+3.00]."
     )
-    few = [welch([0.9, 0.91, 0.92][:units], [0.8, 0.81, 0.82, 0.83]).few for units in (2, 3)]
-    assert few == [True, False]
+    few = [welch([0.9, 0.91, 0.92][:units], [0.8, 0.81, 0.82, 0.83]) for units in (2, 3)]
+    assert [each.few for each in few] == [True, False]
+    assert [n_of(some) for some in ([], [SAME_RUNS], few[1:], few)] == [
+        "",
+        "",
+        " (n = 3 and 4)",
+        " (n = 2 to 3 and 4)",
+    ]
+
+
+def test_every_sentence_on_a_gain_has_its_n(found: TaskStudy) -> None:
+    wide = Interval(0.01, 0.03)
+    gains = [
+        Gain(0.02, wide, few=True, units=(2, 6)),
+        Gain(0.0, Interval(-0.01, 0.01), units=(3, 6)),
+        Gain(0.02, wide, units=(5, 10)),
+    ]
+    rows = tuple(replace(row, gain=gain) for row, gain in zip(found.methods, gains, strict=True))
+    study = replace(with_good(found, 0, 0, 0), methods=rows, reference=found.reference)
+    shown, rest, few_units = answer(study)[-3:]
+    assert "each for itself (n = 5 and 10): " in shown and rest.endswith(" (n = 3 and 6).")
+    assert "published default (n = 2 and 6): bop" in few_units
 
 
 def test_an_equal_score_of_another_setting_is_not_the_default(found: TaskStudy) -> None:
@@ -149,6 +169,9 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     ]
     kept = notes(replace(found, leader=None, inclusions=(check(-0.02, 0.01),)))
     assert kept == ["No general method is shown to lose to its special case: latent-momentum to latent-sgd."]
+    counted = replace(check(-0.02, 0.01), gain=Gain(-0.005, Interval(-0.02, 0.01), units=(3, 5)))
+    (with_n,) = notes(replace(found, leader=None, inclusions=(counted,)))
+    assert "special case (n = 3 and 5): " in with_n
     unknown = replace(check(0.0, 0.0), general="latent-nesterov", gain=Gain(math.nan, None))  # no run is in
     assert notes(replace(found, leader=None, inclusions=(check(-0.02, 0.01), unknown))) == kept
     assert notes(replace(found, leader=None, inclusions=(unknown,))) == []

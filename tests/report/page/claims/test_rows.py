@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from report.analysis.claims import verdict
 from report.analysis.claims.decide import Estimate, units_needed
-from report.analysis.claims.verdict import ContrastFinding, TestVerdict
+from report.analysis.claims.verdict import ContrastFinding
 from report.page.claims.rows import MEASURED, must, needed_words, order_words
 from suite.records.claim import MEASURES, Contrast, Order
 
@@ -70,7 +71,7 @@ def test_what_no_number_of_units_decides_says_why(images_error: float, why: str)
     assert units_needed(estimate, "above", 0.3) is None
     test = Contrast(kind="contrast", says="", of={"a": 1.0, "b": -1.0}, expect="above", margin=0.3)
     finding = ContrastFinding(estimate, ())
-    (remark,) = needed_words(TestVerdict(test, (), "undecided", finding), "run")
+    (remark,) = needed_words(verdict.TestVerdict(test, (), "undecided", finding), "run")
     assert remark == f"10,000 runs of each arm would not decide, if the estimate stays: {why}"
-    assert needed_words(TestVerdict(test, (), "undecided", finding, "a run is missing"), "run") == []
-    assert needed_words(TestVerdict(test, (), "supported", finding), "run") == []
+    assert needed_words(verdict.TestVerdict(test, (), "undecided", finding, "a run is missing"), "run") == []
+    assert needed_words(verdict.TestVerdict(test, (), "supported", finding), "run") == []
