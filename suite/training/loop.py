@@ -24,7 +24,7 @@ from suite.training.progress import Progress
 from suite.training.provenance import environment, merge_environments, pack, unpack
 from suite.training.ranks import ALONE, Ranks
 from suite.training.result import epoch_loss, flips_of_all_steps, result_of, weights_sha256
-from suite.training.step import make_learner, training_step
+from suite.training.step import make_learner, set_progress, training_step
 
 LOOK_EVERY = 100  # steps between looks at the loss: a run that has diverged must not hold its place for long
 ASK_EVERY = 10  # steps between two exchanges of several processes about stops, checkpoints, damaged images
@@ -99,6 +99,9 @@ def train(
         made_in = merge_environments(unpack(state["environment"]), made_in)
         learner.load_state_dict(state)
         progress.load_state_dict(state["progress"], device)
+        if last := progress.step:  # evaluation and probes read it, also where no step is left to take
+            epoch = 1 + (last - 1) // steps_per_epoch
+            set_progress(learner.weights, learner.timed, epoch, (last - 1) / steps)
     if ranks.first:
         run.begin(trial, made_in, progress.lines)
     diverged_at = None
@@ -106,6 +109,7 @@ def train(
     for epoch in range(len(progress.lines) + 1, settings.epochs + 1):
         # One epoch of training
         model.train()
+        progress.phase = "training"
         progress.start_epoch()
         first_step = progress.step - (epoch - 1) * steps_per_epoch
         for batch in checkpoints.saved_while_waiting(batches.steps(epoch, first_step)):
@@ -131,6 +135,7 @@ def train(
                     checkpoints.save_and_stop()
                 if due:
                     checkpoints.save()
+        progress.phase = "trained"
         train_seconds = progress.seconds_in_epoch
         train_loss, bad_step = epoch_loss(learner, progress.losses)
         if bad_step is not None:
@@ -162,6 +167,7 @@ def train(
         on_epoch(line)
 
     # The end: batch norm if asked for, the scores, the probes, the record
+    progress.phase = "trained"
     test = test_correct = None
     probes: dict[str, Found] = {}
     if diverged_at is None:

@@ -96,6 +96,25 @@ def test_probes_repeat_bit_for_bit_and_after_a_stop_in_one_of_them(
     assert check_run(run.path, 360).findings == []
 
 
+def test_a_stop_in_a_probe_forgets_no_place_of_a_timed_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EDE's slope depends on the place in the training, and `interpolate` trains through it."""
+    trial = tiny_trial(tmp_path, "latent-adam", "final", 7, "tasks.0.model.activation=ede")
+    interpolate = Choice("interpolate", {**PROBES["interpolate"].options, "lr": 0.1})
+    trial = dataclasses.replace(trial, probes=(interpolate,))
+    unbroken, broken = train(trial, RunFolder(tmp_path / "a"), CPU), RunFolder(tmp_path / "b")
+
+    def stopped(*_: object) -> None:
+        raise StopRequested
+
+    with monkeypatch.context() as patch:
+        patch.setattr("suite.training.loop.measure_probes", stopped)
+        with pytest.raises(StopRequested):
+            train(trial, broken, CPU)
+    assert train(trial, broken, CPU).digest == unbroken.digest
+
+
 def test_a_run_that_diverges_has_no_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("suite.training.loop.epoch_loss", lambda *_: (math.nan, 1))
     trial = probed(tiny_trial(tmp_path, "latent-adam", "final"), "signs")
