@@ -25,6 +25,7 @@ MADE_WITH = (
     "device",
     "device_name",
     "threads",
+    "processes",
     "platform",
     "method_file",
     "model_file",

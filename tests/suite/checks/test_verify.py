@@ -892,9 +892,10 @@ def test_every_difference_of_two_environments_is_named(intact: Path) -> None:
     now = replace(RunFolder(run_of(intact)).environment(), git=GitState(commit="abc", dirty=False))
     assert list(different_environments(now, replace(now, host="another"))) == []
     changed_code = GitState(commit="abc", dirty=True)
-    before = replace(now, threads=9, git=changed_code, earlier=[now, now])
+    before = replace(now, threads=9, processes=4, git=changed_code, earlier=[now, now])
     assert list(different_environments(before, now)) == [
         f"threads 9 then, {now.threads} now",
+        "processes 4 then, 1 now",
         "git.dirty True then, False now",
         "the code had changes that no commit holds",
         "it was interrupted and resumed in another environment, 2 times",
