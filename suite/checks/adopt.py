@@ -32,7 +32,7 @@ class Adoption:
     folder: Path
     archive: Path | None = None
     runs: Sequence[str] = ()
-    cells: Sequence[str] = ()  # whose ledgers are of use
+    cells: Sequence[str] = ()  # whose ledgers are of use, and not there
     refused: str = ""
 
     def carry_out(self) -> list[str]:
@@ -42,12 +42,13 @@ class Adoption:
         """
         if self.refused:
             return [f"{self.archive}: its runs are not adopted: {self.refused}"]
-        if not self.runs:
+        if not self.runs and not self.cells:
             return []
         os.sync()  # what gets its name is on disk
         put_in_place(self.folder, "runs", self.runs)
         put_in_place(self.folder, "cells", [f"{cell}.json" for cell in self.cells])
-        return [f"{len(self.runs):,} finished runs are adopted from {self.archive}"]
+        what = f"{len(self.runs):,} finished runs" if self.runs else f"the draws of {len(self.cells)} cells"
+        return [f"{what} are adopted from {self.archive}"]
 
 
 def put_in_place(folder: Path, part: str, names: Iterable[str]) -> None:
@@ -91,9 +92,10 @@ def adoption(
 def _prepared(
     archive: Path, folder: Path, plan: PlanRecord, data: Mapping[str, DataRecord], part: bool
 ) -> Adoption:
-    here = set(os.listdir(folder / "runs")) if (folder / "runs").is_dir() else set[str]()
+    runs, ledgers = (_names(folder / part) for part in ("runs", "cells"))
     try:
-        if here.issuperset(read_contents(archive).finished_runs):
+        contents = read_contents(archive)
+        if runs.issuperset(contents.finished_runs) and ledgers.issuperset(contents.ledgers):
             return Adoption(folder)
         make_part(aside := folder / ASIDE)
         unpack(archive, aside)
@@ -108,8 +110,13 @@ def _prepared(
     except (DamagedRecord, UserError) as error:
         raise UserError(f"{error}\nTo train its runs here, move {archive} away, or add --no-adopt") from None
     before = {planned.cell: planned.trial for planned in records.plan().cells}
-    cells = [planned.cell for planned in plan.cells if before.get(planned.cell) == planned.trial]
-    return Adoption(folder, archive, sorted(set(finished) - here), cells)
+    same = [planned.cell for planned in plan.cells if before.get(planned.cell) == planned.trial]
+    cells = [cell for cell in same if records.ledger_path(cell).exists() and f"{cell}.json" not in ledgers]
+    return Adoption(folder, archive, sorted(set(finished) - runs), cells)
+
+
+def _names(part: Path) -> set[str]:
+    return set(os.listdir(part)) if part.is_dir() else set()
 
 
 def other_protocol(records: ExperimentFolder) -> str:

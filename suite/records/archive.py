@@ -85,6 +85,12 @@ class Contents:
         parts = [each.name.split("/") for each in self.files]
         return sorted(part[1] for part in parts if part[0] == "runs" and part[2] == "result.json")
 
+    @property
+    def ledgers(self) -> list[str]:
+        """The names of the ledgers' files."""
+        parts = [each.name.split("/") for each in self.files]
+        return [part[1] for part in parts if part[0] == "cells"]
+
 
 # ---- writing
 

@@ -102,6 +102,19 @@ def test_what_is_there_stays(tmp_path: Path, copy: ExperimentFolder, monkeypatch
     assert adopted(copy.path, mine) == []
 
 
+def test_an_adoption_that_was_killed_after_the_runs_takes_the_ledgers(
+    tmp_path: Path, copy: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+):
+    """Draws that are made again here may differ in their last digit, and with them the names of the runs."""
+    adopted(copy.path, mine := tmp_path / "mine")
+    for ledger in (mine / "cells").iterdir():
+        ledger.unlink()
+    assert adopted(copy.path, mine) == [f"the draws of 1 cells are adopted from {tmp_path / ARCHIVE}"]
+    assert names(mine) == names(copy.path)
+    monkeypatch.setattr(adopt, "unpack", None)
+    assert adopted(copy.path, mine) == []
+
+
 def test_what_a_killed_adoption_has_left_is_removed(tmp_path: Path, copy: ExperimentFolder):
     half = tmp_path / "new" / ASIDE / "runs"
     half.mkdir(parents=True)
