@@ -201,7 +201,7 @@ def parse_decay(value: Any) -> Schedule:
             [shape],
             f"takes the share of the start that is left at the end, {least} to 1, not {shown(setting)}",
         )
-    return RAMPS[shape](1.0, setting)
+    return RAMPS[shape](1.0, float(setting))
 
 
 def is_number(value: Any) -> bool:

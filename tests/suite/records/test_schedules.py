@@ -109,6 +109,11 @@ def test_a_decay_starts_at_the_drawn_value(decay: dict[str, Any], schedule: dict
     assert found.start == start_of(found) == found.value(0.0) == 0.2
 
 
+def test_a_whole_number_is_the_same_decay():
+    """Also for what is hashed of it."""
+    assert repr(parse_decay({"cosine": 0})) == repr(parse_decay({"cosine": 0.0}))
+
+
 def test_nothing_decays_to_nothing():
     assert parse_decay({"exponential": 0.1}).scaled(0.0).value(0.7) == 0.0
 
