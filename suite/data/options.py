@@ -1,10 +1,9 @@
 """Check the options of a data set and fill in their defaults."""
 
-from typing import Any, get_args
+from typing import Any
 
 from suite.data.errors import DataError
 from suite.data.source import Dataset, Options
-from suite.data.stored.images import Damaged
 from suite.machine.errors import one_of, shown
 
 
@@ -35,13 +34,9 @@ def _check_values(dataset: Dataset, resolved: dict[str, Any]) -> None:
         raise _bad(dataset, "validation", "a fraction between 0 and 1", validation)
     if limit is not None and (type(limit) is not int or limit < 2):
         raise _bad(dataset, "train_limit", "a number of images, 2 or more", limit)
-    if resolved.get("size", 1) < 1:
-        raise _bad(dataset, "size", "a positive number of pixels", resolved["size"])
-    classes = resolved.get("classes")
-    if classes is not None and (type(classes) is not int or classes < 2):
-        raise _bad(dataset, "classes", "a number of classes, 2 or more", classes)
-    if resolved.get("damaged", "stop") not in (choices := get_args(Damaged)):
-        raise _bad(dataset, "damaged", " or ".join(map(repr, choices)), resolved["damaged"])
+    for name, (good, words) in dataset.limits.items():
+        if not good(resolved[name]):
+            raise _bad(dataset, name, words, resolved[name])
 
 
 def _bad(dataset: Dataset, option: str, wanted: str, value: Any) -> DataError:

@@ -15,6 +15,8 @@ from suite.records.trial import Augmentation
 
 Options = Mapping[str, Any]
 Shape = tuple[int, int, int]
+Limit = tuple[Callable[[Any], bool], str]  # whether a value is good, and what it must be
+PIXELS: Limit = (lambda value: value >= 1, "a positive number of pixels")
 
 
 class Sizes(NamedTuple):
@@ -63,6 +65,7 @@ class Dataset:
     """One entry of DATASETS. Sizes are None where they depend on the user's own files.
 
     open: takes the options in `required` and `optional` as keyword arguments.
+    limits: of options whose type does not say all, whether a value is good, and what it must be.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Dataset:
     augmentations: tuple[Augmentation, ...] = IN_MEMORY
     required: Mapping[str, type] = field(default_factory=dict)  # options without a default
     optional: Mapping[str, Any] = field(default_factory=dict)  # options with their defaults
+    limits: Mapping[str, Limit] = field(default_factory=dict)
     folder: Callable[[Options], Path] | None = None  # of the user's own files
     known: Callable[[Options], Sizes | None] = lambda options: None  # sizes that need no file
 

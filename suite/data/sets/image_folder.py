@@ -14,7 +14,7 @@ from torch import Tensor
 from suite.data.errors import DataError
 from suite.data.files import data_root
 from suite.data.memory import Images
-from suite.data.source import Dataset, Source
+from suite.data.source import PIXELS, Dataset, Source
 from suite.data.stored.decode import DamagedImage, read_bytes
 from suite.data.stored.decode import decode as decode_image
 from suite.data.stored.entries import OUTSIDE, Skipped, content_of, images_below
@@ -114,9 +114,12 @@ def decode(paths: Sequence[bytes], size: int) -> Tensor:
         pixels[position] = torch.from_numpy(_decode_one(paths[position], size))
 
     # Pillow releases the interpreter lock while it decodes.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    pool = ThreadPoolExecutor(torch.get_num_threads())
+    try:
         for _ in unless_stopped(pool.map(decode_into, range(len(paths)))):
             pass
+    finally:
+        pool.shutdown(cancel_futures=True)  # a stop, or a damaged image, waits for no other image
     return pixels.permute(0, 3, 1, 2)
 
 
@@ -136,5 +139,6 @@ IMAGE_FOLDER = Dataset(
     augment="crop-flip",
     open=open_image_folder,
     required={"folder": str, "size": int},
+    limits={"size": PIXELS},
     folder=lambda options: data_root() / Path(options["folder"]).expanduser(),
 )

@@ -2,10 +2,11 @@
 
 import functools
 from pathlib import Path
+from typing import get_args
 
 from suite.data.errors import DataError
 from suite.data.files import data_root
-from suite.data.source import Dataset, Options, Sizes, Source
+from suite.data.source import PIXELS, Dataset, Options, Sizes, Source
 from suite.data.stored.images import Damaged
 from suite.data.stored.open import Stored, open_stored
 
@@ -75,6 +76,14 @@ IMAGENET = Dataset(
     validation=0.02,  # 25,623 of ImageNet's training images
     required={"folder": str, "size": int},
     optional={"classes": None, "damaged": "stop"},
+    limits={
+        "size": PIXELS,
+        "classes": (
+            lambda value: value is None or (type(value) is int and value >= 2),
+            "a number of classes, 2 or more",
+        ),
+        "damaged": (lambda value: value in get_args(Damaged), " or ".join(map(repr, get_args(Damaged)))),
+    },
     folder=lambda options: data_root() / Path(options["folder"]).expanduser(),
     known=_published,
 )

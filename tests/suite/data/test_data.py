@@ -2,6 +2,7 @@ import hashlib
 import json
 import pickle
 import struct
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +29,10 @@ from suite.data import (
 )
 from suite.data.image_set import WHOLE, epoch_order
 from suite.data.memory import augmentation_draws
+from suite.data.sets import image_folder
 from suite.data.sets.torchvision_sets import cifar_images, mnist_images, svhn_images, torchvision_set
 from suite.data.splits import stratified_index
+from suite.machine import preemption
 from suite.machine.random_keys import generator, numbered_keys, random_key
 from suite.records.codec import decode, encode
 from suite.records.schema import DataRecord
@@ -402,6 +405,21 @@ def test_a_truncated_jpeg_is_named(data_folder: Path):
     with pytest.raises(DataError, match="cannot be used: image file is truncated") as error:
         load_splits(Choice("imagefolder", options), with_test=False)
     assert str(path) in str(error.value)
+
+
+def test_a_stop_waits_for_no_image_that_is_not_begun(monkeypatch: pytest.MonkeyPatch):
+    begun: list[bytes] = []
+
+    def one(path: bytes, size: int) -> np.ndarray:
+        begun.append(path)
+        time.sleep(0.002)
+        return np.zeros((size, size, 3), np.uint8)
+
+    monkeypatch.setattr("suite.data.sets.image_folder._decode_one", one)
+    monkeypatch.setattr(preemption, "requested", lambda: len(begun) > 3)
+    with pytest.raises(preemption.StopRequested):
+        image_folder.decode([b"x"] * 2000, 2)
+    assert len(begun) < 100
 
 
 def test_images_are_resized_by_the_short_side_and_cropped_in_the_centre(data_folder: Path):

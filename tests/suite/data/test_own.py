@@ -64,3 +64,21 @@ def test_what_is_no_images_and_an_option_of_another_kind_are_refused() -> None:
     with pytest.raises(DataError, match="'share' must be of type float, got 'x'") as error:
         splits(lambda part: Images(PIXELS, LABELS), share="x")
     assert error.value.option == "share"
+
+
+def test_an_option_may_have_the_name_of_another_sets_option() -> None:
+    @dataset(classes=3, shape=(1, 2, 2), train=6, test=3, validation=0.5)
+    def mine(
+        part: str,
+        *,
+        size: tuple[int, ...] = (8, 8),
+        classes: tuple[str, ...] = ("cat", "dog"),
+        damaged: float = 0.1,
+    ) -> Images:
+        """Mine."""
+        return Images(PIXELS, LABELS)
+
+    found = resolve_options(mine, {"damaged": 0.5})
+    assert (found["size"], found["classes"], found["damaged"]) == ([8, 8], ["cat", "dog"], 0.5)
+    with pytest.raises(DataError, match="'damaged' must be of type float"):
+        resolve_options(mine, {"damaged": "grey"})
