@@ -77,6 +77,11 @@ def random_draw(place: Sequence[str | int], number: int, space: Mapping[str, Bas
     return dict(study.ask(dict(space)).params)
 
 
+def batch_begin(number: int, at_once: int) -> int:
+    """The first trial of the batch of a trial of TPE."""
+    return number // at_once * at_once
+
+
 class Draws:
     """The draws of one study of a cell. `remembered` are those that its ledger holds."""
 
@@ -98,15 +103,16 @@ class Draws:
     def draw(self) -> None:
         """Draw every trial that may be drawn now. The first is the published default.
 
-        Random search needs no scores: all are drawn at once. TPE draws `at_once` trials and waits for their
-        scores, so that its history, and with it every draw, is the same for any number of workers.
+        Random search needs no scores: all are drawn at once. TPE draws a batch of `at_once` trials once the
+        batches before it have their scores, so that its history, and with it every draw, is the same for any
+        number of workers, and after any interruption.
         """
         while (number := len(self._drawn)) < self.track.trials:
             if number == 0:
                 draws: Iterator[Draw] = iter([dict(self.cell.published)])
             elif self.track.at_once is None:
                 draws = iter([random_draw(self._place, number, self.cell.space)])
-            elif number % self.track.at_once == 0 and self._waiting:
+            elif min(self._waiting, default=number) < batch_begin(number, self.track.at_once):
                 return
             else:
                 draws = self._tpe_batch(number, self.track.at_once)
@@ -122,7 +128,8 @@ class Draws:
 
     def _tpe_batch(self, first: int, at_once: int) -> Iterator[Draw]:
         """The draws from number `first` to the end of its batch, from the scores of the batches before."""
-        begin, end = first // at_once * at_once, min(self.track.trials, (first // at_once + 1) * at_once)
+        begin = batch_begin(first, at_once)
+        end = min(self.track.trials, begin + at_once)
         study = self._rebuilt(begin)
         for number in range(first, end):
             seed = random_key(*self._place, number) % 2**32

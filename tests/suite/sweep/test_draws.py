@@ -81,6 +81,18 @@ def test_a_larger_budget_continues_the_study(cells: dict[str, Cell], track: Trac
         assert drawn == straight[:trials]
 
 
+def test_a_larger_budget_waits_for_a_lost_score_of_an_earlier_batch(cells: dict[str, Cell]) -> None:
+    straight = draw_all(cells["bop"], tpe(12))
+    study = Draws(cells["bop"], tpe(12), 0, tuple(straight[:6]))
+    for number in (0, 1, 3, 4, 5):  # the run of trial 2 is damaged, and made again
+        study.tell(number, rate(straight[number]))
+    study.draw()
+    assert study.drawn() == straight[:6]
+    study.tell(2, rate(straight[2]))
+    study.draw()
+    assert study.drawn() == straight[:8]
+
+
 def test_a_rebuilt_tpe_study_draws_what_one_optuna_study_draws(cells: dict[str, Cell]) -> None:
     """One live study, asked and told as Optuna means it, against those that are rebuilt for each batch."""
     cell, track = cells["latent-adam"], tpe(24)
