@@ -135,7 +135,10 @@ class Sweep:
             self._later = [(due, job) for due, job in self._later if due > now]
         while self._queue and self.pool.free and not requested():
             job = self._queue.popleft()
-            self.pool.submit(self.records.run(job.trial.run_id).path, job.trial)
+            try:
+                self.pool.submit(self.records.run(job.trial.run_id).path, job.trial)
+            except StopRequested:  # while it reads the test images
+                self._stop()
             self._running.add(job.trial.run_id)
             self._started.append(job)
 
@@ -178,8 +181,8 @@ class Sweep:
         run = self.records.run(trial.run_id)
         try:
             result = run.whole()
-        except DamagedRecord:
-            return None  # the worker sets it aside, reports that, and repeats the run
+        except (DamagedRecord, OSError):
+            return None  # the worker sets it aside, or reads it, or reports what is wrong with it
         if result:
             run.clear_leftovers()
             self._without_network += self.plan.keep_weights and run.lacks_weights(trial, result)
@@ -220,7 +223,11 @@ class Sweep:
             return
         error = f"{message.failure.error}, {ATTEMPTS} times"
         failure = replace(message.failure, error=error)
-        self.records.run(job.trial.run_id).fail(failure)
+        try:
+            self.records.run(job.trial.run_id).fail(failure)
+        except OSError as unwritable:  # of this run alone, unless nothing can be written any more
+            if disk_trouble(unwritable):
+                raise
         self._settle(job, Failed(job.trial.run_id, failure))
 
     def _settle(self, job: Job, message: Done | Failed) -> None:

@@ -1,5 +1,6 @@
 """A pool of worker processes on this machine."""
 
+import os
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -162,7 +163,14 @@ class LocalPool:
         here, there = self._context.Pipe()
         process = self._context.Process(
             target=work,
-            args=(there, device, machine.threads, machine.checkpoint_every, machine.keep_weights),
+            args=(
+                there,
+                device,
+                machine.threads,
+                machine.checkpoint_every,
+                machine.keep_weights,
+                dict(os.environ),
+            ),
         )
         try:
             process.start()

@@ -32,9 +32,18 @@ Files = Mapping[str, str]  # hash of its content -> the path of a plugin's file
 
 
 def work(
-    pipe: Connection, device: str, threads: int, checkpoint_every: float, keep_weights: bool = False
+    pipe: Connection,
+    device: str,
+    threads: int,
+    checkpoint_every: float,
+    keep_weights: bool,
+    variables: Mapping[str, str],
 ) -> None:
-    """Train the (folder, trial, files, loan of images) that come through the pipe until it is closed."""
+    """Train the (folder, trial, files, loan of images) that come through the pipe until it is closed.
+
+    variables: the environment of the process that starts it. What it is forked from may have an older one.
+    """
+    os.environ.update(variables)
     heed_sigterm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     end_with_parent()
@@ -133,7 +142,7 @@ def _explain(error: BaseException, run: RunFolder, trial: Trial, progress: Progr
     failure = Failure(
         kind=_kind_of(error),
         error=described(error),
-        where=f"in step {progress.step + 1}",
+        where=progress.place,
         traceback=traceback_of(error),
     )
     # A network's file system fails now and then: an OSError may pass.

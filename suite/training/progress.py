@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,10 +29,20 @@ class Progress:
     hits: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))  # of this epoch
     damaged: set[str] = field(default_factory=set)  # images that cannot be decoded
     notes: list[str] = field(default_factory=list)
+    phase: Literal["", "training", "trained"] = ""  # of this call, which may have resumed the run
     _seconds: float = 0.0  # of the run, and of this epoch, before the stop from which it resumes
     _seconds_in_epoch: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
     _epoch_started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def place(self) -> str:
+        """How far it is, for a message about a failure; nothing before the first step."""
+        return {
+            "": "",
+            "training": f"in step {self.step + 1}",
+            "trained": f"after step {self.step}",
+        }[self.phase]
 
     @property
     def seconds(self) -> float:

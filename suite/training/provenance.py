@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from optimizers import METHODS
 from optimizers.core import Method
 from suite.machine.environment import device_name
 from suite.machine.repository import git_state
@@ -56,12 +57,18 @@ def versions() -> Mapping[str, str]:
 
 
 def method_file(method: Method) -> MethodFile:
-    """The file that defines a method, by name and content."""
-    return _named(Path(inspect.getfile(method.rule)))
+    """The file that defines a method, by name and content, as it was when this process imported it."""
+    file = Path(inspect.getfile(method.rule))
+    return IMPORTED.get(file) or _named(file)
 
 
 def _named(file: Path) -> MethodFile:
     return MethodFile(name=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+# Of the catalogue's files, read now: a worker is forked from a process that has imported this module, and a
+# file that is edited during a sweep does not change the code that runs.
+IMPORTED = {file: _named(file) for file in {Path(inspect.getfile(each.rule)) for each in METHODS.values()}}
 
 
 def merge_environments(before: Environment, here: Environment) -> Environment:

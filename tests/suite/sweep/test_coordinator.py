@@ -1,5 +1,6 @@
 """The coordinator: any number of workers, any kill, the same records."""
 
+import errno
 import json
 import os
 import random
@@ -19,7 +20,9 @@ from suite.cli import sweep as sweep_command
 from suite.data import load_splits
 from suite.experiment.cell import Cell
 from suite.experiment.plan import Plan
+from suite.machine.apart import apart
 from suite.machine.errors import UserError
+from suite.machine.preemption import StopRequested
 from suite.plugins import PLUGINS
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import digest, read_json, write_json
@@ -28,7 +31,7 @@ from suite.records.schema import FORMAT, BytesPerWeight, Result, Scores
 from suite.records.seeds import final_seed, tuning_seed
 from suite.records.trial import Trial
 from suite.sweep.cell import CellProgress
-from suite.sweep.coordinator import POLL, DiskFailed, Sweep, prepare_folder
+from suite.sweep.coordinator import GRACE, POLL, DiskFailed, Sweep, prepare_folder
 from suite.sweep.messages import Busy, Done, EpochDone, Failed, Kept, Lost, Message
 from suite.sweep.pool import LocalPool, Machine, default_devices
 from suite.training.provenance import method_file
@@ -296,6 +299,10 @@ class Greedy(torch.optim.SGD):
     def step(self, closure=None):
         torch.empty(2**60)
 
+class Telling(torch.optim.SGD):
+    def step(self, closure=None):
+        raise RuntimeError(os.environ.get("FLIPBENCH_DECODERS"))
+
 class Hoarder(torch.optim.SGD):
     def step(self, closure=None):
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # from here on no file takes more than that
@@ -320,11 +327,16 @@ def greedy() -> WeightRule:
     return WeightRule(sign, as_it_is, lambda params: Greedy(params, lr=0.1))
 
 @method(paper="https://example.org")
+def telling() -> WeightRule:
+    """Tells what its process sees."""
+    return WeightRule(sign, as_it_is, lambda params: Telling(params, lr=0.1))
+
+@method(paper="https://example.org")
 def hoarder() -> WeightRule:
     """Leaves no room on the disk."""
     return WeightRule(sign, as_it_is, lambda params: Hoarder(params, lr=0.1))
 '''
-MISBEHAVED = ("unlucky", "deadly", "greedy", "hoarder")
+MISBEHAVED = ("unlucky", "deadly", "greedy", "telling", "hoarder")
 
 
 @pytest.fixture
@@ -364,6 +376,70 @@ def test_one_bad_cell_never_stops_a_sweep(tmp_path: Path, unbroken: Path) -> Non
     assert all(study["winner"] for study in ledger["studies"])
     assert digests(folder / "runs").keys() == bops | named_in(ledger)
     assert not list((folder / "runs").glob("*/failure.json"))
+
+
+@pytest.mark.parametrize("blocked", ["a file", "a link"])
+def test_one_folder_that_cannot_be_written_never_stops_a_sweep(
+    tmp_path: Path, unbroken: Path, blocked: str
+) -> None:
+    """Others are trained, and the run fails; nothing can be written where it should."""
+    plan, folder = tiny_plan(tmp_path), tmp_path / "results"
+    (lost,) = ledgers(unbroken)["digits.mlp.bop"]["studies"][0]["tuning"][1:2]
+    (folder / "runs").mkdir(parents=True)
+    place = folder / "runs" / lost["run"]
+    place.write_text("mine") if blocked == "a file" else place.symlink_to(tmp_path)
+    failures: list[Failed] = []
+    keep = lambda message, *_: failures.append(message) if isinstance(message, Failed) else None  # noqa: E731
+    assert not sweep(plan, folder, on_message=keep)
+    (failure,) = {each.failure for each in failures if each.failure}
+    assert failure.error.endswith(", 3 times") and failure.where == ""  # no step was taken
+    assert set(ledgers(folder)) == set(ledgers(unbroken)) and len(digests(folder / "runs")) >= 8
+
+
+def test_a_result_that_cannot_be_read_for_a_moment_is_the_workers_to_read(
+    tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(unbroken, folder := tmp_path / "results")
+    whole, failing = RunFolder.whole, [True]
+
+    def stale(run: RunFolder) -> Result | None:
+        if failing and failing.pop():
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return whole(run)
+
+    monkeypatch.setattr(RunFolder, "whole", stale)
+    assert sweep(tiny_plan(tmp_path), folder) and not failing
+    assert digests(folder / "runs") == digests(unbroken / "runs")
+
+
+def test_a_stop_while_the_test_images_are_read_lets_the_workers_save(tmp_path: Path) -> None:
+    plan, asked = tiny_plan(tmp_path, "methods=[bop]"), []
+
+    class Reading(PretendPool):
+        def submit(self, folder: Path, trial: Trial) -> None:
+            if trial.stage == "final":
+                raise StopRequested
+            super().submit(folder, trial)
+
+        def stop(self, seconds: float) -> list[Message]:
+            asked.append(seconds)
+            return super().stop(seconds)
+
+    prepare_folder(plan, tmp_path / "results", {})
+    with pytest.raises(StopRequested):
+        Sweep(plan, tmp_path / "results", Reading(1)).run()
+    assert asked == [GRACE]
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_worker_sees_the_variables_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that are set after the process that it is forked from has started."""
+    assert apart([], os.getpid) != os.getpid()
+    monkeypatch.setenv("FLIPBENCH_DECODERS", "17")
+    changes = ("plugins=[plugin.py]", "methods=[telling]", "tuning={trials: 0}", "seeds=1")
+    assert not sweep(tiny_plan(tmp_path, *changes), tmp_path / "results")
+    (failed,) = tmp_path.glob("results/runs/*/failure.json")
+    assert read_json(failed)["error"] == "RuntimeError: 17"
 
 
 @pytest.mark.usefixtures("plugin")

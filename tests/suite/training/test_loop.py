@@ -29,6 +29,7 @@ from suite.training.checkpoint import load_checkpoint, save_checkpoint
 from suite.training.evaluate import assert_binary, evaluate, reestimate_batch_norm
 from suite.training.loop import train
 from suite.training.progress import Progress
+from suite.training.provenance import method_file
 from suite.training.step import optimizers_of
 from tests.support.tiny import CPU, in_memory, tiny_trial
 
@@ -461,3 +462,27 @@ def test_binary_layers_are_asserted() -> None:
     model[0].weight.data[0, 0] = 0.5  # type: ignore[index]
     with pytest.raises(AssertionError, match="0 computes"):
         assert_binary(model)
+
+
+def test_the_recorded_code_of_a_method_is_the_code_that_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is edited during a sweep changes nothing in the processes that have imported it."""
+    before = {name: method_file(each) for name, each in METHODS.items()}
+    monkeypatch.setattr(Path, "read_bytes", lambda file: b"edited")
+    assert {name: method_file(each) for name, each in METHODS.items()} == before
+
+
+def test_a_failure_is_placed_before_in_or_after_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> Any:
+        raise RuntimeError
+
+    places = []
+    for part in ("make_learner", "training_step", "evaluate"):
+        progress = Progress()
+        with monkeypatch.context() as patch:
+            patch.setattr(f"suite.training.loop.{part}", failing)
+            with pytest.raises(RuntimeError):
+                train(tiny_trial(tmp_path), RunFolder(tmp_path / part), CPU, progress=progress)
+        places.append(progress.place)
+    assert places == ["", "in step 1", "after step 4"]
