@@ -143,10 +143,7 @@ def side(
 ) -> Side:
     """A method as a side; `prior` if others inform it, `together` the degrees of freedom of all of these."""
     units = len(method.units)
-    images = image_profile(task.rates(method))
-    if variance == 0:
-        # Its units agree on the whole but not on each image: no variance holds that noise already.
-        images = ImageProfile(images.rates, 0.0)
+    images = image_profile(method.rates(task.chance), constant=variance == 0)
     df: float = units - 1
     if prior is not None:
         variance = moderated(variance, units - 1, prior)

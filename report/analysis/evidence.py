@@ -72,6 +72,13 @@ class MethodEvidence:
     def damaged(self) -> bool:
         return bool(self.missing or self.diverged)
 
+    def rates(self, chance: float) -> np.ndarray:
+        """The share of runs that are right, (units, images); a diverged one is right by chance."""
+        counts = np.stack([unit.correct for unit in self.units]).astype(np.float64)
+        diverged = np.array([[unit.diverged] for unit in self.units])
+        runs = np.array([[unit.runs] for unit in self.units])
+        return (counts + chance * diverged) / runs
+
 
 @dataclass(frozen=True, eq=False)
 class TaskEvidence:
@@ -115,13 +122,6 @@ class TaskEvidence:
             each.method: np.array([math.fsum(runs) / len(runs) for runs in map(self.runs_of, each.units)])
             for each in self.methods
         }
-
-    def rates(self, method: MethodEvidence) -> np.ndarray:
-        """The share of runs that are right, (units, images)."""
-        counts = np.stack([unit.correct for unit in method.units]).astype(np.float64)
-        diverged = np.array([[unit.diverged] for unit in method.units])
-        runs = np.array([[unit.runs] for unit in method.units])
-        return (counts + self.chance * diverged) / runs
 
     def collapsed(self, method: MethodEvidence) -> bool:
         """Whether a finished run of the method scores no better than chance."""

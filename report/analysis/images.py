@@ -18,11 +18,15 @@ class ImageProfile:
     noise: float  # variance of `rates` that comes from the units: it is a part of their variance already
 
 
-def image_profile(rates: np.ndarray) -> ImageProfile:
-    """The profile of correctness per (unit, image)."""
+def image_profile(rates: np.ndarray, constant: bool = False) -> ImageProfile:
+    """The profile of correctness per (unit, image).
+
+    constant: whether the units agree on the whole. Where they do, and not on each image, no variance holds
+    that noise already.
+    """
     units, images = rates.shape
-    mean = rates.mean(axis=0)
-    return ImageProfile(mean, residual_mean_square(rates) / units if units > 1 and images > 1 else 0.0)
+    known = units > 1 and images > 1 and not constant
+    return ImageProfile(rates.mean(axis=0), residual_mean_square(rates) / units if known else 0.0)
 
 
 def residual_mean_square(rates: np.ndarray) -> float:

@@ -121,13 +121,10 @@ def same_trainings(records: Records, cells: Sequence[CellRecord]) -> list[list[C
 def images_of(records: Records, cell: CellRecord, studies: int, values: np.ndarray) -> ImageProfile | None:
     """How the arm does on each test image; a diverged run at chance on all of them."""
     sizes = records.plan.data[cell.task.data]
-    units = method_evidence(records, cell, studies, sizes.test).units
-    if not units:
+    evidence = method_evidence(records, cell, studies, sizes.test)
+    if not evidence.units:
         return None
-    rates = [(unit.correct + unit.diverged / sizes.classes) / unit.runs for unit in units]
-    profile = image_profile(np.stack(rates))
-    # Where the units agree on the whole but not on each image, no variance holds that noise already.
-    return ImageProfile(profile.rates, 0.0) if variance_of(values) == 0 else profile
+    return image_profile(evidence.rates(1 / sizes.classes), constant=variance_of(values) == 0)
 
 
 def unit_value(runs: Sequence[RunRecord], measure: str, minus: str | None) -> float:

@@ -37,7 +37,7 @@ def test_a_diverged_run_counts_at_chance_on_every_image() -> None:
     counts = np.array([2, 1, 1, 0], np.uint16)
     bop = MethodEvidence("bop", (Unit((0.5, 0.5), counts, diverged=2),), 1, 4)
     of_bop = TaskEvidence((bop,), 4, 0.25, studies=2)
-    assert of_bop.rates(bop).tolist() == [[2.5 / 4, 1.5 / 4, 1.5 / 4, 0.5 / 4]]
+    assert bop.rates(of_bop.chance).tolist() == [[2.5 / 4, 1.5 / 4, 1.5 / 4, 0.5 / 4]]
     assert of_bop.means["bop"].tolist() == [(0.5 + 0.5 + 0.25 + 0.25) / 4]
 
 
