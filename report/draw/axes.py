@@ -63,7 +63,8 @@ def lines_of(rows: pd.DataFrame, column: str, *, scale: float = 1.0, log: bool =
     for method, of_method in table.groupby(level=0, sort=False):
         few = of_method.iloc[evenly(len(of_method), points)]
         epochs = few.index.get_level_values(1).to_numpy()
-        lines[str(method)] = Line(epochs, *(few[name].to_numpy() for name in ("mean", "min", "max")), log)
+        mean, lowest, highest = (few[name].to_numpy() for name in ("mean", "min", "max"))
+        lines[str(method)] = Line(epochs, mean, lowest, highest, log)
     return lines
 
 

@@ -111,7 +111,7 @@ def test_the_interval_that_decides_is_named_where_it_is_not_that_of_95_percent()
     below = estimate_of([sample([-0.9, -0.1, -0.4, -0.5, -0.2])], [1.0])
     assert deciding_level(below, "above", 0.0, 1) is None
     level = deciding_level(below, "above", 0.0, 50)
-    assert level == pytest.approx(0.999) and below.interval(level).high > 0
+    assert level == pytest.approx(0.999) and level is not None and below.interval(level).high > 0
     assert deciding_level(below, "above", -2.0, 50) is None  # supported: at 5 %, however many tests
     assert deciding_level(below.reversed(), "below", 0.0, 50) == level
     for margin in (0.75, 3.0):  # within, undecided and supported
