@@ -362,16 +362,16 @@ def order_shown(test: Order, finding: OrderFinding) -> str:
     )
 
 
-def order_words(test: Order, step: Spread, ends: Spread, arms: int) -> str:
+def order_words(test: Order, of_step: Spread, of_ends: Spread, arms: int) -> str:
     """The true steps that are shown in 80 % of the cases.
 
-    step: the error of a step, for a peak of one from an end to an arm between them. ends: from end to end.
+    of_step: of a peak, from an end to an arm between them. of_ends: from end to end.
     """
     unit = unit_of(test.measure)
     if test.shape == "peaked":
-        power = number(power_at("above", test.margin, *step, level=level_of_a_peak(arms)), unit)
+        power = number(power_at("above", test.margin, *of_step, level=level_of_a_peak(arms)), unit)
         return f"a peak that is {power} above both ends, each in 80 % of the cases"
-    steps, whole = power_at("above", -test.margin, *step), power_at("above", test.margin, *ends)
+    steps, whole = power_at("above", -test.margin, *of_step), power_at("above", test.margin, *of_ends)
     along = f"{number(steps, unit)} or more" if steps >= 0 else f"at most {number(-steps, unit)} against it"
     return f"steps of {along}, and {number(whole, unit)} from end to end, each in 80 % of the cases"
 
