@@ -92,13 +92,14 @@ def regret(row: MethodStudy) -> str:
 
 
 def best_of(row: MethodStudy) -> str:
-    """The median best of 8 draws; its band only where the draws carry one."""
+    """The median best of 8 draws; its band only where the draws carry one. With lost draws it may be higher."""
     curve, place = row.budget, row.budget.place(BUDGET)
     if place is None:
         return NONE
+    median = f"{percent(curve.median[place])}{' or more' if row.search.missing else ''}"
     if curve.carried < BUDGET:
-        return f"{percent(curve.median[place])} (no band)"
-    return f"{percent(curve.median[place])} [{percent(curve.low[place])}, {percent(curve.high[place])}]"
+        return f"{median} (no band)"
+    return f"{median} [{percent(curve.low[place])}, {percent(curve.high[place])}]"
 
 
 def spent_table(records: Records, study: TaskStudy) -> Table:
