@@ -92,7 +92,7 @@ def regret(row: MethodStudy) -> str:
 
 
 def best_of(row: MethodStudy) -> str:
-    """The median best of 8 draws; its band only where the draws carry one. With lost draws it may be higher."""
+    """The median best of 8 draws, a lower end if some are lost; its band only where the draws carry one."""
     curve, place = row.budget, row.budget.place(BUDGET)
     if place is None:
         return NONE
