@@ -153,8 +153,8 @@ def notes(study: TaskStudy) -> list[str]:
     if fragile and study.leader:
         named = [f"{row.method} ({share(row.order.share)} of the choices)" for row in fragile if row.order]
         found.append(
-            f"{study.leader} has the best draw; in half of the draws, chosen at random, the best may be "
-            f"another method's: {listing(named)}."
+            f"{study.leader} has the best draw; in half of the draws, chosen at random, these may have a "
+            f"better one: {listing(named)}."
         )
     found += smaller_ranges(study)
     if study.reference is not None and (above := study.reference.above):

@@ -35,10 +35,14 @@ class Versions:
 
 def versions_table(first: Records, second: Records, rows: list[Row]) -> Table:
     """A row for each method, the changed ones in bold."""
-    changed = sum(row.changed for row in rows)
+    changed, both = (
+        sum(row.changed for row in rows),
+        sum(min(row.first_units, row.second_units) > 0 for row in rows),
+    )
+    how_many = f"{changed} of {len(rows)} rows changed" if both else "no row has runs in both"
     given = ", given one draw of the tuning" if conditional(first) or conditional(second) else ""
     table = Table(
-        title=f"{changed} of {len(rows)} rows changed{given}: test top-1 accuracy, %",
+        title=f"{how_many}{given}: test top-1 accuracy, %",
         title_justify="left",
         box=SIMPLE,
         pad_edge=False,

@@ -196,7 +196,7 @@ def test_what_else_the_records_say(found: TaskStudy) -> None:
     assert "it takes 3 studies of each" in too_few and "not compared, with 8 and 9 trials" in uneven
     fragile = replace(found.methods[0], order=Robustness(4, (), 200, 40))
     order, ranges = notes(replace(found, leader="latent_adam", methods=(fragile,)))
-    assert order.endswith("the best may be another method's: bop (20 % of the choices).")
+    assert order.endswith("these may have a better one: bop (20 % of the choices).")
     assert ranges == (
         "No method has a better draw than latent_adam where only a half of one of its ranges counts."
     )

@@ -64,6 +64,15 @@ def test_a_second_track_leaves_the_first_one_what_it_was(tmp_path: Path) -> None
         }
 
 
+def test_two_experiments_without_a_common_row_say_so(tmp_path: Path) -> None:
+    one, other = (
+        read_records(write_experiment(tmp_path / name, tasks=TASKS[:1], methods=(name,)))
+        for name in ("bop", "latent_adam")
+    )
+    title = Versions(one, other, compare_versions(one, other)).table.title
+    assert str(title).startswith("no row has runs in both")
+
+
 def test_a_change_is_shown_with_an_interval_for_all_rows_at_once(tmp_path: Path) -> None:
     """Other seeds are other runs. The level is that of two compared rows."""
     first = read_records(write_experiment(tmp_path / "first", tasks=TASKS[:1], methods=TWO))
