@@ -231,7 +231,7 @@ class TuningSection(_Strict):
         return Tuning(tracks=tracks, seed=self.seed)
 
 
-Percent = Annotated[float, Field(gt=0, le=100)]
+Percent = Annotated[float, Field(gt=1, le=100)]  # not a share: no accuracy that a paper reports is so low
 
 
 class PublishedEntry(_Strict):

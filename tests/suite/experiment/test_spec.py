@@ -134,6 +134,7 @@ MISTAKES = [
     ("more", "published: [{method: bopp, top1: 91.3, source: x}]", "8:14", "published.0.method", "this experiment has no method 'bopp'; did you mean 'bop'? the choices are bop"),
     ("more", "published: [{method: bop, model: cnn, top1: 91.3, source: x}]", "8:27", "published.0.model", "this experiment has no model 'cnn'; the choices are mlp"),
     ("more", "published: [{method: bop, top1: 913, source: x}]", "8:27", "published.0.top1", "must be at most 100.0, not 913"),
+    ("more", "published: [{method: bop, top1: 0.913, source: x}]", "8:27", "published.0.top1", "must be above 1, not 0.913"),
     ("more", "published: [{method: bop, top1: 91.3}]", "8:13", "published.0.source", "is missing"),
     ("more", "margin: 0", "8:1", "margin", "must be above 0, not 0"),
     ("more", "margin: 100", "8:1", "margin", "must be below 100"),
