@@ -10,8 +10,12 @@ from rich.text import Text
 
 from suite.cli.console import table
 from suite.experiment.cost import disk_bytes, probed_images, training_images
+from suite.experiment.files import published_archive
 from suite.experiment.plan import Plan
+from suite.machine.errors import UserError
+from suite.records.archive import read_contents
 from suite.records.codec import encode
+from suite.records.files import DamagedRecord
 
 RATE = 1000  # images per second: a round number to scale from, no measurement
 
@@ -28,13 +32,19 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str]) -> Group:
             f"{cell.network.binary:,}",
         )
     spaces = {cell.method_label: cell.space for cell in plan.cells}
-    searches = [f"{label} searches {', '.join(space) or 'nothing'}" for label, space in spaces.items()]
+    searches = [
+        f"{label} searches {', '.join(space) or 'nothing'}"
+        for label, space in spaces.items()
+        if plan.tuning.tracks
+    ]
     images, probed = training_images(plan), probed_images(plan)
     and_probed = f" and at most {probed:,} to probe" if probed else ""
     totals = (
         f"each cell: {_budget(plan)}",
-        f"{len(plan.cells)} cells, at most {plan.runs:,} runs, {plan.epochs:,} epochs, "
+        f"{_times(len(plan.cells), 'cell', 'cells')}, at most {_times(plan.runs, 'run', 'runs')}, "
+        f"{_times(plan.epochs, 'epoch', 'epochs')}, "
         f"at most {disk_bytes(plan) / 1e6:,.0f} MB of records in {results / plan.name}",
+        *_published(plan, results),
         *_probes(plan),
         f"{images:,} images to train on{and_probed}: {_time((images + probed) / RATE)} at {RATE:,} images "
         "per second (make bench measures the rate of a machine)",
@@ -58,6 +68,18 @@ def _budget(plan: Plan) -> str:
     if transfer := tuning.count("transfer", seeds):
         parts.append(f"{_times(transfer, 'final run', 'final runs')} of the other tasks' winners")
     return "; ".join(parts)
+
+
+def _published(plan: Plan, results: Path) -> list[str]:
+    """What a sweep need not train, by what the archive says of itself; the sweep checks it."""
+    if (archive := published_archive(plan.name, results)) is None:
+        return []
+    try:
+        finished = len(read_contents(archive).finished_runs)
+    except (DamagedRecord, UserError, OSError) as error:
+        return [f"{archive}: no run of it can be adopted: {error}"]
+    runs = _times(finished, "finished run is", "finished runs are")
+    return [f"{runs} in {archive}: a sweep begins with those of this plan"]
 
 
 def _probes(plan: Plan) -> list[str]:

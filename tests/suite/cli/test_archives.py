@@ -120,6 +120,15 @@ def test_a_sweep_adopts_the_archive(flipbench: Flipbench, tiny_records: Path, ar
     assert again.code == 0 and "adopted" not in again.err
 
 
+def test_a_plan_says_what_is_published(flipbench: Flipbench, archive: Path):
+    ended = flipbench("plan", "tiny")
+    assert ended.code == 0
+    assert f"12 finished runs are in {archive}: a sweep begins with those of this plan" in ended.out
+    archive.write_bytes(b"no archive")
+    ended = flipbench("plan", "tiny")
+    assert ended.code == 0 and f"{archive}: no run of it can be adopted: " in ended.out
+
+
 def test_a_sweep_may_train_all_runs_itself(flipbench: Flipbench, tiny_records: Path, archive: Path):
     damage(archive)
     command = ("sweep", "tiny", "--device", "cpu", "--workers", "1")

@@ -325,6 +325,12 @@ def test_plan_shows_cells_and_costs_and_writes_nothing(flipbench: Flipbench):
         assert words in ended.out
 
 
+def test_a_plan_without_tuning_searches_nothing(flipbench: Flipbench):
+    one = ("--set", "methods=[bop]", "--set", "tuning={trials: 0}", "--set", "seeds=1")
+    ended = flipbench("plan", "tiny", *one)
+    assert "searches" not in ended.out and "1 cell, at most 1 run, 1 epoch, at most" in ended.out
+
+
 def test_plan_as_json_is_the_plan_that_the_sweep_will_write(flipbench: Flipbench):
     ended = flipbench("plan", "experiments/tiny.yaml", "--json", "--set", "seeds=3")
     assert (ended.json["runs"], ended.json["epochs"], ended.json["seeds"]) == (16, 16, 3)
