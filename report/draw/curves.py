@@ -52,7 +52,7 @@ LEARNING = (
         "validation",
         "val_top1",
         "validation top-1 accuracy, %",
-        "The first epochs may lie below the panel.",
+        "",
         scale=100.0,
         late=True,
     ),
@@ -101,7 +101,9 @@ def curve_drawing(
     label = f"{curve.title} against the epoch on {task.title}. At the last epoch: {ends}."
     numbers = curve_numbers(lines)
     limits = curve_limits(curve, lines)
-    caption = f"{BAND} {curve.note}".strip()
+    cut = "Parts of some lines lie outside the panel." if leaves(lines, limits) else ""
+    note = " ".join(filter(None, (curve.note, cut)))
+    caption = f"{BAND} {note}".strip()
     picture = curve_figure(name, curve, lines, looks, colored, limits)
     if len(colored) == len(lines):
         return Drawing(name, picture, label, caption, "curves.csv", numbers)
@@ -111,14 +113,14 @@ def curve_drawing(
         name,
         picture,
         label,
-        f"Top and bottom. {caption} Grey: the other methods.",
+        f"Top and bottom. {caption} Thin and pale: the other methods.",
         "curves.csv",
         numbers,
         Drawing(
             f"{name}-all",
             whole,
             label,
-            f"The means of all methods, by family. {curve.note} Grey: their range.".replace("  ", " "),
+            f"The means of all methods, by family. {note} Pale: their range.".replace("  ", " "),
             "curves.csv",
         ),
     )
@@ -255,3 +257,11 @@ def curve_limits(curve: Curve, lines: Mapping[str, Line]) -> tuple[float, float]
         return low / pad, high * pad
     pad = 0.05 * (high - low)
     return low - pad, high + pad
+
+
+def leaves(lines: Mapping[str, Line], limits: tuple[float, float]) -> bool:
+    """Whether a value of a mean that is drawn lies outside the limits."""
+    low, high = limits
+    return low < high and any(
+        bool(((line.drawn < low) | (line.drawn > high)).any()) for line in lines.values()
+    )

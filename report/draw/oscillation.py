@@ -1,6 +1,7 @@
 """Accuracy, and its gap to training, against the share of flips that are soon undone, by method."""
 
 from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,12 @@ from report.draw.axes import WIDTH, without_outliers
 from report.draw.claims import limits
 from report.draw.drawing import Drawing
 from report.draw.styles import Looks
-from report.draw.svg import MUTED, draw, marks
+from report.draw.svg import draw, marks
 from report.read.records import Task
 
 HEIGHT = 300
 SMALL_LETTER, LINE, GAP = 6.0, 12, 7  # pixels: of a letter, of a line of text, between a mark and its name
-SHIFTS = sorted(range(-60, 61, LINE // 2), key=abs)
+SHIFTS = sorted(range(-96, 97, LINE // 2), key=abs)
 UNDONE = "flips undone within 10 steps, %"
 
 
@@ -52,7 +53,7 @@ def scatter(
     named: Collection[str],
     related: Association,
 ) -> Drawing:
-    """What squeezes the others is drawn at the edge of the panel, with its number."""
+    """What squeezes the others is drawn at the edge of the panel, with its name and number."""
     heights = np.array(values)
     inside = without_outliers(heights)
     low, high = float(heights[inside].min()), float(heights[inside].max())
@@ -64,23 +65,22 @@ def scatter(
         axes.set(
             xlabel=UNDONE, xlim=limits([each.undone for each in found]), ylim=(middle - half, middle + half)
         )
+        drawn = []
         for each, value in zip(found, values, strict=True):
+            mark = mark_of(each, value, middle - half, middle + half, each.method in named)
             look = looks[each.method]
             with marks(axes, each.method, f"{each.undone:.1f} % undone, {minus(value)}"):
-                y = min(max(value, middle - half), middle + half)
                 axes.plot(
-                    [each.undone],
-                    [y],
+                    [mark.x],
+                    [mark.y],
                     look.marker,
                     color=look.color,
                     markersize=7,
                     clip_on=False,
                     alpha=0.85,
                 )
-                if y != value:
-                    outside(axes, each.undone, y, value, each.method if each.method in named else "")
-        inner = [(each, y) for each, y in zip(found, values, strict=True) if abs(y - middle) <= half]
-        name_marks(axes, inner, looks, named)
+            drawn.append(mark)
+        name_marks(axes, drawn, looks)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.yaxis.set_major_locator(MaxNLocator(6))
 
@@ -105,29 +105,47 @@ def scatter(
     )
 
 
-def minus(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", MINUS)
+def minus(value: float, digits: int = 2) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
 
-def name_marks(
-    axes: Axes, found: Sequence[tuple[Oscillation, float]], looks: Looks, named: Collection[str]
-) -> None:
-    """Each name right or left of its mark, moved up or down where something else is."""
+class Mark(NamedTuple):
+    """The place of a method in the panel, and the text beside it; empty if it has none."""
+
+    method: str
+    x: float
+    y: float
+    text: str
+
+
+def mark_of(found: Oscillation, value: float, low: float, high: float, named: bool) -> Mark:
+    """A value beyond the panel is at its edge, and its text has the name and the number in any case."""
+    y = min(max(value, low), high)
+    if y == value:
+        return Mark(found.method, found.undone, y, found.method if named else "")
+    return Mark(
+        found.method, found.undone, y, f"{found.method} {'↓' if value < y else '↑'} {minus(value, 1)}"
+    )
+
+
+def name_marks(axes: Axes, drawn: Sequence[Mark], looks: Looks) -> None:
+    """Each text right or left of its mark; moved up or down, at the end of a line, if something is there."""
     panel = axes.get_window_extent()
-    places = axes.transData.transform([(each.undone, value) for each, value in found])
+    places = axes.transData.transform([(mark.x, mark.y) for mark in drawn])
     # Left and right end and height of each mark and name, in pixels.
     taken = [(float(x) - GAP, float(x) + GAP, float(y)) for x, y in places]
 
     def free(start: float, end: float, height: float) -> bool:
-        inside = panel.x0 < start and end < panel.x1 + 2 * GAP and panel.y0 < height < panel.y1
+        inside = panel.x0 < start and end < panel.x1 + 2 * GAP
+        inside &= panel.y0 + LINE / 2 < height < panel.y1
         return inside and not any(
             start < right and left < end and abs(height - y) < LINE for left, right, y in taken
         )
 
-    for (each, value), (x, y) in sorted(zip(found, places, strict=True), key=lambda pair: -pair[0][1]):
-        if each.method not in named:
+    for mark, (x, y) in sorted(zip(drawn, places, strict=True), key=lambda pair: -pair[0].y):
+        if not mark.text:
             continue
-        width = SMALL_LETTER * len(each.method)
+        width = SMALL_LETTER * len(mark.text)
         sides = {"left": x + GAP + 1, "right": x - GAP - 1 - width}  # where a name starts, by its alignment
         candidates = [(side, shift) for shift in SHIFTS for side in sides]
         side, shift = next(
@@ -139,30 +157,29 @@ def name_marks(
             candidates[0],
         )
         taken.append((sides[side], sides[side] + width, y + shift))
-        with marks(axes, each.method):
+        color = looks[mark.method].color
+        with marks(axes, mark.method):
             axes.annotate(
-                each.method,
-                (each.undone, value),
+                mark.text,
+                (mark.x, mark.y),
                 xytext=(GAP + 1 if side == "left" else -GAP - 1, shift),
                 textcoords="offset points",
                 ha=side,
                 va="center",
-                color=looks[each.method].color,
+                color=color,
                 fontsize=10,
+                arrowprops=line_to_mark(color, side) if abs(shift) >= LINE else None,
             )
 
 
-def outside(axes: Axes, x: float, edge: float, value: float, name: str) -> None:
-    """The number of a mark at the edge, whose place is beyond it; its name, if it has one here."""
-    arrow = "↓" if value < edge else "↑"
-    right = x < sum(axes.get_xlim()) / 2
-    axes.annotate(
-        f"{name} {arrow} {value:.1f}".strip(),
-        (x, edge),
-        xytext=(GAP + 1 if right else -GAP - 1, 0),
-        textcoords="offset points",
-        ha="left" if right else "right",
-        va="center",
-        color=MUTED,
-        fontsize=10,
-    )
+def line_to_mark(color: str, side: str) -> dict[str, Any]:
+    """From the end of a text that is next to its mark."""
+    end = (0.0 if side == "left" else 1.0, 0.5)
+    return {
+        "arrowstyle": "-",
+        "color": color,
+        "linewidth": 0.8,
+        "relpos": end,
+        "shrinkA": 0,
+        "shrinkB": 4,
+    }

@@ -58,7 +58,7 @@ def ease_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks, number
     )
     caption = (
         "Random settings whose validation accuracy lies within δ points of the best known setting, in "
-        "percent of all random draws, with Wilson's 95 % interval (band). Dotted: 1 point. Grey: other rows."
+        "percent of all random draws, with Wilson's 95 % interval (band). Dotted: 1 point. Pale: other rows."
     )
     return Drawing(
         name,
@@ -103,7 +103,7 @@ def budget_drawing(study: TaskStudy, rows: list[MethodStudy], looks: Looks, numb
         "Median best validation accuracy (%) of n random draws, with an 80 % band that holds for the whole "
         "curve (Lourie et al. 2024). A curve ends where its band would say nothing: more draws carry it "
         "further. The published default was chosen and not drawn: its validation accuracy is the dotted "
-        "line, where it lies in the panel. Grey: the other rows."
+        "line, where it lies in the panel. Pale: the other rows."
     )
     return Drawing(
         name,

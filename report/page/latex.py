@@ -42,10 +42,11 @@ LATEX = str.maketrans(
 
 def latex(comparisons: Sequence[Comparison]) -> str:
     """A booktabs table of all tasks; needs \\usepackage{booktabs}."""
+    any_may_be_best = any(each.judged.may_be_best for found in comparisons for each in found.standings)
     lines = [
         f"% Test top-1 accuracy in percent: mean and 95 % t-interval over {over(comparisons)}.",
         "% Readings: 95 % for all pairs of a task at once; d: points behind the highest mean.",
-        "% Bold: not excluded as the best.",
+        *(["% Bold: not excluded as the best."] if any_may_be_best else []),
         *(["% All statements are given one draw of the tuning."] if conditional(comparisons) else []),
         r"\begin{tabular}{llrrrl}",
         r"\toprule",

@@ -159,6 +159,7 @@ def test_the_same_numbers_are_in_every_format(whole: Path) -> None:
     markdown = (report / "report.md").read_text(encoding="utf-8")
     assert f"| latent_adam | {mean} | {interval} |" in markdown
     latex = (report / "accuracy.tex").read_text(encoding="utf-8")
+    assert "% Bold: not excluded as the best." in latex
     assert rf"latent\_adam & \textbf{{{mean}~$\pm$~{interval}}} & 5/5" in latex
     assert f"{mean}\u00a0±\u00a0{interval}" in (report / "index.html").read_text(encoding="utf-8")
 
@@ -196,6 +197,10 @@ def test_with_two_tracks_no_row_of_the_settings_is_left_out(tmp_path: Path) -> N
     """A method's tracks share a row there, and the rows stand by family."""
     tracks = [Track(name="random", trials=2), Track(name="tpe", trials=2)]
     page = build_report(write_experiment(tmp_path, tasks=TASKS[:1], seeds=1, tracks=tracks)).read_text()
+    # With one seed nothing is judged, so nothing is in bold.
+    assert ": test accuracy" in page
+    assert "not excluded as the best" not in page
+    assert "Bold" not in (tmp_path / "report" / "accuracy.tex").read_text(encoding="utf-8")
     table = page.partition('id="table-hyperparameters-digits.mlp"')[2].partition("</table>")[0]
     methods = re.findall(r'<tr data-m="([^"]*)"', table)
     assert "all 11 rows" in table and sorted(set(methods)) == sorted(fake_records.METHODS)

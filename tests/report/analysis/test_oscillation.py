@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from scipy import stats
 
 from report.analysis.oscillation import association, oscillations
-from report.draw.oscillation import oscillation_drawings
+from report.draw.oscillation import LINE, Mark, name_marks, oscillation_drawings
 from report.draw.styles import looks_of
+from report.draw.svg import draw
 from suite.records.claim import Contrast
 from tests.support.claim_records import Run, claim_of, records_of
 
@@ -88,9 +91,26 @@ def test_a_far_method_stands_at_the_edge_with_its_name_and_number() -> None:
     task = records.tasks[0]
     found = oscillations(records, task)
     looks = looks_of({name: "one" for name in arms})
-    accuracy, gap = oscillation_drawings(task, found, looks, ["m1", "m8", "far"])
+    accuracy, gap = oscillation_drawings(task, found, looks, ["m1", "m8"])
     assert accuracy.name.startswith("undone-accuracy") and gap.name.startswith("undone-gap")
     assert "far ↓ 20.0" in accuracy.svg and ">m1</text>" in accuracy.svg and ">m2</text>" not in accuracy.svg
     assert accuracy.numbers is not None and accuracy.numbers["value"].iloc[-1] == pytest.approx(20.0)
     assert "Rank correlation over 9 methods: 0.79 [" in accuracy.caption
     assert oscillation_drawings(task, found[:7], looks, []) == []
+
+
+def test_texts_of_marks_at_one_place_stand_apart_with_lines_to_it() -> None:
+    looks = looks_of(dict.fromkeys("abc", "one"))
+    places = {}
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        name_marks(axes, [Mark(name, 0.5, 0.0, f"{name} \u2193 1.0") for name in "abc"], looks)
+        for text in axes.texts:
+            assert isinstance(text, Annotation)
+            places[text.get_text()] = (text.xyann, text.arrow_patch is not None)
+
+    draw("x", 400, 300, paint)
+    assert len(places) == len({place for place, _ in places.values()}) == 3
+    assert all(up >= LINE and line for (_, up), line in places.values())  # not on the axis below the panel

@@ -17,7 +17,7 @@ from report.draw.accuracy import accuracy_limits
 from report.draw.along import Along, along
 from report.draw.axes import lines_of, without_outliers
 from report.draw.claims import Level, in_order
-from report.draw.curves import FLIPS, LEARNING, curve_figure, curve_limits, curve_numbers
+from report.draw.curves import FLIPS, LEARNING, curve_figure, curve_limits, curve_numbers, leaves
 from report.draw.layers import layer_titles
 from report.draw.styles import glyph, looks_of
 from report.draw.svg import draw, mark, marks, standalone
@@ -133,6 +133,10 @@ def test_the_limits_of_a_panel_leave_out_the_outlier_and_its_numbers_do_not() ->
     lines = lines_of(pd.DataFrame(rows), "val_top1", scale=100.0)
     low, high = curve_limits(LEARNING[0], lines)
     assert 91 < low < 92.001 and 96.2 < high < 97
+    assert leaves(lines, (low, high))
+    del lines["d"]
+    assert not leaves(lines, (low, high)) and leaves(lines, (low + 1, high)) and not leaves(lines, (0.0, 0.0))
+    lines["d"] = lines_of(pd.DataFrame(rows), "val_top1", scale=100.0)["d"]
     last = curve_numbers(lines).to_dict("records")[-1]
     assert last == pytest.approx(
         {"method": "d", "epoch": 3, "mean": 20.1, "lowest": 20.0, "highest": 20.2}, nan_ok=False
