@@ -75,13 +75,29 @@ def device_name(device: torch.device) -> str:
     """The name of a GPU, else of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    cpuinfo = ""
+    with contextlib.suppress(OSError):
+        cpuinfo = Path("/proc/cpuinfo").read_text()
+    return processor_name(cpuinfo) or platform.processor() or platform.machine()
+
+
+def processor_name(cpuinfo: str) -> str:
+    """The model name in the text of /proc/cpuinfo, with the numbers that tell generations of one name apart.
+
+    A rented machine often says no more than "AMD EPYC", of processors that round differently. Empty if there
+    is no name.
+    """
+    first, _, _ = cpuinfo.partition("\n\n")
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())
+    }
+    numbers = [
+        f"{word} {fields[key]}"
+        for key, word in (("cpu family", "family"), ("model", "model"), ("stepping", "stepping"))
+        if key in fields
+    ]
+    name = fields.get("model name", "")
+    return f"{name} ({', '.join(numbers)})" if name and numbers else name
 
 
 def reset_peak_memory(device: torch.device) -> None:

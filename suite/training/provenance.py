@@ -22,7 +22,8 @@ from suite.records.run import CHECKPOINTS
 from suite.records.schema import Environment, GitState, MethodFile
 from suite.records.trial import Part
 
-PACKAGES = ("torch", "torchvision", "numpy", "optuna")
+# What computes, and what decodes images.
+PACKAGES = ("torch", "torchvision", "numpy", "optuna", "pillow", "simplejpeg")
 
 
 def environment(
