@@ -69,6 +69,7 @@ def place(
     from suite.machine.environment import choose_device
 
     name = _checked(file, method)
+    entry = _entry(file, name, decay)
     standard = _standard(tasks, results)
     baselines = [_baselines(experiment, archive) for experiment, archive in standard.items()]
     folder = results / PLACED / (f"{name}-quick" if quick else name)
@@ -84,7 +85,6 @@ def place(
     )
     chosen = choose_device(device)
     make_folder(folder)
-    entry = _entry(name, decay)
     plans = [_plan(folder, each, entry, file, quick) for each in baselines]
     # What can be wrong with the request is known by now: a placement that counts has begun.
     before = enter(results / PLACED, placement)
@@ -197,8 +197,22 @@ def _handshake(baselines: "Baselines", device: "torch.device") -> "list[Repeated
         return train_again(baselines, device, lambda line: bar.advance(task))
 
 
-def _entry(name: str, decay: str | None) -> dict[str, Any]:
-    return {"name": name, **({"decay": {decay: {"cosine": 0.0}}} if decay else {})}
+def _entry(file: Path, name: str, decay: str | None) -> dict[str, Any]:
+    """The method in an experiment; UserError if the hyperparameter cannot decay."""
+    if decay is None:
+        return {"name": name}
+    from optimizers import METHODS
+    from suite.experiment.resolve import searched_hypers
+    from suite.experiment.spec import MethodEntry, Problem
+    from suite.plugins import load_plugin
+
+    load_plugin(file)
+    entry = {"name": name, "decay": {decay: {"cosine": 0.0}}}
+    try:
+        searched_hypers(METHODS[name], MethodEntry.model_validate(entry), ())
+    except Problem as problem:
+        raise UserError(f"--decay: {problem.message}") from None
+    return entry
 
 
 def _plan(folder: Path, baselines: "Baselines", entry: dict[str, Any], file: Path, quick: bool) -> "Plan":
