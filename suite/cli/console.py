@@ -48,6 +48,16 @@ def end_if_damaged(problems: Sequence[str]) -> None:
         raise typer.Exit(2)
 
 
+def duration(seconds: float) -> str:
+    """A time that a person waits: in the unit that suits it, and not more exact than that."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes / 1440:,.0f} days"
+
+
 def table(*columns: Column | str, **settings: Any) -> Table:
     """A table that folds the texts which are too long for the terminal: nothing is cut off."""
     made = Table(*columns, **settings)

@@ -3,26 +3,68 @@
 import importlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from suite.cli.console import out, print_json
-from suite.cli.options import RESULTS, AsJson, Exp, Plugin, Results, Set
+import typer
+
+from suite.cli.console import err, out, print_json
+from suite.cli.options import RESULTS, AsJson, Device, Exp, Plugin, Results, Set, Workers
 from suite.cli.plugins import load_plugins
 from suite.experiment.files import find_experiment
 
 if TYPE_CHECKING:
+    import torch
+
+    from suite.cli.views.plan import Measured
     from suite.experiment.plan import Plan
+    from suite.sweep.pace import Times
 
 
 def plan(
     exp: Exp,
     set_: Set = None,
     plugin: Plugin = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Train a few steps of each cell here, for the time of the sweep."),
+    ] = False,
+    device: Device = "auto",
+    workers: Workers = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """Check an experiment and print its cells, its costs and what it can show, before anything runs."""
-    print_plan(read_plan(exp, set_, plugin), results, as_json)
+    """Check an experiment and print its cells, its costs and what it can show, before anything runs.
+
+    Only --measure needs the images. --device and --workers are those of the sweep whose time it measures.
+    """
+    planned = read_plan(exp, set_, plugin)
+    print_plan(planned, results, as_json, _measured(planned, device, workers) if measure else None)
+
+
+def _measured(planned: "Plan", device: str, workers: int | None) -> "Measured":
+    """The time that the runs of a plan take here, with so many workers."""
+    from suite.cli.views.plan import Measured
+    from suite.machine.apart import apart
+    from suite.machine.environment import choose_device
+    from suite.sweep.pool import devices_of
+
+    devices = devices_of(device, workers, planned.runs)
+    arguments = planned, choose_device(devices[0])
+    own = planned.plugins
+    times = apart(own.values(), _times, *arguments) if own else _times(*arguments)
+    return Measured(times, len(devices))
+
+
+def _times(planned: "Plan", device: "torch.device") -> "dict[str, Times]":
+    from rich.progress import Progress
+
+    from suite.machine.environment import use_device
+    from suite.sweep.pace import times_of_plan
+
+    use_device(device, threads=1)
+    with Progress(console=err, disable=not err.is_terminal, transient=True) as bar:
+        task = bar.add_task("timing a few steps of each cell", total=len(planned.cells))
+        return times_of_plan(planned, device, lambda cell: bar.advance(task))
 
 
 def read_plan(exp: str, changes: list[str] | None, plugins: list[Path] | None) -> "Plan":
@@ -51,7 +93,7 @@ def _plan_with_plugins(exp: str, changes: list[str] | None, plugins: list[Path] 
     return make_plan(ExperimentFile(find_experiment(exp), changes or []))
 
 
-def print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
+def print_plan(planned: "Plan", results: Path, as_json: bool, measured: "Measured | None" = None) -> None:
     """Print a plan, its costs and what it can show; nothing is written."""
     from report.detectable import detectable, planned_tests
     from suite.cli.views.plan import plan_as_json, plan_view
@@ -60,8 +102,8 @@ def print_plan(planned: "Plan", results: Path, as_json: bool) -> None:
     if as_json:
         found = {"detectable": [each.as_json() for each in shown]}
         found |= {"tests": [asdict(each) for each in tests]} if tests else {}
-        print_json({**plan_as_json(planned), **found})
+        print_json({**plan_as_json(planned, measured), **found})
         return
     claim = planned.record.claim
     words = [] if claim is None else [f"claim {claim.id}: {claim.sentence}"]
-    out.print(plan_view(planned, results, [*map(str, shown), *words, *map(str, tests)]))
+    out.print(plan_view(planned, results, [*map(str, shown), *words, *map(str, tests)], measured))

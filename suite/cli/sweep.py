@@ -108,20 +108,14 @@ def run_plan(
 def _pool(planned: "Plan", folder: Path, machines: Machines) -> "tuple[LocalPool | RayPool, int]":
     """A pool and its number of workers. UserError if the device or the cluster is unavailable."""
     from suite.data.stored.batches import share_decoders
-    from suite.machine.environment import choose_device
-    from suite.sweep.pool import LocalPool, Machine, default_devices
+    from suite.sweep.pool import LocalPool, Machine, devices_of
     from suite.sweep.ray_pool import RayPool
 
     if machines.engine == "ray":
         of_pool = machines.device, machines.workers, machines.threads, planned.plugins
         pool = RayPool(folder, *of_pool, keep_weights=planned.keep_weights)
         return pool, pool.workers
-    chosen = choose_device(machines.device)
-    if ":" in machines.device:  # this GPU alone
-        devices = (str(chosen),) * (machines.workers or 1)
-    else:
-        devices = default_devices(chosen.type, machines.workers)
-    devices = devices[: planned.runs]  # no more could work
+    devices = devices_of(machines.device, machines.workers, planned.runs)
     share_decoders(len(devices))
     machine = Machine(devices, machines.threads, keep_weights=planned.keep_weights)
     return LocalPool(machine, planned.plugins), len(devices)

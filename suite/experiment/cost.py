@@ -34,9 +34,12 @@ def training_images(plan: Plan) -> int:
 def probed_images(plan: Plan) -> int:
     """How many images the probes of all final runs compute at most: none takes longer than to train on it."""
     final = plan.runs_per_cell - plan.tuning.count("tuning", plan.seeds)
-    return final * sum(
-        PROBES[probe.name].images(cell.sizes, **probe.options) for cell in plan.cells for probe in cell.probes
-    )
+    return final * sum(map(probed_per_run, plan.cells))
+
+
+def probed_per_run(cell: Cell) -> int:
+    """The same of one final run."""
+    return sum(PROBES[probe.name].images(cell.sizes, **probe.options) for probe in cell.probes)
 
 
 def checkpoint_bytes(plan: Plan, workers: int) -> int:

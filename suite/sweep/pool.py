@@ -12,7 +12,7 @@ import torch
 
 from suite.data import Splits, load_test
 from suite.data.held import ReadTest, Shelf
-from suite.machine.environment import cores
+from suite.machine.environment import choose_device, cores
 from suite.machine.forkserver import fork_context
 from suite.records.schema import Failure
 from suite.records.trial import Choice, Trial
@@ -210,6 +210,17 @@ class LocalPool:
         worker.pipe.close()
         self.workers.remove(worker)
         return worker.process.exitcode
+
+
+def devices_of(device: str, workers: int | None, runs: int) -> tuple[str, ...]:
+    """The device of each worker that `--device` and `--workers` ask for; no more workers than runs.
+
+    UserError if there is no such device.
+    """
+    chosen = choose_device(device)
+    alone = ":" in device  # this GPU and no other
+    devices = (str(chosen),) * (workers or 1) if alone else default_devices(chosen.type, workers)
+    return devices[:runs]
 
 
 def default_devices(device: str, workers: int | None) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
 """A plan as a person reads it: one line for each cell, then the costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich import box
 from rich.console import Group
 from rich.text import Text
 
-from suite.cli.console import table
+from suite.cli.console import duration, table
 from suite.experiment.cost import disk_bytes, probed_images, training_images
 from suite.experiment.files import published_archive
 from suite.experiment.plan import Plan
@@ -17,12 +17,29 @@ from suite.records.archive import read_contents
 from suite.records.codec import encode
 from suite.records.files import DamagedRecord
 
+if TYPE_CHECKING:
+    from suite.sweep.pace import Times
+
 RATE = 1000  # images per second: a round number to scale from, no measurement
 
 
-def plan_view(plan: Plan, results: Path, shows: Sequence[str]) -> Group:
+class Measured(NamedTuple):
+    """The times of each cell's runs on this machine, and the workers that share them."""
+
+    times: Mapping[str, "Times"]
+    workers: int
+
+    def seconds(self, plan: Plan) -> float:
+        """Of a sweep of the whole plan, if its workers do not slow each other."""
+        tuning = plan.tuning.count("tuning", plan.seeds)
+        final, times = plan.runs_per_cell - tuning, [self.times[cell.name] for cell in plan.cells]
+        return sum(tuning * each.tuning + final * each.final for each in times) / self.workers
+
+
+def plan_view(plan: Plan, results: Path, shows: Sequence[str], measured: Measured | None = None) -> Group:
     """The cells, the searched hyperparameters, the totals, and which differences the plan shows."""
-    cells = table("cell", "runs", "epochs", "binary weights", box=box.SIMPLE_HEAD)
+    timed = ["a final run takes"] if measured else []
+    cells = table("cell", "runs", "epochs", "binary weights", *timed, box=box.SIMPLE_HEAD)
     for cell in plan.cells:
         each = cell.train.epochs
         cells.add_row(
@@ -30,6 +47,7 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str]) -> Group:
             str(plan.runs_per_cell),
             f"{each} each, {each * plan.runs_per_cell:,}",
             f"{cell.network.binary:,}",
+            *([duration(measured.times[cell.name].final)] if measured else []),
         )
     spaces = {cell.method_label: cell.space for cell in plan.cells}
     searches = [
@@ -37,8 +55,6 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str]) -> Group:
         for label, space in spaces.items()
         if plan.tuning.tracks
     ]
-    images, probed = training_images(plan), probed_images(plan)
-    and_probed = f" and at most {probed:,} to probe" if probed else ""
     totals = (
         f"each cell: {_budget(plan)}",
         f"{_times(len(plan.cells), 'cell', 'cells')}, at most {_times(plan.runs, 'run', 'runs')}, "
@@ -46,11 +62,25 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str]) -> Group:
         f"at most {disk_bytes(plan) / 1e6:,.0f} MB of records in {results / plan.name}",
         *_published(plan, results),
         *_probes(plan),
-        f"{images:,} images to train on{and_probed}: {_time((images + probed) / RATE)} at {RATE:,} images "
-        "per second (make bench measures the rate of a machine)",
+        _duration(plan, measured),
     )
     missing = [f"{label}: {text}" for label, text in missing_images(plan).items()]
     return Group(Text(plan.experiment.summary), cells, *map(Text, (*searches, *totals, *shows, *missing)))
+
+
+def _duration(plan: Plan, measured: Measured | None) -> str:
+    if measured:
+        workers = _times(measured.workers, "worker", "workers")
+        return (
+            f"all runs take about {duration(measured.seconds(plan))} with {workers} here, by a few steps of "
+            "each cell, timed alone; workers that share memory slow each other"
+        )
+    images, probed = training_images(plan), probed_images(plan)
+    and_probed = f" and at most {probed:,} to probe" if probed else ""
+    return (
+        f"{images:,} images to train on{and_probed}: {duration((images + probed) / RATE)} at {RATE:,} images "
+        "per second (--measure times this machine)"
+    )
 
 
 def _budget(plan: Plan) -> str:
@@ -106,15 +136,11 @@ def missing_images(plan: Plan) -> dict[str, str]:
     return found
 
 
-def _time(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def plan_as_json(plan: Plan) -> dict[str, Any]:
+def plan_as_json(plan: Plan, measured: Measured | None = None) -> dict[str, Any]:
     """The content of plan.json and the costs."""
     costs = {"runs": plan.runs, "epochs": plan.epochs, "disk_bytes": disk_bytes(plan)}
     costs |= {"training_images": training_images(plan), "probed_images": probed_images(plan)}
+    if measured:
+        times = {name: of_cell._asdict() for name, of_cell in measured.times.items()}
+        costs |= {"seconds": measured.seconds(plan), "workers": measured.workers, "run_seconds": times}
     return {**encode(plan.record), **costs, "missing_images": missing_images(plan)}

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from suite.checks.status import Observer, Status
-from suite.cli.console import table
+from suite.cli.console import duration, table
 
 REFRESH = 2.0  # seconds between two readings with `--watch`
 
@@ -54,18 +54,11 @@ def _totals(status: Status) -> str:
     if left := status.work_left_seconds:
         at_once = len(status.running)
         parts.append(
-            f"about {_time(left / at_once)} left with {at_once} runs at once"
-            if at_once
-            else f"about {_time(left)} of work left, one run at a time"
+            f"about {duration(left / at_once)} left with {at_once} runs at once"
+            if at_once > 1
+            else f"about {duration(left)} of work left, one run at a time"
         )
     return "; ".join(parts)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def watch_status(observer: Observer, console: Console, refresh: float = REFRESH) -> Status:

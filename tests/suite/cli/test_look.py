@@ -325,6 +325,19 @@ def test_plan_shows_cells_and_costs_and_writes_nothing(flipbench: Flipbench):
         assert words in ended.out
 
 
+def test_a_plan_says_how_long_it_takes_here_if_it_is_asked_to_measure(flipbench: Flipbench):
+    measured = ("plan", "tiny", "--measure", "--workers", "2", "--device", "cpu")
+    ended = flipbench(*measured)
+    assert ended.code == 0 and "a final run takes" in ended.out
+    assert "all runs take about" in ended.out and "with 2 workers here" in ended.out
+    found = flipbench(*measured, "--json").json
+    of_cells = [2 * each["tuning"] + 4 * each["final"] for each in found["run_seconds"].values()]
+    assert found["seconds"] == pytest.approx(sum(of_cells) / 2) and found["workers"] == 2
+    assert flipbench.files() == []
+    without = flipbench(*measured, "--set", "tasks.0.data=mnist")
+    assert without.code == 2 and "mnist" in without.err and without.out == ""
+
+
 def test_a_plan_without_tuning_searches_nothing(flipbench: Flipbench):
     one = ("--set", "methods=[bop]", "--set", "tuning={trials: 0}", "--set", "seeds=1")
     ended = flipbench("plan", "tiny", *one)
@@ -344,7 +357,7 @@ def test_a_plan_needs_no_images_where_their_number_is_known(flipbench: Flipbench
     ended = flipbench("plan", "tiny", "--set", f"tasks.0.data={data}")
     assert ended.code == 0 and flipbench.files() == []
     # 98 % of 1,281,167 images, in 2 + 2 + 2 runs of one epoch for each of two cells
-    assert "15,066,528 images to train on: 4 hours at 1,000 images per second" in ended.out
+    assert "15,066,528 images to train on: 4 h 11 min at 1,000 images per second" in ended.out
     assert f"imagenet: its images are not there: {flipbench.folder / 'no-data' / 'imagenet'}" in ended.out
     found = flipbench("plan", "tiny", "--json", "--set", "tasks.0.data=mnist").json
     assert "its images are not there: " in found["missing_images"]["mnist"]

@@ -49,6 +49,9 @@ def test_a_run_of_a_model_and_a_data_set_of_ones_own_is_repeated_and_its_network
     flipbench: Flipbench,
 ) -> None:
     write_documented()
+    planned = flipbench("plan", "stripes.yaml", "--measure", "--device=cpu", "--json")
+    assert planned.code == 0, planned.err
+    assert planned.json["run_seconds"]["stripes.rms-mlp.bop"]["final"] > 0
     trained = flipbench(
         *("train", "stripes.yaml", "stripes.rms-mlp.bop", "--final", "--keep-weights", "--device=cpu"),
         *("--set=tasks.0.data.validation=0.8", "--set=train.epochs=1", "--json"),
