@@ -4,6 +4,7 @@ Every byte is hashed. Nothing from a record is executed or unpickled. Nothing he
 """
 
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from suite.records.codec import decode, encode
 from suite.records.files import DamagedRecord, digest, is_owned, read_bytes, read_json, without_checksum
 from suite.records.run import CHECKPOINTS, FILES, NOT_AS_DESCRIBED, WEIGHTS, RunFolder, parse_epochs
-from suite.records.schema import EpochLine, Result
+from suite.records.schema import DataSizes, EpochLine, Result
 from suite.records.trial import PROTOCOL, Trial
 from suite.records.weights import KeptNetwork, read_kept
 
@@ -84,8 +85,8 @@ def protocol_problem(made: object) -> str:
     return "" if made == PROTOCOL else f"made under protocol {made}, this code has {PROTOCOL}"
 
 
-def check_run(folder: Path, test_images: int | None = None) -> Checked:
-    """Check everything in the folder of one run; with the size of the test set also the test score."""
+def check_run(folder: Path, sizes: DataSizes | None = None) -> Checked:
+    """Check everything in the folder of one run; with the sizes of its data also what its scores rest on."""
     checked = Checked()
     if not folder.is_dir():
         return checked
@@ -109,7 +110,7 @@ def check_run(folder: Path, test_images: int | None = None) -> Checked:
         if name.endswith(".damaged"):
             checked.add("note", path, "was damaged and set aside")
     if checked.result is not None:
-        _check_finished(run, checked, checked.result, present, test_images)
+        _check_finished(run, checked, checked.result, present, sizes)
     else:
         try:
             run.epochs_so_far()
@@ -178,7 +179,7 @@ def _check_finished(
     checked: Checked,
     result: Result,
     present: Mapping[str, Path],
-    test_images: int | None,
+    sizes: DataSizes | None,
 ) -> None:
     """The files against the hashes in result.json; if they match, against each other."""
     content: dict[str, bytes] = {}
@@ -202,7 +203,7 @@ def _check_finished(
     if WEIGHTS in content:
         _check_network(run, checked, checked.trial, result, content[WEIGHTS])
     try:
-        for name, text in _disagreements(checked.trial, result, lines, content, test_images):
+        for name, text in _disagreements(checked.trial, result, lines, content, sizes):
             checked.add("contradictory", run.path / name, text)
     except NOT_AS_DESCRIBED as error:
         problem = f"the files are not as docs/records.md says: {type(error).__name__}: {error}"
@@ -232,20 +233,36 @@ def _disagreements(
     result: Result,
     lines: Sequence[EpochLine],
     content: Mapping[str, bytes],
-    test_images: int | None,
+    sizes: DataSizes | None,
 ) -> Iterator[tuple[str, str]]:
     """Where intact files of a finished run contradict each other: the file, and what is wrong."""
     yield from _wrong_epochs(trial, result, lines)
     yield from _wrong_probes(trial, result)
+    if sizes is not None and result.status == "diverged":
+        yield from _better_than_guessing(result, sizes.classes)
     if trial.stage == "tune":
         yield from _seen_test_set(result, content)
         return
     yield from _wrong_flips(_array(content[FLIPS]), result, lines)
-    if result.status == "done":
-        right = int(np.unpackbits(_array(content[TEST_IMAGES])).sum())
-        if test_images and right / test_images != result.scores.test_top1:
-            problem = f"{right} of {test_images} test images are right here"
-            yield TEST_IMAGES, f"{problem}, but test_top1 is {result.scores.test_top1}"
+    if sizes is not None and result.status == "done":
+        yield from _wrong_images(_array(content[TEST_IMAGES]), sizes.test, result.scores.test_top1)
+
+
+def _better_than_guessing(result: Result, classes: int) -> Iterator[tuple[str, str]]:
+    """A run that diverged counts at chance: another score could win its study."""
+    chance = {"loss": math.log(classes), "top1": 1 / classes, "top5": min(5, classes) / classes}
+    for name, score in encode(result.scores).items():
+        if not math.isclose(score, chance[name.partition("_")[2]], rel_tol=1e-6):
+            yield "result.json", f"it diverged, and its {name} of {score} is not that of guessing"
+
+
+def _wrong_images(packed: np.ndarray, images: int, top1: float | None) -> Iterator[tuple[str, str]]:
+    if packed.dtype != np.uint8 or packed.shape != (-(-images // 8),):
+        yield TEST_IMAGES, f"holds {packed.shape} of {packed.dtype}, not bits of {images} test images"
+        return
+    right = int(np.unpackbits(packed).sum())
+    if right / images != top1:
+        yield TEST_IMAGES, f"{right} of {images} test images are right here, but test_top1 is {top1}"
 
 
 def _wrong_epochs(trial: Trial, result: Result, lines: Sequence[EpochLine]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from suite.machine.errors import UserError
 from suite.records.agreement import Contradiction, NamedRun, named_runs, wrong_winner
 from suite.records.experiment import SET_ASIDE, ExperimentFolder
 from suite.records.files import DamagedRecord
-from suite.records.schema import PHASES, Ledger, Phase, Place, PlannedCell, Scores
+from suite.records.schema import PHASES, DataSizes, Ledger, Phase, Place, PlannedCell, Scores
 
 STATUSES = ("done", "diverged", "failed", "unfinished", "missing", "damaged")
 
@@ -161,7 +161,7 @@ class Verification:
     def _run(self, named: NamedRun, planned: PlannedCell) -> Checked:
         """Check and count one planned run, which must have the trial that the plan and the ledger name."""
         phase = named.place.phase
-        checked = self._check(named.run, self.plan.data[planned.data].test)
+        checked = self._check(named.run, self.plan.data[planned.data])
         trial_file = self.folder.run(named.run).path / "trial.json"
         if checked.status == OTHER_PROTOCOL:  # and so not the planned trial, whose protocol this code has
             problem = f"protocol is {checked.protocol}, in the plan it is {self.plan.protocol}"
@@ -178,8 +178,8 @@ class Verification:
             self.found.add("missing", f"runs/{named.run}", f"begun, not finished ({phase} of {planned.cell})")
         return checked
 
-    def _check(self, run: str, test_images: int | None) -> Checked:
-        checked = check_run(self.folder.run(run).path, test_images)
+    def _check(self, run: str, sizes: DataSizes | None) -> Checked:
+        checked = check_run(self.folder.run(run).path, sizes)
         if run in self._seen or checked.status == "missing":  # two trials can be the same, and share a run
             return checked
         self._seen.add(run)

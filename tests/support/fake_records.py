@@ -6,6 +6,7 @@ a failed, a missing and a damaged one.
 """
 
 import hashlib
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -427,9 +428,9 @@ def diverge(run: Path, step: int = 117) -> None:
     folder, result = RunFolder(run), result_of(run)
     epochs = step // STEPS_PER_EPOCH
     (run / "test_correct.npy").unlink(missing_ok=True)
-    scores = Scores(val_loss=2.303, val_top1=0.1, val_top5=0.5)
+    scores = Scores(val_loss=math.log(10), val_top1=0.1, val_top5=0.5)
     if result.scores.test_top1 is not None:
-        scores = replace(scores, test_loss=2.303, test_top1=0.1, test_top5=0.5)
+        scores = replace(scores, test_loss=math.log(10), test_top1=0.1, test_top5=0.5)
     diverged = replace(
         result, status="diverged", diverged_at_step=step, epochs=epochs, steps=step, scores=scores
     )

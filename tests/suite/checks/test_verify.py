@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import pickle
 import shutil
@@ -158,6 +159,13 @@ def test_what_is_planned_and_not_there_is_missing(folder: Path) -> None:
     )  # latent-adam's runs have no ledger
 
 
+GUESSED = {"val_loss": math.log(10), "val_top1": 0.1, "val_top5": 0.5}  # of ten digits
+
+
+def of_test(scores: Json) -> Json:
+    return {name.replace("val", "test"): score for name, score in scores.items()}
+
+
 def test_failed_and_diverged_runs_are_counted(folder: Path) -> None:
     failed, diverged = loser(folder), run_of(folder, "final", 0)
     (failed / "result.json").unlink()
@@ -165,7 +173,9 @@ def test_failed_and_diverged_runs_are_counted(folder: Path) -> None:
     write_array(diverged / "flips.npz", np.zeros((0, 2), np.int32))
     (diverged / "epochs.jsonl").write_text("")
     (diverged / "test_correct.npy").unlink()
+    (diverged / WEIGHTS).unlink()
     reseal(diverged, lambda r: r.update(status="diverged", epochs=0, steps=0, diverged_at_step=1))
+    reseal(diverged, lambda r: r.update(scores={**GUESSED, **of_test(GUESSED)}))
     found = verify(folder)
     text = "error in step 3: ValueError: no such luck"
     assert list(found.findings) == [Finding("failed", f"runs/{failed.name}/failure.json", text)]
@@ -295,6 +305,35 @@ def scores_of_the_test_set(folder: Path) -> str:
 def better_test_score(folder: Path) -> str:
     reseal(run_of(folder), lambda result: result["scores"].update(test_top1=0.99))
     return f"runs/{run_of(folder).name}/test_correct.npy"
+
+
+def better_than_guessing(**scores: float) -> Callable[[Path], str]:
+    """A tuning run that diverged, and whose scores are not all those of guessing."""
+
+    def spoil(folder: Path) -> str:
+        run = loser(folder)
+        (run / "epochs.jsonl").write_text("")
+        reseal(
+            run,
+            lambda result: result.update(
+                status="diverged", epochs=0, steps=0, diverged_at_step=1, scores={**GUESSED, **scores}
+            ),
+        )
+        return f"runs/{run.name}/result.json"
+
+    return spoil
+
+
+def more_test_images(folder: Path) -> str:
+    """With a byte of other images, of which none is right: the sum is the same."""
+    run = run_of(folder)
+    packed = np.load(run / "test_correct.npy")
+    right = int(np.unpackbits(packed).sum())
+    bits = np.zeros(8 * (len(packed) + 1), bool)
+    bits[:right] = True
+    write_array(run / "test_correct.npy", np.packbits(bits))
+    reseal(run)
+    return f"runs/{run.name}/test_correct.npy"
 
 
 def better_validation_score(folder: Path) -> str:
@@ -481,6 +520,10 @@ CONTRADICTIONS: list[tuple[Callable[[Path], str], str]] = [
     (images_of_the_test_set, "a tuning run has seen the test set"),
     (better_test_score, "images are right here, but test_top1 is 0.99"),
     (no_test_images, "the files are not as docs/records.md says: KeyError: 'test_correct.npy'"),
+    (more_test_images, "holds (46,) of uint8, not bits of 360 test images"),
+    (better_than_guessing(val_top1=0.99), "it diverged, and its val_top1 of 0.99 is not that of guessing"),
+    (better_than_guessing(val_top5=0.1), "it diverged, and its val_top5 of 0.1 is not that of guessing"),
+    (better_than_guessing(val_loss=0.1), "it diverged, and its val_loss of 0.1 is not that of guessing"),
     (better_validation_score, "its validation score is not that of the last epoch"),
     (fewer_epochs, "does not hold the 3 epochs of result.json"),
     (half_a_run, "has 2 epochs of the trial's 3"),

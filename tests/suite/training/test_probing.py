@@ -22,7 +22,7 @@ from suite.records.trial import Choice, Trial
 from suite.records.weights import read_kept
 from suite.training.loop import train
 from suite.training.ranks import Ranks, RanksError
-from tests.support.tiny import CPU, tiny_trial
+from tests.support.tiny import CPU, tiny_plan, tiny_trial
 
 
 @probe(images=lambda sizes: 0, numbers=())
@@ -93,7 +93,7 @@ def test_probes_repeat_bit_for_bit_and_after_a_stop_in_one_of_them(
             train(trial, broken, CPU)
     assert train(trial, broken, CPU).digest == unbroken.digest
     assert RunFolder(run.path).result() == unbroken  # also from its file
-    assert check_run(run.path, 360).findings == []
+    assert check_run(run.path, tiny_plan(tmp_path).cells[0].sizes).findings == []
 
 
 def test_a_stop_in_a_probe_forgets_no_place_of_a_timed_module(
