@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.samplers import TPESampler
 from scipy import stats
 
 from suite.experiment.cell import Cell
 from suite.machine.random_keys import random_key
+from suite.records.schedules import parse_decay
 from suite.records.schema import Scores, Track
+from suite.records.trial import Choice
 from suite.records.winner import winner
 from suite.sweep.draws import Draw, Draws, study_key
 from tests.support.tiny import tiny_plan
@@ -54,6 +57,30 @@ def draw_all(
             study.tell(number, score(drawn))
             scored += 1
     return study.drawn()
+
+
+OTHERS = {
+    "data": lambda cell: Choice("digits", {**cell.data.options, "train_limit": 100}),
+    "model": lambda cell: Choice("mlp", {**cell.model.options, "hidden": (8,)}),
+    "method": lambda cell: "bop-layer",
+    "fixed": lambda cell: {**cell.fixed, "threshold": 1e-7},
+    "decay": lambda cell: {"gamma": parse_decay({"cosine": 0.0})},
+    "space": lambda cell: {**cell.space, "gamma": FloatDistribution(1e-6, 1e-2, log=True)},
+    "published": lambda cell: {**cell.published, "gamma": 2e-4},
+    "train": lambda cell: replace(cell.train, epochs=cell.train.epochs + 1),
+    "sizes": lambda cell: replace(cell.sizes, val=cell.sizes.val + 1),
+    "seed": lambda cell: cell.seed + 1,
+}
+
+
+@pytest.mark.parametrize("part", OTHERS)
+def test_another_definition_is_another_study(cells: dict[str, Cell], part: str) -> None:
+    """Draws of an old range, or at another setting, are none of the study that is planned now."""
+    cell = cells["bop"]
+    other = replace(cell, **{part: OTHERS[part](cell)})
+    assert getattr(other, part) != getattr(cell, part)
+    assert study_key(other, random(2), 0) != study_key(cell, random(2), 0)
+    assert study_key(cell, random(2), 0) == study_key(cell, random(9), 0)  # a larger budget goes on with it
 
 
 def test_the_first_trial_is_the_published_default(cells: dict[str, Cell]) -> None:

@@ -187,6 +187,53 @@ def test_planted_effects_are_found():
         assert peaked(planted(rng, [6.0, 4.0, 2.0, 0.0]), 0.0) == "refuted"  # best at an end
 
 
+LEVEL_ARMS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0]) / math.sqrt(2.5)  # their variance is 1
+
+
+def at(mean):
+    """Five units about a mean; the difference of two such arms has an error of sqrt(0.4), and df 8."""
+    return sample(mean + LEVEL_ARMS)
+
+
+def just(tail):
+    """Differences just below and just above the one that an interval with this tail on each side shows."""
+    needed = float(stats.t.ppf(1 - tail, 8)) * math.sqrt(0.4)
+    return 0.99 * needed, 1.01 * needed
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_step_refutes_an_order_at_bonferronis_level_for_all_pairs_and_tests(parts):
+    """Of four arms there are six pairs, each with two sides."""
+    below, above = just(0.05 / 6 / parts / 2)
+    for shape, turn in ((rising, 1), (falling, -1)):
+        for drop, outcome in ((below, "undecided"), (above, "refuted")):
+            arms = [at(mean) for mean in (0.0, -drop, 50.0, 100.0)]
+            assert shape(arms[::turn], 0.0, parts) == outcome
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_an_end_refutes_a_peak_at_the_level_of_two_ends(parts):
+    below, above = just(0.05 / 2 / parts / 2)
+    for turn in (1, -1):
+        for drop, outcome in ((below, "undecided"), (above, "refuted")):
+            assert peaked([at(mean) for mean in (drop, 0.0, -50.0)][::turn], 0.0, parts) == outcome
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_valley_refutes_a_peak_at_the_level_of_all_triples(parts):
+    """Of four arms there are four, each with two sides; without the valley there is a peak at the third."""
+    below, above = just(0.05 / 8 / parts / 2)
+    for drop, outcome in ((below, "supported"), (above, "refuted")):
+        assert peaked([at(mean) for mean in (drop, 0.0, 50.0, -50.0)], 0.0, parts) == outcome
+
+
+def test_a_peak_is_shown_at_the_level_of_all_arms_between_the_ends():
+    """Of five arms three may be it."""
+    below, above = just(0.05 / 3 / 2)
+    for rise, outcome in ((below, "undecided"), (above, "supported")):
+        assert peaked([at(mean) for mean in (0.0, 0.0, rise, 0.0, 0.0)], 0.0, 99) == outcome
+
+
 def test_a_step_that_is_not_shown_leaves_the_shape_open():
     noise = np.array([-0.3, 0.0, 0.3])
     assert rising([sample(level + noise) for level in (0.0, 3.0, 3.1, 6.0)], 0.0) == "undecided"

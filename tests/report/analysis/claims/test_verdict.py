@@ -137,6 +137,9 @@ def test_a_control_that_fails_takes_the_verdict_away():
     found = verdict([ABOVE, control], a=LOW, b=HIGH)
     assert found.outcome == "undecided"
     assert found.reason == "a control does not do what it must: a is worse"
+    refuted = Contrast(kind="contrast", says="", of={"a": 1.0, "b": -1.0}, expect="above")
+    again = verdict([refuted, control], a=LOW, b=HIGH)  # nor is a claim refuted that was not tested well
+    assert (again.outcome, again.reason, again.tests[0].outcome) == ("undecided", found.reason, "refuted")
     kept = Contrast(kind="contrast", says="", of={"b": 1.0, "a": -1.0}, expect="above", control=True)
     assert verdict([ABOVE, kept], a=LOW, b=HIGH).outcome == "supported"
 
@@ -202,6 +205,8 @@ def test_counts_are_exact_to_two_decimals():
     assert found.tests[0].finding.values["a"] == pytest.approx((1.0, 1.001))
     assert verdict([test], a=[Run(reals=1.0)], b=[Run(reals=2.01)]).outcome == "refuted"
     assert verdict([test], a=[Run(reals=1.0)], b=[Run(top1=None)]).outcome == "undecided"
+    half = verdict([test], a=[Run(reals=1.0), Run(top1=None)], b=[Run(reals=2.0)] * 2)
+    assert (half.outcome, half.reason) == ("undecided", "1 of 2 runs of a have the number")
 
 
 def flipping(flips: float, *undone: float) -> list[Run]:
@@ -241,6 +246,58 @@ def test_order_of_the_arms():
     assert verdict([test], a=HIGH, b=LOW, c=scores(60.0, 60.1, 60.2, 60.1)).outcome == "refuted"
 
 
+def test_the_other_tests_of_a_claim_make_an_order_harder_to_refute():
+    """The step from a to b falls by four standard errors: enough for six pairs, not for ten tests of six."""
+    test = Order(kind="order", says="", measure="flips", arms=["a", "b", "c", "d"], shape="rising")
+    arms = {
+        name: [Run(flips=mean + step) for step in (-0.02, -0.01, 0.0, 0.01, 0.02)]
+        for name, mean in (("a", 5.0), ("b", 4.96), ("c", 6.0), ("d", 7.0))
+    }
+    holds = Contrast(kind="contrast", says="", measure="flips", of={"d": 1.0, "a": -1.0}, expect="above")
+    assert verdict([test], **arms).outcome == "refuted"
+    found = verdict([test, *[holds] * 9], **arms)
+    assert [each.outcome for each in found.tests] == ["undecided", *["supported"] * 9]
+
+
+def test_of_two_tracks_the_first_one_is_tested():
+    better, worse = (
+        [scores(base, base + 0.1), scores(base + 0.2, base), scores(base, base + 0.3)]
+        for base in (53.0, 50.0)
+    )
+    draws = {"a": [0.5], "b": [0.5]}
+    first = tuned_records_of(claim_of(ABOVE), draws, best=0.5, studies={"a": worse, "b": better})
+    second = tuned_records_of(claim_of(ABOVE), draws, best=0.5, studies={"a": better, "b": worse})
+    (track,) = first.plan.tuning.tracks
+    tracks = [track, replace(track, name="tpe")]
+    cells = [replace(cell, track="tpe") for cell in second.cells]
+    runs = [
+        replace(run, cell=cells[second.cells.index(run.cell)], place=run.place._replace(track="tpe"))
+        for run in second.runs
+        if run.place.track == "random"
+    ]
+    plan = replace(first.plan, tuning=replace(first.plan.tuning, tracks=tracks))
+    both = replace(first, plan=plan, cells=[*first.cells, *cells], runs=[*first.runs, *runs])
+    assert verdict_of(both, flips_of).outcome == "supported"
+    turned = replace(both, plan=replace(plan, tuning=replace(plan.tuning, tracks=tracks[::-1])))
+    assert verdict_of(turned, flips_of).outcome == "refuted"
+
+
+def test_equal_scores_on_other_images_are_no_certainty():
+    """Where units agree on the whole, and not on each image, no variance of theirs holds that noise."""
+    records = records_of(claim_of(WITHIN), {"a": scores(*[50.0] * 4), "b": scores(*[50.0] * 4)})
+    random = np.random.default_rng(0)
+    rights = [random.permutation(np.arange(IMAGES) < IMAGES // 2) for _ in records.runs]
+    runs = [
+        replace(run, correct=np.packbits(right).tobytes())
+        for run, right in zip(records.runs, rights, strict=True)
+    ]
+    finding = verdict_of(replace(records, runs=runs), flips_of).tests[0].finding
+    assert isinstance(finding, ContrastFinding) and finding.estimate is not None
+    of_a, of_b = (np.mean(rights[first : first + 4], axis=0) for first in (0, 4))
+    assert finding.estimate.units_error == 0.0
+    assert finding.estimate.images_error == pytest.approx(100**2 * np.var(of_b - of_a, ddof=1) / IMAGES)
+
+
 NOT_LOWER = Ease(kind="ease", says="", of="bop", against="adam", delta=1.0, expect="above", margin=-10.0)
 
 
@@ -269,6 +326,25 @@ def test_ease_compares_the_shares_of_good_settings():
     assert finding.reference.validation == pytest.approx(0.9)
     assert ease(10, 60).outcome == "refuted"
     assert ease(30, 60).outcome == "undecided"
+
+
+def test_the_other_tests_of_a_claim_make_an_ease_harder_to_refute():
+    far_off = replace(NOT_LOWER, margin=-90.0)
+    records = {"bop": [0.895] * 12 + [0.8] * 48, "adam": [0.895] * 30 + [0.8] * 30}
+    alone, among = (
+        verdict_of(tuned_records_of(claim_of(NOT_LOWER, *others), records, best=0.9), flips_of)
+        for others in ([], [far_off] * 9)
+    )
+    assert alone.outcome == "refuted"
+    assert [each.outcome for each in among.tests] == ["undecided", *["supported"] * 9]
+
+
+def test_ease_waits_for_the_final_runs_that_may_show_a_better_reference():
+    records = tuned_records_of(claim_of(NOT_LOWER), {"bop": [0.9] * 60, "adam": [0.8] * 60}, best=0.9)
+    lost = next(run for run in records.runs if run.place.phase == "default" and run.cell.method == "adam")
+    runs = [replace(run, status="missing", result=None) if run is lost else run for run in records.runs]
+    found = verdict_of(replace(records, runs=runs), flips_of)
+    assert (found.outcome, found.reason) == ("undecided", "final runs of some settings have no result yet")
 
 
 def test_ease_waits_for_every_draw():
