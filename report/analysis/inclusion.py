@@ -84,7 +84,7 @@ def nothing_between(
 def fixed(records: Records, cell: CellRecord) -> dict[str, HyperSetting]:
     """What the experiment does not search in a row, by its value."""
     cards = records.plan.methods[cell.planned.method].hypers
-    values = {**cell.planned.trial.method.options, "real.lr": cell.planned.trial.real_lr}
+    values = cell.planned.trial.setting
     return {name: values.get(name, card.default) for name, card in cards.items() if card.range is None}
 
 

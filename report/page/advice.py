@@ -83,7 +83,7 @@ def settings_of(records: Records, cell: CellRecord) -> dict[str, Any]:
     """Parts of an experiment: of several winners the best on validation, decays as they were trained."""
     planned, winner = cell.planned.trial, max(cell.winners, key=lambda each: each.value, default=None)
     shown = records.plan.methods[cell.planned.method].hypers
-    trained = {**planned.method.options, "real.lr": planned.real_lr}
+    trained = planned.setting
     used = {name: value for name, value in trained.items() if name in shown}
     for name, value in (winner.hypers if winner else {}).items():
         used[name] = as_trained(value, trained.get(name))

@@ -192,7 +192,7 @@ def chosen(cell: CellRecord, name: str, default: HyperSetting) -> list[HyperSett
 
     Where nothing is tuned, the one that the experiment sets, else the published default.
     """
-    fixed = {**cell.planned.trial.method.options, "real.lr": cell.planned.trial.real_lr}
+    fixed = cell.planned.trial.setting
     untuned = fixed.get(name, default)
     return [winner.hypers.get(name, untuned) for winner in cell.winners] if cell.track else [untuned]
 

@@ -26,7 +26,7 @@ def new_method(
 ) -> None:
     """Write NAME.py, a commented method that trains and passes `check`: make it your own."""
     text, identifier = TEMPLATE.read_text(), name.replace("-", "_")
-    if problem := _problem(name, identifier, text):
+    if problem := _problem(identifier, text):
         raise UserError(f"{name!r} cannot be the name of a method: {problem}")
     path = to / f"{identifier}.py"
     if os.path.lexists(path):
@@ -41,7 +41,7 @@ def new_method(
     say(out, f"flipbench place {file}")
 
 
-def _problem(name: str, identifier: str, template: str) -> str:
+def _problem(identifier: str, template: str) -> str:
     """Why no file, function and method can have this name, or nothing."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,59}", identifier):
         return "it has small letters, digits, '-' and '_', a letter first, 60 at most"

@@ -81,8 +81,8 @@ class NamedRun:
 
     def _other_hypers(self, trial: Trial) -> Iterator[Difference]:
         """The hyperparameters that are not the drawn ones, or decay in another way than planned."""
-        planned = {**self.expected.method.options, "real.lr": self.expected.real_lr}
-        used = {**trial.method.options, "real.lr": trial.real_lr}
+        planned = self.expected.setting
+        used = trial.setting
         for name in sorted(self.hypers.keys() | used.keys()):
             drawn, found = self.hypers.get(name, ABSENT), used.get(name, ABSENT)
             if not _is_drawn(found, drawn, planned.get(name)):
@@ -111,7 +111,7 @@ def named_runs(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> Iterat
             seed = final_seed(key, study.number, final.number)
             place = Place("final", study.track, study.number, final.number)
             yield NamedRun(place, final.run, study.winner.hypers, replace(first, seed=seed))
-    published = {**first.method.options, "real.lr": first.real_lr}
+    published = first.setting
     for each in ledger.default:
         seed = final_seed(key, each.study, each.number)
         place = Place("default", None, each.study, each.number)
@@ -210,7 +210,7 @@ def _study_problem(study: StudyEntry, planned: PlannedCell) -> str:
 
 def _hypers_problem(hypers: Settings, planned: PlannedCell) -> str:
     """Which hyperparameter a setting lacks or has too many, or nothing."""
-    known = {*planned.trial.method.options, "real.lr"}
+    known = set(planned.trial.setting)
     if other := sorted(known ^ hypers.keys()):
         return f"hypers: {'the plan' if other[0] in hypers else 'the ledger'} has no {other[0]}"
     return ""

@@ -101,6 +101,11 @@ class Trial:
         """The hashes of all files from outside the catalogue that it needs, each once."""
         return tuple(dict.fromkeys([*([self.plugin] if self.plugin else []), *self.plugins.values()]))
 
+    @property
+    def setting(self) -> dict[str, HyperSetting]:
+        """The method's hyperparameters, and as "real.lr" the rate of the real parameters: what is tuned."""
+        return {**self.method.options, "real.lr": self.real_lr}
+
     def as_json(self) -> dict[str, Any]:
         """What trial.json holds."""
         return {

@@ -55,7 +55,7 @@ def settings_of(records: Records, cells: Sequence[CellRecord]) -> tuple[str, Tab
 def settings_of_cell(records: Records, cell: CellRecord) -> dict[str, str]:
     """The settings of a cell by name, as words; of a searched one its range."""
     trial = cell.planned.trial
-    options = {**trial.method.options, "real.lr": trial.real_lr}
+    options = trial.setting
     searched = searched_of_cell(records, cell)
     settings = {"method": trial.method.name}
     settings |= {
