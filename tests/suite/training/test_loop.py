@@ -381,17 +381,6 @@ def test_real_weights_cannot_pass_for_binary_ones(tmp_path: Path, monkeypatch: p
         train(trial_with(tmp_path, monkeypatch, rule), RunFolder(tmp_path / "run"), CPU)
 
 
-def test_a_scheduled_hyperparameter_arrives_in_every_step(tmp_path: Path) -> None:
-    """Bop with gamma falling to zero from the start flips less and less; constant gamma does not stop."""
-    runs = {}
-    for name, decay in (("constant", "{}"), ("decayed", "{gamma: {exponential: 1.0e-6}}")):
-        trial = tiny_trial(tmp_path, "bop", "tune", 7, f"methods.0.decay={decay}", "train.epochs=8")
-        run = RunFolder(tmp_path / name)
-        train(trial, run, CPU)
-        runs[name] = [sum(line.flips.flips) for line in lines_of(run)]
-    assert runs["decayed"][-1] < 0.2 * runs["constant"][-1]
-
-
 def test_the_time_arrives_in_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who ask are told before the forward pass: the epoch from 1, the progress from 0 to below 1."""
     told: list[tuple[int, float, float]] = []
@@ -454,15 +443,6 @@ def test_batch_norm_is_reestimated_as_a_plain_average() -> None:
     assert torch.allclose(model[0].running_mean, mean)  # type: ignore[arg-type]
     assert torch.allclose(model[0].running_var, variance)  # type: ignore[arg-type]
     assert model[0].momentum == 0.1
-
-
-def test_the_switch_reestimates_batch_norm(tmp_path: Path) -> None:
-    trials = [
-        tiny_trial(tmp_path, "bop", "tune", 7, f"train.reestimate_batch_norm={switch}")
-        for switch in ("false", "true")
-    ]
-    off, on = (train(trial, RunFolder(tmp_path / trial.run_id), CPU) for trial in trials)
-    assert off.scores.val_loss != on.scores.val_loss
 
 
 def test_every_parameter_has_exactly_one_owner() -> None:
