@@ -201,18 +201,27 @@ def _entry(file: Path, name: str, decay: str | None) -> dict[str, Any]:
     """The method in an experiment; UserError if the hyperparameter cannot decay."""
     if decay is None:
         return {"name": name}
+    from suite.machine.apart import apart
+
+    entry = {"name": name, "decay": {decay: {"cosine": 0.0}}}
+    if problem := apart([file], _problem_of_decay, file, entry):
+        raise UserError(f"--decay: {problem}")
+    return entry
+
+
+def _problem_of_decay(file: Path, entry: dict[str, Any]) -> str:
+    """Why the method of a file cannot be trained so, or nothing; it imports the file."""
     from optimizers import METHODS
     from suite.experiment.resolve import searched_hypers
     from suite.experiment.spec import MethodEntry, Problem
     from suite.plugins import load_plugin
 
     load_plugin(file)
-    entry = {"name": name, "decay": {decay: {"cosine": 0.0}}}
     try:
-        searched_hypers(METHODS[name], MethodEntry.model_validate(entry), ())
+        searched_hypers(METHODS[entry["name"]], MethodEntry.model_validate(entry), ())
     except Problem as problem:
-        raise UserError(f"--decay: {problem.message}") from None
-    return entry
+        return problem.message
+    return ""
 
 
 def _plan(folder: Path, baselines: "Baselines", entry: dict[str, Any], file: Path, quick: bool) -> "Plan":

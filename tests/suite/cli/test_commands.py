@@ -24,7 +24,7 @@ EXPERIMENT = {"EXP", "--set", "--plugin"}
 RUNNING = EXPERIMENT | {"--engine", "--device", "--workers", "--threads", "--results", "--dry-run", "--json"}
 SURFACE = {
     "list": {"KIND", "--plugin", "--json"},
-    "plan": EXPERIMENT | {"--results", "--json"},
+    "plan": EXPERIMENT | {"--results", "--json", "--measure", "--device", "--workers"},
     "sweep": RUNNING | {"--adopt"},
     "tune": RUNNING | {"--adopt"},
     "train": (RUNNING | {"cell", "--seed", "--final", "--keep-weights"})
