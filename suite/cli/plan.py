@@ -11,6 +11,7 @@ from suite.cli.console import err, out, print_json
 from suite.cli.options import RESULTS, AsJson, Device, Exp, Plugin, Results, Set, Workers
 from suite.cli.plugins import load_plugins
 from suite.experiment.files import find_experiment
+from suite.machine.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,8 @@ def plan(
 
     Only --measure needs the images. --device and --workers are those of the sweep whose time it measures.
     """
+    if not measure and (workers is not None or device != "auto"):
+        raise UserError("--device and --workers: a plan without --measure is the same for all: add --measure")
     planned = read_plan(exp, set_, plugin)
     print_plan(planned, results, as_json, _measured(planned, device, workers) if measure else None)
 
@@ -44,11 +47,13 @@ def plan(
 def _measured(planned: "Plan", device: str, workers: int | None) -> "Measured":
     """The time that the runs of a plan take here, with so many workers."""
     from suite.cli.views.plan import Measured
+    from suite.data.stored.batches import share_decoders
     from suite.machine.apart import apart
     from suite.machine.environment import choose_device
     from suite.sweep.pool import devices_of
 
     devices = devices_of(device, workers, planned.runs)
+    share_decoders(len(devices))  # images on disk come as slowly as to one of these workers
     arguments = planned, choose_device(devices[0])
     own = planned.plugins
     times = apart(own.values(), _times, *arguments) if own else _times(*arguments)

@@ -334,6 +334,9 @@ def test_a_plan_says_how_long_it_takes_here_if_it_is_asked_to_measure(flipbench:
     of_cells = [2 * each["tuning"] + 4 * each["final"] for each in found["run_seconds"].values()]
     assert found["seconds"] == pytest.approx(sum(of_cells) / 2) and found["workers"] == 2
     assert flipbench.files() == []
+    for alone in (("--workers", "2"), ("--device", "cpu")):
+        refused = flipbench("plan", "tiny", *alone)
+        assert refused.code == 2 and "add --measure" in refused.err and refused.out == ""
     without = flipbench(*measured, "--set", "tasks.0.data=mnist")
     assert without.code == 2 and "mnist" in without.err and without.out == ""
 
