@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from report.analysis.differences import Difference
+from report.analysis.ease import good_share, share_differences
 from report.analysis.study import TaskStudy, task_study
 from report.page import placement as page
 from report.page.gather import Report, gather
@@ -99,6 +100,28 @@ def test_what_the_interval_does_not_exclude_is_not_separated(read) -> None:
     assert better.startswith("It is better than far below (+5.00") and "near" not in better
     assert worse.startswith("worse than far above (") and "near" not in worse
     assert apart.startswith("not separated from near above (") and "near below (+0.40" in apart
+
+
+def test_harder_and_easier_to_tune_by_shares_of_good_settings(read) -> None:
+    """Of 21 random settings 10 are good for the newcomer, all for one baseline, none for another."""
+    study = read[2][0]
+    good = {NEW: 10, "bop": 21, "latent_adam": 0, "bop_second_order": 9}
+    near = {
+        method: good_share([0.9] * count + [0.5] * (21 - count), 0.9, 0.01) for method, count in good.items()
+    }
+
+    def ease_of(*methods: str) -> list[str]:
+        rows = tuple(replace(row, near=near[row.method]) for row in study.methods if row.method in methods)
+        pairs = tuple(share_differences({row.method: near[row.method] for row in rows}))
+        return page.ease(replace(study, methods=rows, differences=pairs), NEW)
+
+    draws, words = ease_of(*METHODS)
+    assert draws.startswith("Of 21 random settings 10 come within 1 point")
+    assert words == "It is shown to be harder to tune than bop and easier to tune than latent_adam."
+    assert ease_of(NEW, "bop")[1] == "It is shown to be harder to tune than bop."
+    assert ease_of(NEW, "bop_second_order")[1] == (
+        "It is not shown to be harder or easier to tune than any baseline."
+    )
 
 
 def test_a_machine_that_differs_gets_numbers_and_no_verdict(read) -> None:
