@@ -71,13 +71,18 @@ class NamedRun:
 
     def problem(self, trial: Trial) -> str:
         """The keys in which a trial is not the one that was planned, each with both values; or nothing."""
-        plan = differences(self.expected.as_json(), trial.as_json())
+        expected, made = (self._beside_hypers(each).as_json() for each in (self.expected, trial))
+        plan = differences(expected, made)
         found = [
             text_of(each, "the plan") for each in plan if each[0].split(".")[0] not in ("hypers", "real")
         ]
         found += [text_of(each, "the ledger") for each in self._other_hypers(trial)]
         more = len(found) - NAMED
         return "; ".join(found[:NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+    def _beside_hypers(self, trial: Trial) -> Trial:
+        """A trial without what follows from its draw: that a value gave other numbers at first."""
+        return replace(trial, revised=tuple(name for name in trial.revised if name not in self.hypers))
 
     def _other_hypers(self, trial: Trial) -> Iterator[Difference]:
         """The hyperparameters that are not the drawn ones, or decay in another way than planned."""

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
+from optimizers import METHODS as METHOD_CATALOGUE
 from report.read.experiment import read_records
 from suite.checks.run import SEVERITY
 from suite.checks.status import Observer, Status
 from suite.checks.verify import Verification, Verified
+from suite.records.agreement import named_runs
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import DamagedRecord, owned, read_json, with_checksum, write_json
 from suite.records.run import RunFolder
-from suite.records.schema import Failure, Ledger
+from suite.records.schema import Failure, Ledger, Scores
 from suite.sweep.cell import CellProgress
 from suite.sweep.coordinator import prepare_folder
 from tests.support import fake_records
@@ -371,3 +373,38 @@ def test_a_winner_of_fewer_trials_than_are_planned_is_none_for_every_reader(tmp_
     assert [cell.winners for cell in records.cells] == [[], []]
     assert [run.status for run in records.finals(records.cells[0])] == ["missing"] * 2
     assert [(cell.tuning, cell.final) for cell in status.cells] == [(2, 0)] * 2
+
+
+NO_TEST = Scores(val_loss=1.0, val_top1=0.5, val_top5=1.0)
+SEARCHED = [(name, ()) for name in METHOD_CATALOGUE] + [
+    (name, (hyper,))
+    for name, method in METHOD_CATALOGUE.items()
+    for hyper, described in method.hypers.items()
+    if described.revised
+]
+
+
+@pytest.mark.parametrize(("method", "tune"), SEARCHED)
+def test_the_runs_of_a_sweep_are_those_that_its_ledger_names(
+    tmp_path: Path, method: str, tune: tuple[str, ...]
+) -> None:
+    """For every method; also where some of the values drawn have a rule that was revised."""
+    entry = f"{{name: {method}, tune: [{', '.join(tune)}]}}" if tune else method
+    plan = tiny_plan(tmp_path, f"methods=[{entry}]", "tuning.trials=12", "tuning.studies=1")
+    (cell,), folder = plan.cells, ExperimentFolder(tmp_path / "results")
+    folder.ledger_path(cell.name).parent.mkdir(parents=True)
+    progress = CellProgress(plan, cell, folder, tuning_only=False)
+    trials = progress.ready()
+    best = max(trials, key=lambda trial: (trial.stage == "tune", trial.revised))
+    for trial in trials:
+        progress.learn(trial, replace(NO_TEST, val_top1=0.9 if trial is best else 0.5))
+    made = {trial.run_id: trial for trial in [*trials, *progress.ready()]}
+    progress.write_ledger()
+    named = list(named_runs(folder.ledger(cell.planned, plan.record), cell.planned, plan.record))
+    assert {each.run for each in named} == made.keys()
+    assert [each.problem(made[each.run]) for each in named] == [""] * len(named)
+    for each in named:
+        other = replace(made[each.run], revised=("model.activation",))
+        assert each.problem(other).startswith("revised is ['model.activation'], in the plan it is 'absent'")
+    revised = {each.place.phase for each in named if made[each.run].revised}
+    assert revised >= {"tuning", "final"} or not tune
