@@ -33,10 +33,10 @@ REPEATED = 2  # published runs that this machine trains again
 
 @dataclass(frozen=True)
 class FinalRun:
-    """A published final run of a study's winner."""
+    """A published final run of a study's winner, that did not diverge. study: the cell's, of one track."""
 
     method: str
-    study: int
+    study: tuple[str, str | None, int]
     run: str
     score: float  # top-1 on test
 
@@ -53,14 +53,22 @@ class Baselines:
     finals: tuple[FinalRun, ...]  # of methods that compete
 
     @property
-    def seed_sd(self) -> float:
-        """Of a final run within its study, pooled over all studies."""
+    def seed_scores(self) -> list[list[float]]:
+        """Of each study of the methods that are repeated, if it has two final runs or more.
+
+        Those of the others say nothing about these: one that jumps would let any machine pass.
+        """
+        repeated = {each.method for each in self.repeated}
         studies = defaultdict(list)
         for each in self.finals:
-            studies[each.method, each.study].append(each.score)
-        return (
-            statistics.fmean(statistics.variance(runs) for runs in studies.values() if len(runs) > 1) ** 0.5
-        )
+            if each.method in repeated:
+                studies[each.study].append(each.score)
+        return [scores for scores in studies.values() if len(scores) > 1]
+
+    @property
+    def seed_sd(self) -> float:
+        """Of a final run within its study, pooled over these studies."""
+        return statistics.fmean(map(statistics.variance, self.seed_scores)) ** 0.5
 
     @property
     def repeated(self) -> list[FinalRun]:
@@ -94,9 +102,10 @@ def read_baselines(experiment: str, archive: Path) -> Baselines:
                 continue
             for named in named_runs(records.ledger(cell, plan), cell, plan):
                 result = records.run(named.run).result() if named.place.phase == "final" else None
-                if result is not None and result.scores.test_top1 is not None:
-                    score = result.scores.test_top1
-                    finals.append(FinalRun(cell.method, named.place.study, named.run, score))
+                if result is not None and result.status == "done":
+                    assert result.scores.test_top1 is not None
+                    study = (cell.cell, named.place.track, named.place.study)
+                    finals.append(FinalRun(cell.method, study, named.run, result.scores.test_top1))
     everyone = dict.fromkeys(cell.method for cell in plan.cells)
     found = Baselines(
         experiment,
@@ -109,6 +118,11 @@ def read_baselines(experiment: str, archive: Path) -> Baselines:
     if len({each.method for each in finals}) < REPEATED:
         raise UserError(
             f"{archive}: fewer than {REPEATED} methods have all their runs in it: nothing to compare"
+        )
+    if not found.seed_scores:
+        raise UserError(
+            f"{archive}: its studies have one final run each: how far seeds lie apart is not known, and so "
+            "not how far a machine may"
         )
     return found
 

@@ -143,21 +143,23 @@ def _baselines(experiment: str, archive: Path) -> "Baselines":
     from suite.checks.placement import read_baselines
 
     found = read_baselines(experiment, archive)
-    left_out = f"; {len(found.left_out)} methods are not whole and left out" if found.left_out else ""
+    left_out = f"; {len(found.left_out)} left out, as runs are missing" if found.left_out else ""
     say(err, f"{experiment}: {len(found.whole)} baselines from {archive}{left_out}")
     return found
 
 
 def _task(earlier: list[PlacedTask], baselines: "Baselines", device: "torch.device") -> PlacedTask:
-    """The task with its handshake, which an earlier start of the same placement may have made."""
-    same = baselines.sha256, device.type
+    """The task with its handshake, which an earlier start of the placement on this machine may have made."""
+    from suite.machine.environment import maker
+
+    same = baselines.sha256, maker(device)
     made = next((task.repeated for task in earlier if (task.archive, task.device) == same), [])
     repeated = made or _handshake(baselines, device)
     task = PlacedTask(
         experiment=baselines.experiment,
         folder=_short(baselines),
         archive=baselines.sha256,
-        device=device.type,
+        device=maker(device),
         left_out=list(baselines.left_out),
         seed_sd=baselines.seed_sd,
         repeated=repeated,

@@ -81,6 +81,11 @@ def device_name(device: torch.device) -> str:
     return processor_name(cpuinfo) or platform.processor() or platform.machine()
 
 
+def maker(device: torch.device) -> str:
+    """What decides the bits of a training beside its trial: the device by name, and the version of torch."""
+    return f"{device_name(device)}, torch {torch.__version__}"
+
+
 def processor_name(cpuinfo: str) -> str:
     """The model name in the text of /proc/cpuinfo, with the numbers that tell generations of one name apart.
 

@@ -37,9 +37,9 @@ class Repeated:
 class PlacedTask:
     """A standard experiment, as a placement uses it.
 
-    folder: of its records, in that of the placement. archive: its sha256. device: of the handshake.
-    left_out: baselines whose runs are not all in the archive. seed_sd: of the baselines' final runs within a
-    study, pooled; a fraction.
+    folder: of its records, in that of the placement. archive: its sha256. device: of the handshake, by name,
+    and the version of torch. left_out: baselines whose runs are not all in the archive. seed_sd: of the
+    repeated methods' final runs within a study, pooled; a fraction.
     """
 
     experiment: StrictStr

@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from suite.records.placement import LIST, Repeated, read_placement
 from suite.records.trial import PROTOCOL
 from tests.suite.cli.conftest import Flipbench
 from tests.support.attempts import swept
+from tests.support.tiny import CPU
 
 STANDARD = """
 version: 1
@@ -58,6 +60,8 @@ def instant(threshold):
     return WeightRule(sign, lambda stored: stored, lambda params: Instant(params, threshold))
 '''
 
+REPEATED = Repeated(method="x", run="0" * 16, published=0.5, here=0.5, same_bits=True)
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -90,7 +94,7 @@ def test_a_newcomer_is_trained_alone_and_stands_among_the_whole_baselines(
 ) -> None:
     ended = flipbench("place", "instant.py", "--task", "tiny", "--device", "cpu", "--workers", "1")
     assert ended.code == 0, ended.err
-    assert "3 baselines from" in ended.err and "1 methods are not whole" in ended.err
+    assert "3 baselines from" in ended.err and "1 left out, as runs are missing" in ended.err
     assert ended.err.count("the same bits") == 2
     folder = standard / "results" / "placed" / "instant"
     placed = read_placement(folder)
@@ -138,6 +142,17 @@ def test_the_advised_command_of_a_placement_trains(flipbench: Flipbench, standar
     assert ended.code == 0, ended.err
 
 
+def test_another_machine_makes_the_handshake_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processors of one type round differently, and so do two versions of torch."""
+    made = []
+    monkeypatch.setattr(cli_place, "_handshake", lambda *_: made.append(None) or [REPEATED])
+    baselines: Any = SimpleNamespace(experiment="standard/a", sha256="0", left_out=(), seed_sd=0.01)
+    here = cli_place._task([], baselines, CPU)
+    assert "torch" in here.device and cli_place._task([here], baselines, CPU) == here and len(made) == 1
+    monkeypatch.setattr("suite.machine.environment.device_name", lambda device: "Another CPU")
+    assert cli_place._task([here], baselines, CPU).device.startswith("Another CPU") and len(made) == 2
+
+
 def test_a_restart_makes_no_handshake_again_and_loses_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +161,7 @@ def test_a_restart_makes_no_handshake_again_and_loses_none(
 
     def handshake(baselines: Any, device: object) -> list[Repeated]:
         made.append(baselines.experiment)
-        return [Repeated(method="x", run="0" * 16, published=0.5, here=0.5, same_bits=True)]
+        return [REPEATED]
 
     def baselines(experiment: str, archive: Path) -> SimpleNamespace:
         return SimpleNamespace(
@@ -224,11 +239,39 @@ def test_baselines_of_another_protocol_are_none(archive: Path, tmp_path: Path) -
 def test_the_handshake_takes_the_first_final_runs_of_methods_that_compete(archive: Path) -> None:
     found = read_baselines("standard/tiny", archive)
     assert found.whole == ("bop", "latent-adam", "frozen") and found.left_out == ("latent-sgd",)
-    assert [(each.method, each.study) for each in found.repeated] == [("bop", 0), ("latent-adam", 0)]
+    first = [(each.method, *each.study[1:]) for each in found.repeated]
+    assert first == [("bop", "random", 0), ("latent-adam", "random", 0)]
     assert {each.method for each in found.finals} == {"bop", "latent-adam"} and len(found.finals) == 12
     pairs = [[each.score for each in found.finals[at : at + 2]] for at in range(0, 12, 2)]
     pooled = sum((one - other) ** 2 / 2 for one, other in pairs) / len(pairs)
-    assert found.seed_sd == pytest.approx(pooled**0.5)
+    assert found.seed_sd == pytest.approx(pooled**0.5) and pooled > 0
+    jumps = [
+        replace(each, method="erratic", study=("x", "random", 0), score=float(n))
+        for n, each in enumerate(found.finals)
+    ]
+    beside = replace(found, whole=(*found.whole, "erratic"), finals=(*found.finals, *jumps))
+    assert beside.seed_sd == found.seed_sd
+
+
+def test_a_diverged_run_says_nothing_about_seeds(archive: Path, tmp_path: Path) -> None:
+    """Nor does it stand for its method on another machine."""
+    before = read_baselines("standard/tiny", archive)
+    lost = before.repeated[0].run
+    with unpacked(archive) as folder:
+        path = folder / "runs" / lost / "result.json"
+        write_json(path, {**read_json(path), "status": "diverged"})
+        write_archive(folder, other := tmp_path / ARCHIVE)
+    found = read_baselines("standard/tiny", other)
+    assert lost not in {each.run for each in found.finals} and len(found.finals) == 11
+    assert found.repeated[0] == before.finals[1]
+    assert len(before.seed_scores) == 6 and len(found.seed_scores) == 5
+
+
+def test_baselines_of_one_seed_measure_no_machine(tmp_path: Path) -> None:
+    swept(tmp_path, text=STANDARD.replace("seeds: 2", "seeds: 1"))
+    write_archive(tmp_path / "results", tmp_path / ARCHIVE)
+    with pytest.raises(UserError, match="its studies have one final run each"):
+        read_baselines("standard/tiny", tmp_path / ARCHIVE)
 
 
 def test_only_published_standard_experiments_are_offered(standard: Path) -> None:
