@@ -173,7 +173,10 @@ class Observer:
             result = folder.result()
             if result is None:
                 return None
-            named.check(folder)
+            try:
+                named.check(folder)
+            except FileNotFoundError:
+                raise DamagedRecord(folder.path / "trial.json", "there is none beside a result") from None
             self._finished[key] = Finished(
                 result.status, result.scores.val_top1, result.epochs, result.seconds
             )
@@ -191,7 +194,7 @@ class Observer:
             return None
         lines = folder.epochs_so_far()
         cell.epochs += len(lines)
-        if owned:
+        if owned and all(run.run != named.run for run in status.running):  # it may be in two places
             status.running.append(Running(cell.cell, str(named.place), named.run, len(lines), epochs))
         return lines
 

@@ -126,17 +126,11 @@ class CellProgress:
         return new
 
     def _final(self, trial: Trial, entry: Entry) -> list[Trial]:
-        """A final run that is to be made; with `tuning_only` one that is there, whole."""
-        if self.tuning_only and not self._is_whole(trial):
+        """A final run that is to be made; with `tuning_only` none, and what is there of it stays named."""
+        if self.tuning_only and not self.folder.run(trial.run_id).path.exists():
             return []
         self._finals.setdefault(trial.run_id, []).append(entry)
-        return [trial]
-
-    def _is_whole(self, trial: Trial) -> bool:
-        try:
-            return self.folder.run(trial.run_id).whole() is not None
-        except DamagedRecord:  # it would be made again, on the test set
-            return False
+        return [] if self.tuning_only else [trial]
 
     def learn(self, trial: Trial, scores: Scores | None) -> None:
         """Take in how one of the cell's runs ended: its scores, None if it failed."""

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from suite.checks.status import Observer, Running, Status
 from suite.cli.main import app
 from suite.cli.views.status import picture, watch_status
-from suite.records.codec import encode
+from suite.records.codec import decode, encode
 from suite.records.files import DamagedRecord, is_owned, owned, read_json, write_json
 from suite.records.run import RunFolder
 from suite.records.schema import (
@@ -267,6 +267,24 @@ def test_a_sweep_at_work(folder: Path) -> None:
     assert not Observer(folder).look().working
 
 
+def test_a_run_in_two_places_is_running_once(folder: Path) -> None:
+    """The published default has won: its final runs are the winner's."""
+    shutil.rmtree(folder / at("bop-0"))
+    write_run(folder, "bop-0", 0.9, 10 * SECONDS["bop"])
+    path = folder / "cells" / "d.m.bop.json"
+    ledger = decode(Ledger, read_json(path), path)
+    (study,) = ledger.studies
+    winner = Winner(number=0, value=0.9, hypers=study.tuning[0].hypers)
+    final = [FinalEntry(number=each.number, run=each.run) for each in ledger.default]
+    study = dataclasses.replace(study, winner=winner, final=final)
+    write_json(path, encode(dataclasses.replace(ledger, studies=[study])))
+    begin_run(folder, "bop-2001", 3, SECONDS["bop"])
+    with held(folder / at("bop-2001")):
+        status = Observer(folder).look()
+    assert [run.which for run in status.running] == ["random study 0 seed 0"] and status.damaged == []
+    assert status.epochs_per_minute == 60 / SECONDS["bop"]
+
+
 def test_a_failed_run_that_is_tried_again_is_running(folder: Path) -> None:
     with held(folder / at("adam-1")):
         status = Observer(folder).look()
@@ -311,6 +329,13 @@ def test_a_cell_whose_trials_have_all_failed_has_ended(folder: Path) -> None:
 
 
 # ---- damaged files, and files that it leaves alone
+
+
+def test_a_result_without_its_trial_is_damaged(folder: Path) -> None:
+    (folder / at("bop-0") / "trial.json").unlink()
+    status = Observer(folder).look()
+    assert status.damaged == [f"{at('bop-0')}/trial.json: there is none beside a result"]
+    assert (status.cells[0].tuning, status.cells[1].tuning) == (3, 1)
 
 
 def test_a_damaged_file_is_named_and_not_fatal(folder: Path) -> None:
