@@ -84,6 +84,6 @@ def times_of_cell(cell: Cell, pace: Pace) -> Times:
     train, sizes = cell.train, cell.sizes
     batch = min(train.batch_size, sizes.train)
     steps = sizes.train // batch
-    images = train.epochs * sizes.val + (sizes.train if train.reestimate_batch_norm else 0)
+    images = train.epochs * sizes.val + (sizes.train + sizes.val if train.reestimate_batch_norm else 0)
     tuning = train.epochs * steps * pace.step + images * pace.image
     return Times(tuning, tuning + sizes.test * pace.image + probed_per_run(cell) * pace.step / batch)

@@ -28,7 +28,7 @@ def test_a_run_takes_its_steps_and_the_images_that_it_evaluates(tmp_path: Path) 
     assert (cell.sizes.val, cell.sizes.test) == (287, 360)
     assert times_of_cell(cell, found) == Times(18 + 430.5, 18 + 430.5 + 180)
     again = cell_of(tmp_path, "train.batch_size=60", "train.reestimate_batch_norm=true")
-    assert times_of_cell(again, found).tuning == 18 + 430.5 + 100
+    assert times_of_cell(again, found).tuning == 18 + 430.5 + 100 + 143.5  # and validated once more
     large = cell_of(tmp_path, "train.batch_size=500")  # one batch holds them all
     assert times_of_cell(large, found).tuning == 6 + 430.5
     probed = cell_of(tmp_path, "probes=[reestimate]", "train.batch_size=50")
