@@ -62,7 +62,7 @@ def compare(records: Records, task: Task) -> Comparison:
         Standing(
             judged=judged,
             units=tuple(unit.scores for unit in by_method[judged.method].units),
-            validation=mean([each.value for each in cell.winners]),
+            validation=mean([each.value for each in cell.winners.values()]),
             top5=top5(records.finals(cell)) if judged_by_top5(records.plan.data[task.data]) else None,
         )
         for cell, judged in zip(records.cells_of(task), judgement.methods, strict=True)

@@ -118,6 +118,11 @@ class MethodStudy:
         return self.cell.method
 
     @property
+    def searched(self) -> bool:
+        """Whether a study has more than its first trial, the published default."""
+        return self.spent.planned > self.planned_studies
+
+    @property
     def competes(self) -> bool:
         """Whether it is compared with the others: it has random draws, and is no control."""
         return self.near is not None and not self.control
@@ -181,7 +186,7 @@ def task_study(records: Records, task: Task, judgement: Judgement) -> TaskStudy:
             share_differences({row.method: row.near for row in rows if row.near and row.competes})
         ),
         leader=leader,
-        inclusions=tuple(inclusion_checks(records, tuned)),
+        inclusions=tuple(inclusion_checks(records, [row.cell for row in rows if row.searched])),
         tracks=tuple(track_comparisons(records, tuned, judgement)),
     )
 
@@ -213,7 +218,7 @@ def method_study(
         budget=budget_curve(search.scores, search.missing),
         planned_studies=len({run.place.study for run in trials}),
         studies=len(cell.winners),
-        won_by_default=sum(winner.number == 0 for winner in cell.winners),
+        won_by_default=sum(winner.number == 0 for winner in cell.winners.values()),
         winner_test=mean(test_scores(winner_runs)),
         default_test=mean(default.test),
         default_validation=mean(default.validation),
@@ -251,13 +256,10 @@ def reference_of(records: Records, cells: Sequence[CellRecord]) -> Reference | N
 
 
 def settings_of(records: Records, cell: CellRecord) -> Iterator[Setting]:
-    """The published default, and the winner of each study that another setting won."""
+    """The published default, and the winner of each study that another setting has won, or still may."""
     yield default_of(records, cell)
-    won = {
-        each.number: each.winner for each in cell.ledger.studies if each.track == cell.track and each.winner
-    }
     for study, runs in by_study(records.finals(cell) if cell.track else []).items():
-        if study in won and won[study].number != 0:
+        if study not in cell.winners or cell.winners[study].number != 0:
             yield Setting(cell.method, f"winner of study {study}", tuple(runs), is_own(cell))
 
 

@@ -1,6 +1,6 @@
 """From the final runs of a task to the evidence of its comparison."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from report.analysis.evidence import MethodEvidence, TaskEvidence, Unit
 from report.read.correctness import count_correct
@@ -34,7 +34,7 @@ def studies_of(plan: PlanRecord, cards: Iterable[MethodCard]) -> int:
 
 def method_evidence(records: Records, cell: CellRecord, studies: int, images: int) -> MethodEvidence:
     planned = records.finals(cell)
-    groups = [*by_study(planned).values()] if studies > 1 else [[run] for run in planned]
+    groups = unit_groups(planned, studies)
     units = [unit_of(runs, images) for group in groups if (runs := [run for run in group if run.scored])]
     return MethodEvidence(
         method=cell.method,
@@ -43,6 +43,14 @@ def method_evidence(records: Records, cell: CellRecord, studies: int, images: in
         planned_runs=len(planned),
         control=cell.method in records.controls,
     )
+
+
+def unit_groups(runs: Sequence[RunRecord], studies: int) -> list[list[RunRecord]]:
+    """The runs of each unit: of a study where a row has several, else each run is one.
+
+    The runs of two studies are never units: they would say that the tuning varies less than it does.
+    """
+    return [*by_study(runs).values()] if studies > 1 else [[run] for run in runs]
 
 
 def by_study(runs: Iterable[RunRecord]) -> dict[int, list[RunRecord]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from report.analysis.intervals import Interval, welch_interval
 from report.analysis.judgement import ENOUGH_UNITS
-from report.analysis.units import by_study, studies_of
+from report.analysis.units import studies_of, unit_groups
 from report.read.records import CellRecord, Records
 
 LEVEL = 0.05  # for all rows at once
@@ -100,14 +100,11 @@ def incomplete(records: Records, cell: CellRecord) -> bool:
 
 
 def unit_scores(records: Records, cell: CellRecord | None) -> list[float]:
-    """The units of a comparison: the mean of each study if there are several, else every run.
-
-    The runs of two studies are never units: they would say that the tuning varies less than it does.
-    """
+    """The mean of each unit of a comparison."""
     if cell is None:
         return []
     runs = [run for run in records.finals(cell) if run.scored]
-    groups = [*by_study(runs).values()] if task_studies(records, cell) > 1 else [[run] for run in runs]
+    groups = unit_groups(runs, task_studies(records, cell))
     means = [[run.score for run in group if run.score is not None] for group in groups]
     return [float(np.mean(scores)) for scores in means]
 

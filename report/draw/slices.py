@@ -86,7 +86,7 @@ def panel(axes: Axes, row: MethodStudy, hyper: str, look: Look, low: float) -> N
     places = horizontal(range_, values)
     scores = np.asarray(row.search.scores)
     inside = scores >= low
-    won = {(winner.hypers.get(hyper), winner.value) for winner in row.cell.winners if winner.number}
+    won = {(winner.hypers.get(hyper), winner.value) for winner in row.cell.winners.values() if winner.number}
     ringed = np.array([pair in won for pair in zip(values, row.search.scores, strict=True)])
     axes.plot(places[inside], 100 * scores[inside], "o", color=look.color, markersize=3.4, alpha=0.75)
     axes.plot(

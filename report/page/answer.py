@@ -16,8 +16,8 @@ NAMED = 4  # rows of one sentence, of however many
 
 
 def answer(study: TaskStudy) -> list[str]:
-    """What was found on ease of tuning, in at most five sentences."""
-    if not study.methods:
+    """What was found on ease of tuning, in a few sentences."""
+    if not any(row.searched for row in study.methods):
         return ["Nothing was tuned."]
     if study.reference is None:
         return [
@@ -104,7 +104,16 @@ def few_draws(rows: list[MethodStudy]) -> list[str]:
 
 def gains(study: TaskStudy) -> list[str]:
     """What tuning gained over the published default, on test."""
-    rows = [row for row in study.methods if not row.control and not math.isnan(row.gain.value)]
+    rows = [row for row in study.methods if row.searched and not row.control]
+    several, one = (
+        [row for row in rows if (row.planned_studies == 1) == of_one and not math.isnan(row.gain.value)]
+        for of_one in (False, True)
+    )
+    return [*gains_of(several, ""), *gains_of(one, "Given one draw of the tuning: ")]
+
+
+def gains_of(rows: Sequence[MethodStudy], given: str) -> list[str]:
+    """Which of these rows gained; given: the words that each sentence begins with."""
     shown = sorted(
         (row for row in rows if row.gain.shown and row.gain.shown.low > 0),
         key=lambda row: -row.gain.value,
@@ -112,7 +121,6 @@ def gains(study: TaskStudy) -> list[str]:
     few = [row for row in rows if row.gain.few]
     rest = [row for row in rows if row not in shown and row not in few]
     sentences = []
-    given = "Given one draw of the tuning: " if any(row.planned_studies == 1 for row in rows) else ""
     if shown:
         named = [f"{row.method} {gain(row.gain)}" for row in shown]
         sentences.append(

@@ -138,9 +138,7 @@ def spent_table(records: Records, study: TaskStudy) -> Table:
 
 def decided_by_loss(records: Records, cell: CellRecord) -> int:
     """In how many studies several settings had the winner's validation top-1; equal draws share a run."""
-    won = {
-        each.number: each.winner for each in cell.ledger.studies if each.track == cell.track and each.winner
-    }
+    won = cell.winners
     best = {study: set[str]() for study in won}
     for run in records.trials(cell):
         if run.place.study in won and run.score == won[run.place.study].value:
@@ -194,7 +192,7 @@ def chosen(cell: CellRecord, name: str, default: HyperSetting) -> list[HyperSett
     """
     fixed = cell.planned.trial.setting
     untuned = fixed.get(name, default)
-    return [winner.hypers.get(name, untuned) for winner in cell.winners] if cell.track else [untuned]
+    return [winner.hypers.get(name, untuned) for winner in cell.winners.values()] if cell.track else [untuned]
 
 
 def winners(values: list[HyperSetting]) -> str:
@@ -216,7 +214,7 @@ def edge_note(records: Records, cell: CellRecord, name: str, range_: Range | Non
     """
     if range_ is None or tried(records.trials(cell)) < ENOUGH_DRAWS:
         return ""
-    drawn = [winner.hypers[name] for winner in cell.winners if winner.number]
+    drawn = [winner.hypers[name] for winner in cell.winners.values() if winner.number]
     ends = crowded_edges(drawn, range_)
     return "; ".join(f"{times} of {len(drawn)} at the {end} edge" for end, times in ends.items())
 

@@ -62,9 +62,10 @@ class CellRecord:
         return self.planned.cell
 
     @property
-    def winners(self) -> list[Winner]:
-        """The winners of the studies that have one so far."""
-        return [each.winner for each in self.ledger.studies if each.track == self.track and each.winner]
+    def winners(self) -> dict[int, Winner]:
+        """The winners of the studies that have one so far, by the number of the study."""
+        studies = [each for each in self.ledger.studies if each.track == self.track]
+        return {each.number: each.winner for each in studies if each.winner is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,11 @@ class Records:
         """The labels of all rows, in the order of the plan."""
         return list(dict.fromkeys(cell.method for cell in self.cells))
 
+    @property
+    def first_track(self) -> TrackName | None:
+        """The track that the runs of the default go with, and that a claim's tests are about."""
+        return next((track.name for track in self.plan.tuning.tracks), None)
+
     def finals(self, cell: CellRecord) -> list[RunRecord]:
         """The final runs of all studies' winners; of the published default where nothing is tuned."""
         return self._by_cell[cell.name, cell.track, "final"] if cell.track else self.defaults(cell)
@@ -162,9 +168,8 @@ class Records:
 
     def planned(self, cell: CellRecord, phase: Phase) -> list[RunRecord]:
         """The runs of one phase in the row of a cell: those of the default go with the first track."""
-        first = self.plan.tuning.tracks[0].name if self.plan.tuning.tracks else None
         if phase == "default":
-            return self.defaults(cell) if cell.track == first else []
+            return self.defaults(cell) if cell.track == self.first_track else []
         return self._by_cell[cell.name, cell.track, phase]
 
     def runs_of(self, cell: CellRecord) -> list[RunRecord]:

@@ -57,6 +57,27 @@ def with_good(study: TaskStudy, *good: int, draws: int = 100) -> TaskStudy:
     return replace(study, methods=rows, differences=tuple(differences))
 
 
+def test_studies_of_one_trial_tuned_nothing(tmp_path: Path) -> None:
+    tracks = [Track(name="random", trials=1, studies=3)]
+    study = study_of(
+        read_records(write_experiment(tmp_path, tasks=TASKS[:1], methods=METHODS, seeds=2, tracks=tracks))
+    )
+    assert answer(study) == ["Nothing was tuned."] and study.inclusions == ()
+
+
+def test_one_draw_of_the_tuning_is_said_of_the_rows_that_rest_on_it(tmp_path: Path) -> None:
+    tracks = [replace(RANDOM, studies=1), replace(TPE, studies=3)]
+    study = study_of(
+        read_records(write_experiment(tmp_path, tasks=TASKS[:1], methods=METHODS, seeds=2, tracks=tracks))
+    )
+    sentences = [each for each in answer(study) if "over the published default" in each]
+    assert sentences
+    for sentence in sentences:
+        of_one = sentence.startswith("Given one draw of the tuning: ")
+        assert ("(tpe)" not in sentence) if of_one else ("(random)" not in sentence)
+    assert any("(random)" in each for each in sentences) and any("(tpe)" in each for each in sentences)
+
+
 def test_one_method_is_harder_to_tune_and_one_is_not_separated(found: TaskStudy) -> None:
     first, harder, open_, gains = answer(with_good(found, 12, 43, 38))
     assert first.startswith("Of latent_adam 43 of 100 random settings come within 1 point of the best known")
@@ -261,7 +282,7 @@ def test_the_settings_of_all_studies_stand_side_by_side(records: Records) -> Non
     }  # what was searched
     words = next(row for row in table.rows if row[:2] == ["latent_adam", "estimator"])
     assert words[2:] == [
-        ", ".join(str(each.hypers["estimator"]) for each in cells["latent_adam"].winners),
+        ", ".join(str(each.hypers["estimator"]) for each in cells["latent_adam"].winners.values()),
         "ste",
         "choice ste | approx | swish",
         "",

@@ -10,7 +10,7 @@ import numpy as np
 from report.analysis.claims.measures import measured
 from report.analysis.images import ImageProfile, image_profile
 from report.analysis.intervals import variance_of
-from report.analysis.units import by_study, method_evidence, studies_of
+from report.analysis.units import method_evidence, studies_of, unit_groups
 from report.read.records import CellRecord, Records, RunRecord
 from suite.records.claim import Group, Match, cells_of_arm, groups_of
 
@@ -55,8 +55,7 @@ def cells_by_group(records: Records, arms: Sequence[str]) -> dict[Group, list[li
 
     An arm has one cell, or those of its pool.
     """
-    track = records.plan.tuning.tracks[0].name if records.plan.tuning.tracks else None
-    cells = {cell.name: cell for cell in records.cells if cell.track in (None, track)}
+    cells = {cell.name: cell for cell in records.cells if cell.track in (None, records.first_track)}
     planned = [cell.planned for cell in cells.values()]
     return {
         group: [[cells[each.cell] for each in cells_of_arm(arm, planned)[group]] for arm in arms]
@@ -89,7 +88,7 @@ def sample(
 ) -> Sample:
     """The units of an arm: the mean of each study's final runs, or each run where there is one study."""
     finals = records.finals(cell)
-    groups = list(by_study(finals).values()) if studies > 1 else [[run] for run in finals]
+    groups = unit_groups(finals, studies)
     values = [unit_value(group, measure, minus) for group in groups]
     known = np.array([value for value in values if not math.isnan(value)])
     return Sample(

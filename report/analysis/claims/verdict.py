@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -90,7 +91,8 @@ Finding = ContrastFinding | OrderFinding | Identity | ExactFinding | EaseFinding
 class TestVerdict:
     """One test on one group of cells. reason: why it is undecided, where more units would not decide.
 
-    parts: how many tests may refute the claim, for Bonferroni's level.
+    parts: how many tests may refute the claim, for Bonferroni's level. unit: of its arms, where they have
+    any.
     """
 
     test: Test
@@ -100,6 +102,7 @@ class TestVerdict:
     reason: str = ""
     notes: tuple[str, ...] = ()
     parts: int = 1
+    unit: Literal["study", "run"] = "run"
 
 
 @dataclass(frozen=True)
@@ -167,13 +170,19 @@ def test_verdict(
         case Ease():
             return replace(ease(records, test, group, cells, parts), parts=parts)
         case Contrast() | Order():
-            return replace(of_samples(records, test, group, pools, parts), parts=parts)
+            studies = studies_of_cells(records, [cell for pool in pools for cell in pool])
+            found = of_samples(records, test, group, pools, parts, studies)
+            return replace(found, parts=parts, unit="study" if studies > 1 else "run")
 
 
 def of_samples(
-    records: Records, test: Contrast | Order, group: Group, pools: Sequence[Sequence[CellRecord]], parts: int
+    records: Records,
+    test: Contrast | Order,
+    group: Group,
+    pools: Sequence[Sequence[CellRecord]],
+    parts: int,
+    studies: int,
 ) -> TestVerdict:
-    studies = studies_of_cells(records, [cell for pool in pools for cell in pool])
     every = [
         [sample(records, arm, cell, studies, test.measure, test.minus) for cell in pool]
         for arm, pool in zip(test.arms, pools, strict=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from report.analysis.claims.arms import same_trainings, studies_of_cells
+from report.analysis.claims.arms import same_trainings
 from report.analysis.claims.verdict import Verdict
 from report.analysis.numbers import SAME_EVERYWHERE, count, duration, grouped, plural
 from report.draw.drawing import Drawing
@@ -127,13 +127,13 @@ def evidence_of(records: Records, verdict: Verdict, cautions: Sequence[str] = ()
     """The evidence that these records hold for the claim of their plan."""
     claim, plan = verdict.claim, records.plan
     cells = cells_of_claim(records, claim)
-    unit = "study" if studies_of_cells(records, cells) > 1 else "run"
     rows = tuple(
-        test_row(each, unit, several=sum(other.test is each.test for other in verdict.tests) > 1)
+        test_row(each, several=sum(other.test is each.test for other in verdict.tests) > 1)
         for each in verdict.tests
     )
-    names = {cell.name for cell in cells}
-    runs = [run for run in records.runs if run.cell.name in names]
+    names, tracks = {cell.name for cell in cells}, (None, records.first_track)
+    runs = [run for run in records.runs if run.cell.name in names and run.place.track in tracks]
+    runs = [run for run in runs if run.phase != "transfer"]  # no test is about another task's winner
     scored, planned = sum(run.scored for run in runs), len(runs)
     mark = MARKS[verdict.outcome]
     if verdict.outcome == "undecided" and scored < planned:

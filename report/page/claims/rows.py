@@ -97,8 +97,8 @@ class TestRow:
         return f"{words} ({self.decided_by})" if self.decided_by else words
 
 
-def test_row(verdict: TestVerdict, unit: str, several: bool) -> TestRow:
-    """A test in words. unit: run or study; several: whether the test has other groups of cells, too."""
+def test_row(verdict: TestVerdict, several: bool) -> TestRow:
+    """A test in words. several: whether the test has other groups of cells, too."""
     test, finding = verdict.test, verdict.finding
     group = f" ({TIMES.join(verdict.group)})" if several else ""
     found, interval, shows = described(test, finding)
@@ -113,10 +113,10 @@ def test_row(verdict: TestVerdict, unit: str, several: bool) -> TestRow:
         interval=interval,
         decided_by=deciding_words(verdict),
         must=must(test),
-        n=n_words(finding, unit),
+        n=n_words(finding, verdict.unit),
         shows=shows,
         arms=means_words(test, finding),
-        remarks=(*([verdict.reason] if verdict.reason else []), *needed_words(verdict, unit), *verdict.notes),
+        remarks=(*([verdict.reason] if verdict.reason else []), *needed_words(verdict), *verdict.notes),
         numbers={
             "kind": test.kind,
             "control": test.control,
@@ -395,14 +395,18 @@ def counted(numbers: list[int], unit: str) -> str:
     return f"{words} {' '.join(filter(None, [plural(high, first), rest]))}" if unit else words
 
 
-def needed_words(verdict: TestVerdict, unit: str) -> list[str]:
+def needed_words(verdict: TestVerdict) -> list[str]:
     """How many units would decide, of a contrast that its units leave open."""
     if verdict.outcome != "undecided" or verdict.reason or not isinstance(verdict.finding, ContrastFinding):
         return []
     if verdict.finding.needed is not None:
-        return [f"{count(verdict.finding.needed, unit)} of each arm would decide, if the estimate stays"]
+        return [
+            f"{count(verdict.finding.needed, verdict.unit)} of each arm would decide, if the estimate stays"
+        ]
     why = why_never(verdict.finding)
-    return [f"{MOST_UNITS:,} {plural(2, unit)} of each arm would not decide, if the estimate stays: {why}"]
+    return [
+        f"{MOST_UNITS:,} {plural(2, verdict.unit)} of each arm would not decide, if the estimate stays: {why}"
+    ]
 
 
 def why_never(finding: ContrastFinding) -> str:

@@ -20,7 +20,7 @@ from report.page.gather import draws_needed
 from report.read.experiment import read_records
 from report.read.records import Records
 from suite.records.experiment import ExperimentFolder
-from suite.records.files import read_json
+from suite.records.files import read_json, write_json
 from suite.records.run import RunFolder
 from suite.records.schema import Track
 from tests.support.fake_records import TASKS, diverge, fail, remove, write_experiment
@@ -233,6 +233,20 @@ def test_a_setting_that_lost_a_run_is_no_reference(small: Path) -> None:
     assert any(note.startswith("1 setting without all its final runs may be better") for note in notes(lost))
     (row,) = (row for row in lost.methods if row.method == setting.method)
     assert row.gain.provisional
+
+
+def test_a_study_without_a_winner_yet_may_be_the_reference(small: Path) -> None:
+    """All final runs that are named have a result, and still the best setting may be to come."""
+    path = ExperimentFolder(small).ledger_path("digits.mlp.latent_adam")
+    content = read_json(path)
+    first = content["studies"][0]
+    remove(small / "runs" / first["tuning"][-1]["run"])
+    write_json(
+        path, {**content, "studies": [{**first, "winner": None, "final": []}, *content["studies"][1:]]}
+    )
+    study, _ = rows_of(small)
+    assert study.reference is not None and study.reference.incomplete == 1
+    assert any(note.startswith("1 setting without all its final runs may be better") for note in notes(study))
 
 
 def with_control(records: Records, method: str) -> Records:

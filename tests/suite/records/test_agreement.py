@@ -370,7 +370,7 @@ def test_a_winner_of_fewer_trials_than_are_planned_is_none_for_every_reader(tmp_
     records = read_records(folder)
     status, reasons, found = look(folder)
     assert not reasons and not found.counts["final", "done"]
-    assert [cell.winners for cell in records.cells] == [[], []]
+    assert [cell.winners for cell in records.cells] == [{}, {}]
     assert [run.status for run in records.finals(records.cells[0])] == ["missing"] * 2
     assert [(cell.tuning, cell.final) for cell in status.cells] == [(2, 0)] * 2
 

@@ -17,11 +17,14 @@ from report.page.claims.figures import zones
 from report.page.claims.overview import chance, natural, tallies
 from report.page.claims.rows import first_parting
 from suite.records.claim import Contrast, Exact, Identical, Match, Order
-from tests.support.claim_records import Run, claim_of, records_of
+from suite.records.schema import Place, Track
+from tests.support.claim_records import Run, claim_of, records_of, tuned_records_of
 
 ABOVE = Contrast(kind="contrast", says="b beats a", of={"b": 1.0, "a": -1.0}, expect="above", margin=0.5)
 WITHIN = Contrast(kind="contrast", says="b equals a", of={"b": 1.0, "a": -1.0}, expect="within", margin=0.5)
 BELOW = Contrast(kind="contrast", says="b is worse", of={"b": 1.0, "a": -1.0}, expect="below", margin=0.5)
+
+NONE = np.zeros((0, 1))  # flips
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +126,40 @@ def test_an_open_claim_says_what_it_takes_and_a_part_of_the_runs_is_no_verdict()
     assert found.why.endswith(f" {needed} runs of each arm would decide, if the estimate stays.")
     part = evidence(ABOVE, a=LOW, b=[*HIGH[:3], Run(top1=None)])
     assert part.mark.key == "incomplete" and part.why == "7 of 8 runs are in. 3 of 4 runs of b are in."
+
+
+def test_arms_without_a_range_are_compared_by_their_runs() -> None:
+    """Nothing of theirs was tuned: their studies are the same setting on other seeds."""
+    groups = {
+        arm: [runs[:2], runs[2:], runs[1:3]] for arm, runs in dict(a=LOW, b=HIGH, c=LOW, d=HIGH).items()
+    }
+    other = replace(ABOVE, of={"d": 1.0, "c": -1.0})
+    records = tuned_records_of(
+        claim_of(ABOVE, other), {arm: [0.5] for arm in groups}, best=0.5, studies=groups
+    )
+    cards = {**records.plan.methods, **{arm: replace(records.plan.methods[arm], hypers={}) for arm in "cd"}}
+    records = replace(records, plan=replace(records.plan, methods=cards))
+    found = evidence_of(records, verdict_of(records, lambda run: NONE))
+    assert [row.n for row in found.rows] == ["3 studies", "6 runs"]
+    assert found.n == "3 studies; 6 runs"
+
+
+@pytest.mark.parametrize(
+    "place", [Place("tuning", "tpe", 0, 1), Place("transfer", "random", 0, 0, "another.task")]
+)
+def test_runs_that_no_test_is_about_leave_no_claim_incomplete(place: Place) -> None:
+    """Tests are about the first track's winners on their own task."""
+    studies = {
+        "a": [LOW[:2], LOW[2:], LOW[1:3]],
+        "b": [scores(*pair) for pair in ((50, 51), (54, 53), (51, 50))],
+    }
+    records = tuned_records_of(claim_of(ABOVE), {"a": [0.5], "b": [0.5]}, best=0.5, studies=studies)
+    tuning = replace(records.plan.tuning, tracks=[*records.plan.tuning.tracks, Track(name="tpe", trials=2)])
+    missing = replace(records.runs[-1], place=place, status="missing", result=None)
+    more = replace(records, plan=replace(records.plan, tuning=tuning), runs=[*records.runs, missing])
+    before, after = (evidence_of(each, verdict_of(each, lambda run: NONE)) for each in (records, more))
+    assert before.mark.key == after.mark.key == "undecided"
+    assert (before.cost, before.why) == (after.cost, after.why)
 
 
 def test_a_control_that_fails_is_the_reason() -> None:

@@ -71,7 +71,7 @@ def test_what_no_number_of_units_decides_says_why(images_error: float, why: str)
     assert units_needed(estimate, "above", 0.3) is None
     test = Contrast(kind="contrast", says="", of={"a": 1.0, "b": -1.0}, expect="above", margin=0.3)
     finding = ContrastFinding(estimate, ())
-    (remark,) = needed_words(verdict.TestVerdict(test, (), "undecided", finding), "run")
+    (remark,) = needed_words(verdict.TestVerdict(test, (), "undecided", finding))
     assert remark == f"10,000 runs of each arm would not decide, if the estimate stays: {why}"
-    assert needed_words(verdict.TestVerdict(test, (), "undecided", finding, "a run is missing"), "run") == []
-    assert needed_words(verdict.TestVerdict(test, (), "supported", finding), "run") == []
+    assert needed_words(verdict.TestVerdict(test, (), "undecided", finding, "a run is missing")) == []
+    assert needed_words(verdict.TestVerdict(test, (), "supported", finding)) == []
