@@ -42,7 +42,7 @@ def evidence_for(planned: Planned, records: AbstractContextManager[Path]) -> Cla
     """
     try:
         with records as folder:
-            return _evidence(planned, folder)
+            return _evidence(planned, folder, read_records(folder))
     except FileNotFoundError:
         return not_run(planned.name, planned.claim, planned.runs, planned.epochs)
     except (DamagedRecord, UserError, OSError) as error:
@@ -56,11 +56,10 @@ def evidence_in(folder: Path) -> ClaimEvidence:
         raise UserError(f"{found.plan.experiment} makes no claim")
     epochs = sum(run.cell.planned.epochs for run in found.runs)
     own = Planned(found.plan.experiment, found.plan.claim, len(found.runs), epochs, found.plan.yaml)
-    return _evidence(own, folder)
+    return _evidence(own, folder, found)
 
 
-def _evidence(planned: Planned, folder: Path) -> ClaimEvidence:
-    found = read_records(folder)
+def _evidence(planned: Planned, folder: Path, found: Records) -> ClaimEvidence:
     if found.plan.experiment != planned.name:
         raise UserError(f"they are of the experiment {shown(found.plan.experiment)}, not of {planned.name}")
     if all(run.status == "missing" for run in found.runs):

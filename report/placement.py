@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.table import Table as RichTable
 
-from report.analysis.study import task_study
 from report.build import write_report
 from report.page.advice import Origin
 from report.page.gather import gather
@@ -37,8 +36,7 @@ def build_placement(
         records = replace(records, plan=replace(records.plan, experiment=name))
         report = gather(records, origin=_origin(placement.placement, placed))
         write_report(report, folder / placed.folder / "report")
-        studies = [task_study(records, each.task, each.comparison.judgement) for each in report.tasks]
-        found.append(experiment_placement(placement, placed, records, report, studies))
+        found.append(experiment_placement(placement, placed, records, report))
         show(console([each.comparison for each in report.tasks]))
         for task in found[-1].tasks:
             for sentence in (*task.cautions, *task.sentences):

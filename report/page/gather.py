@@ -59,6 +59,7 @@ class TaskReport:
 
     task: Task
     comparison: Comparison
+    study: TaskStudy
     verdict: str
     basis: str
     caveats: list[str]
@@ -186,6 +187,7 @@ def gather(records: Records, claim: ClaimEvidence | None = None, origin: Origin 
         gather_task(
             records,
             comparisons[task],
+            studies[task],
             tuning_page(records, studies[task], looks),
             finished_curves.get((task.data, task.model), curves[:0]),
             finished_layers.get((task.data, task.model), layers[:0]),
@@ -249,6 +251,7 @@ def finished(frame: pd.DataFrame) -> dict[Any, pd.DataFrame]:
 def gather_task(
     records: Records,
     comparison: Comparison,
+    study: TaskStudy,
     tuning: TuningPage,
     curves: pd.DataFrame,
     layers: pd.DataFrame,
@@ -271,6 +274,7 @@ def gather_task(
     return TaskReport(
         task=task,
         comparison=comparison,
+        study=study,
         verdict=verdict.verdict(comparison.judgement),
         basis=verdict.basis(records, comparison),
         caveats=verdict.caveats(records, comparison),

@@ -52,19 +52,15 @@ def experiment_placement(
     placed: PlacedTask,
     records: Records,
     report: Report,
-    studies: Sequence[TaskStudy],
 ) -> ExperimentPlacement:
-    tasks = [
-        task_placement(placement, placed, records, each, study)
-        for each, study in zip(report.tasks, studies, strict=True)
-    ]
+    tasks = [task_placement(placement, placed, records, each) for each in report.tasks]
     return ExperimentPlacement(placed, report, tasks)
 
 
 def task_placement(
-    placement: PlacementRecord, placed: PlacedTask, records: Records, task: TaskReport, study: TaskStudy
+    placement: PlacementRecord, placed: PlacedTask, records: Records, task: TaskReport
 ) -> TaskPlacement:
-    name, comparison = placement.placement.method, task.comparison
+    name, comparison, study = placement.placement.method, task.comparison, task.study
     mine = judged(comparison, name)
     less = differences_of(comparison, name)
     if placed.comparable:

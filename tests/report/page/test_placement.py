@@ -8,7 +8,6 @@ import pytest
 
 from report.analysis.differences import Difference
 from report.analysis.ease import good_share, share_differences
-from report.analysis.study import TaskStudy, task_study
 from report.page import placement as page
 from report.page.gather import Report, gather
 from report.page.placement import ExperimentPlacement, experiment_placement
@@ -50,18 +49,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def read(folder: Path) -> tuple[Records, Report, list[TaskStudy]]:
+def read(folder: Path) -> tuple[Records, Report]:
     records = read_records(folder)
     report = gather(records)
-    return (
-        records,
-        report,
-        [task_study(records, each.task, each.comparison.judgement) for each in report.tasks],
-    )
+    return records, report
 
 
 def placed(
-    read: tuple[Records, Report, list[TaskStudy]],
+    read: tuple[Records, Report],
     record: PlacementRecord = RECORD,
     task: PlacedTask = TASK,
 ) -> ExperimentPlacement:
@@ -104,7 +99,7 @@ def test_what_the_interval_does_not_exclude_is_not_separated(read) -> None:
 
 def test_harder_and_easier_to_tune_by_shares_of_good_settings(read) -> None:
     """Of 21 random settings 10 are good for the newcomer, all for one baseline, none for another."""
-    study = read[2][0]
+    study = read[1].tasks[0].study
     good = {NEW: 10, "bop": 21, "latent_adam": 0, "bop_second_order": 9}
     near = {
         method: good_share([0.9] * count + [0.5] * (21 - count), 0.9, 0.01) for method, count in good.items()
@@ -159,6 +154,5 @@ def test_a_newcomer_that_lost_a_run_is_provisional(tmp_path: Path) -> None:
     remove(final_run(folder, f"digits.mlp.{NEW}", 0))
     records = read_records(folder)
     report = gather(records)
-    studies = [task_study(records, each.task, each.comparison.judgement) for each in report.tasks]
-    (task,) = experiment_placement(RECORD, TASK, records, report, studies).tasks
+    (task,) = experiment_placement(RECORD, TASK, records, report).tasks
     assert "provisional: 5 of 6 runs in" in task.sentences[0]
