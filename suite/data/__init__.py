@@ -71,12 +71,12 @@ def resolve(choice: Choice) -> Choice:
     return Choice(choice.name, resolve_options(_find(choice.name), choice.options))
 
 
-def load_splits(choice: Choice, *, with_test: bool) -> Splits:
-    """Train, validation and, only if asked for, test images of a data set, on the CPU.
+def load_splits(choice: Choice) -> Splits:
+    """Train and validation images of a data set, on the CPU: tuning knows no test image.
 
     DataError names absent or damaged files, and options that do not fit.
     """
-    return make_splits(_find(choice.name), resolve(choice).options, with_test=with_test)
+    return make_splits(_find(choice.name), resolve(choice).options)
 
 
 def load_test(choice: Choice) -> ImageSet:

@@ -97,7 +97,7 @@ class _Wanted:
 @functools.lru_cache(maxsize=4)
 def _without_test(wanted: _Wanted) -> Splits:
     splits = _borrowed.get(wanted.key, Loan(wanted.choice)).splits
-    return (splits or load_splits(wanted.choice, with_test=False)).to(wanted.device)
+    return (splits or load_splits(wanted.choice)).to(wanted.device)
 
 
 @functools.lru_cache(maxsize=4)

@@ -89,13 +89,13 @@ def sizes_of(dataset: Dataset, options: Options) -> DataSizes:
     return DataSizes(classes=classes, shape=list(shape), train=train, val=val, test=test, bytes=size)
 
 
-def make_splits(dataset: Dataset, options: Options, *, with_test: bool) -> Splits:
-    """Open a data set and split it by its resolved options. Without `with_test` no test image is read."""
+def make_splits(dataset: Dataset, options: Options) -> Splits:
+    """Open a data set and split it by its resolved options. No test image is read."""
     source = dataset.source(options)
     train_index, val_index = _carve(dataset, source, options)
     train, val = source.read(train_index), source.read(val_index)
     record = _record(dataset, options, source, train, val, val_index.tolist())
-    return Splits(train, val, source.classes, record, source.read_test() if with_test else None)
+    return Splits(train, val, source.classes, record)
 
 
 def _carve(dataset: Dataset, source: Source, options: Options) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ def read_images(data: Choice, files: Files) -> tuple[Splits, ReadTest]:
     are of a type of their own.
     """
     if not files:
-        return load_splits(data, with_test=False), load_test
+        return load_splits(data), load_test
     return _read_apart(files, float("inf"), _splits, data), functools.partial(_test_apart, files)
 
 
@@ -30,7 +30,7 @@ def _test_apart(files: Files, data: Choice) -> ImageSet:
 
 
 def _splits(data: Choice) -> Splits:
-    return load_splits(data, with_test=False)
+    return load_splits(data)
 
 
 def _read_apart(files: Files, limit: float, read: Callable[[Choice], Any], data: Choice) -> Any:

@@ -103,7 +103,7 @@ def test_a_network_in_bfloat16(tmp_path: Path, trained: list[Tensor]) -> None:
 
 def kept_of(training: Training, model: str, options: dict[str, Any], folder: Path) -> Path:
     """The file of a network after some steps, as its run would write it."""
-    splits = load_splits(DIGITS, with_test=False)
+    splits = load_splits(DIGITS)
     record = dataclasses.replace(splits.record, shape=list(SMALL[model][0]))
     data = dataclasses.replace(splits, classes=CLASSES, record=record)
     trial = dataclasses.replace(tiny_trial(folder, "bop", "final"), model=Choice(model, options))

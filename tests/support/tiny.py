@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from suite.data import Images, ImageSet, StoredImages
+from suite.data import Images, ImageSet, Splits, StoredImages, load_splits, load_test
 from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile
-from suite.records.trial import Stage, Trial
+from suite.records.trial import Choice, Stage, Trial
 
 SPEC = """
 version: 1
@@ -45,6 +45,11 @@ def digests(runs: Path) -> dict[str, str]:
         path.parent.name: json.loads(path.read_text())["digest"]
         for path in sorted(runs.glob("*/result.json"))
     }
+
+
+def all_splits(choice: Choice) -> Splits:
+    """A data set's images, those of test as well."""
+    return load_splits(choice).with_test(load_test(choice))
 
 
 def in_memory(images: ImageSet) -> Images:

@@ -24,7 +24,7 @@ seeds: 2
 
 def data_of(plan: Plan) -> dict[str, DataRecord]:
     """The record of its only data set."""
-    return {"digits": load_splits(plan.cells[0].data, with_test=False).record}
+    return {"digits": load_splits(plan.cells[0].data).record}
 
 
 def transfer_sweep(folder: Path) -> Path:

@@ -121,7 +121,7 @@ def reads_what_is_asked(example: Example) -> Iterator[Remark]:
 
 def has_a_validation_part(example: Example) -> Iterator[Remark]:
     """Validation can be carved out of the training part, and the splits reach another process."""
-    splits = make_splits(example.dataset, example.options, with_test=False)
+    splits = make_splits(example.dataset, example.options)
     try:
         there = pickle.loads(pickle.dumps(splits))
     except Exception as error:
@@ -136,7 +136,7 @@ def has_a_validation_part(example: Example) -> Iterator[Remark]:
 def gives_batches(example: Example) -> Iterator[Remark]:
     """A batch has finite numbers of the declared shape."""
     sizes = sizes_of(example.dataset, example.options)
-    splits = make_splits(example.dataset, example.options, with_test=False)
+    splits = make_splits(example.dataset, example.options)
     batches = splits.train.train_batches(
         BATCH, seed=0, augment=example.dataset.augment, device=CPU, slices=WHOLE, damaged=set()
     )

@@ -16,9 +16,9 @@ from tests.support.rules import random_gradients, random_signs
 
 EVERY_STEP = """
 import sys, torch
-from suite.data import load_splits
+from suite.data import load_splits, load_test
 from suite.records.trial import Choice
-load_splits(Choice("digits", {}), with_test=True)
+load_splits(Choice("digits", {})).with_test(load_test(Choice("digits", {})))
 print(sorted({"torchvision", "sklearn", "pandas"} & set(sys.modules)))
 
 from optimizers import METHODS

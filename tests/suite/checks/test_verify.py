@@ -62,7 +62,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def digits_record(plan: Plan) -> DataRecord:
-    return load_splits(plan.cells[0].data, with_test=False).record
+    return load_splits(plan.cells[0].data).record
 
 
 @pytest.fixture

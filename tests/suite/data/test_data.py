@@ -37,7 +37,7 @@ from suite.machine.random_keys import generator, numbered_keys, random_key
 from suite.records.codec import decode, encode
 from suite.records.schema import DataRecord
 from suite.records.trial import Augmentation, Choice
-from tests.support.tiny import CPU, in_memory
+from tests.support.tiny import CPU, all_splits, in_memory
 
 TRAIN, TEST, CLASSES = 60, 20, 10
 
@@ -208,7 +208,7 @@ def fingerprints_of(images: ImageSet) -> list[tuple[bytes, int]]:
 
 
 def test_every_written_image_comes_back_once_with_its_label(written: Written):
-    splits = load_splits(written.choice, with_test=True)
+    splits = all_splits(written.choice)
     parts = [in_memory(part) for part in (splits.train, splits.val, splits.test)]
     train, val, test = map(fingerprints_of, parts)
     assert fingerprints_of(load_test(written.choice)) == test
@@ -221,11 +221,11 @@ def test_every_written_image_comes_back_once_with_its_label(written: Written):
 
 
 def test_the_record_describes_the_splits(written: Written):
-    splits = load_splits(written.choice, with_test=False)
+    splits = load_splits(written.choice)
     record = splits.record
     values = encode(record)
     assert decode(DataRecord, json.loads(json.dumps(values)), Path("data.json")) == record
-    assert record == load_splits(written.choice, with_test=True).record
+    assert record == all_splits(written.choice).record
     index = record.validation_index
     assert fingerprints_of(splits.val) == fingerprints(written.train[0][index], written.train[1][index])
     sizes = encode(describe(written.choice))
@@ -243,7 +243,7 @@ def test_a_data_set_keeps_each_rule_of_the_contract(written: Written):
 
 def test_the_recorded_hash_covers_pixels_and_labels(data_folder: Path, monkeypatch: pytest.MonkeyPatch):
     write_mnist("mnist", "MNIST", data_folder, monkeypatch)
-    splits = load_splits(Choice("mnist", {}), with_test=False)
+    splits = load_splits(Choice("mnist", {}))
     digest = hashlib.sha256()
     for images in (splits.train, splits.val):
         digest.update(in_memory(images).pixels.numpy().transpose(0, 2, 3, 1).tobytes())
@@ -254,7 +254,7 @@ def test_the_recorded_hash_covers_pixels_and_labels(data_folder: Path, monkeypat
 def test_digits_are_scikit_learns_and_the_parts_do_not_overlap():
     from sklearn.datasets import load_digits
 
-    splits = load_splits(Choice("digits", {}), with_test=True)
+    splits = all_splits(Choice("digits", {}))
     parts = (splits.train, splits.val, splits.test)
     assert [len(part.labels) for part in parts] == [1150, 287, 360]
     got = sorted(fingerprint for part in parts for fingerprint in fingerprints_of(part))
@@ -265,9 +265,7 @@ def test_digits_are_scikit_learns_and_the_parts_do_not_overlap():
 
 
 def test_the_parts_of_digits_never_move():
-    whole, limited = (
-        load_splits(Choice("digits", {"train_limit": n}), with_test=False).record for n in (None, 100)
-    )
+    whole, limited = (load_splits(Choice("digits", {"train_limit": n})).record for n in (None, 100))
     assert whole.validation_index_sha256 == "26ee0f67116fda6595084e31e01e02a9cef7a13abd4dcd6ab5fa12970ba7117f"
     assert whole.sha256 == "ff8bb1ce0fd2e5497ea762f968f631aa6326dd4f7b5e271ec2ee6e11c91fd57b"
     assert limited.sha256 == "1c8a357288a375b48daa256ce8d7ae1cbf495bbb873ceef00dd340318eccf916"
@@ -284,7 +282,7 @@ def test_stratified_index_rounds_by_largest_remainder():
 
 
 def test_train_limit_keeps_the_shares_and_leaves_validation_alone():
-    full, limited = (load_splits(Choice("digits", {"train_limit": n}), with_test=False) for n in (None, 100))
+    full, limited = (load_splits(Choice("digits", {"train_limit": n})) for n in (None, 100))
     assert limited.train.labels.bincount().tolist() == [10] * 10
     assert set(fingerprints_of(limited.train)) <= set(fingerprints_of(full.train))
     assert in_memory(limited.val).pixels.equal(in_memory(full.val).pixels)
@@ -298,12 +296,12 @@ def test_the_test_set_cannot_be_reached_while_tuning(monkeypatch: pytest.MonkeyP
     digits = DATASETS["digits"]
     bad = replace(digits, open=lambda: replace(digits.open(), read_test=poisoned))
     monkeypatch.setitem(DATASETS, "digits", bad)
-    splits = load_splits(Choice("digits", {}), with_test=False)
+    splits = load_splits(Choice("digits", {}))
     for guarded in (splits, splits.to("cpu")):
         with pytest.raises(TestSetGuard, match="while tuning"):
             _ = guarded.test
     with pytest.raises(AssertionError, match="were read"):
-        load_splits(Choice("digits", {}), with_test=True)
+        all_splits(Choice("digits", {}))
 
 
 @pytest.mark.parametrize("installed", [False, True])
@@ -314,7 +312,7 @@ def test_digits_that_are_absent_from_scikit_learn(installed: bool, monkeypatch: 
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     name = "none" if installed else "digits"
     with pytest.raises(DataError, match=rf"sklearn/datasets/data/{name}\.csv\.gz is absent.*scikit-learn"):
-        load_splits(Choice("digits", {}), with_test=False)
+        load_splits(Choice("digits", {}))
 
 
 # --- what goes wrong, and what the message says ------------------------------------------------------------
@@ -323,7 +321,7 @@ def test_digits_that_are_absent_from_scikit_learn(installed: bool, monkeypatch: 
 @pytest.mark.parametrize("name", [name for name in DATASETS if DATASETS[name].files])
 def test_absent_files_are_listed_with_their_full_paths(name: str, data_folder: Path):
     with pytest.raises(DataError) as error:
-        load_splits(Choice(name, {}), with_test=False)
+        load_splits(Choice(name, {}))
     for file in DATASETS[name].files:
         assert f"  {data_folder / file}\n" in str(error.value)
     for part in (repr(name), "FLIPBENCH_DOWNLOAD=0", "export FLIPBENCH_DATA="):
@@ -341,7 +339,7 @@ def test_a_failed_download_says_so_and_leaves_nothing(data_folder: Path, monkeyp
     monkeypatch.setenv("FLIPBENCH_DOWNLOAD", "1")
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", fail)
     with pytest.raises(DataError, match=r"downloading them failed .*no route to host") as error:
-        load_splits(Choice("mnist", {}), with_test=False)
+        load_splits(Choice("mnist", {}))
     assert str(data_folder / "MNIST/raw/t10k-labels-idx1-ubyte") in str(error.value)
     assert list(data_folder.iterdir()) == []
 
@@ -370,10 +368,10 @@ def test_a_download_is_checked_before_it_counts(
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", fetch)
     if damaged:
         with pytest.raises(DataError, match=r"train-labels-idx1-ubyte.* arrived damaged"):
-            load_splits(Choice("mnist", {}), with_test=True)
+            all_splits(Choice("mnist", {}))
         assert list(data_folder.iterdir()) == []
     else:
-        splits = load_splits(Choice("mnist", {}), with_test=True)
+        splits = all_splits(Choice("mnist", {}))
         assert fingerprints_of(splits.test) == fingerprints(*written.test)
         assert [path.name for path in data_folder.iterdir()] == ["MNIST"]
 
@@ -388,7 +386,7 @@ def test_a_damaged_file_is_named(written: Written, damage: str, data_folder: Pat
         whole = path.read_bytes()
         path.write_bytes(whole[:-1] if damage == "truncated" else whole[:-1] + bytes([whole[-1] ^ 1]))
         with pytest.raises(DataError, match="damaged file") as error:
-            load_splits(written.choice, with_test=False)
+            load_splits(written.choice)
         assert str(path) in str(error.value) and "delete it" in str(error.value)
         path.write_bytes(whole)
 
@@ -400,10 +398,10 @@ def test_a_truncated_jpeg_is_named(data_folder: Path):
     Image.fromarray(noise).save(path)
     options = {"folder": "own", "size": 16}
     assert describe(Choice("imagefolder", options)).train == TRAIN + 1 - 6
-    load_splits(Choice("imagefolder", options), with_test=False)
+    load_splits(Choice("imagefolder", options))
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(DataError, match="cannot be used: image file is truncated") as error:
-        load_splits(Choice("imagefolder", options), with_test=False)
+        load_splits(Choice("imagefolder", options))
     assert str(path) in str(error.value)
 
 
@@ -431,7 +429,7 @@ def test_images_are_resized_by_the_short_side_and_cropped_in_the_centre(data_fol
     for label in range(CLASSES):
         Image.fromarray(stripes).save(data_folder / f"own/val/class{label}/stripes.png")
     choice = Choice("imagefolder", {"folder": str(data_folder / "own"), "size": 16})
-    splits = load_splits(choice, with_test=True)
+    splits = all_splits(choice)
     pixels = in_memory(splits.test).pixels
     assert pixels.shape == (CLASSES, 3, 16, 16) and pixels.unique().tolist() == [128]
 
@@ -449,20 +447,20 @@ def test_test_labels_follow_the_names_of_the_classes(data_folder: Path):
     for path in (data_folder / "own/test/class0").iterdir():
         path.unlink()
     (data_folder / "own/test/class0").rmdir()
-    splits = load_splits(written.choice, with_test=True)
+    splits = all_splits(written.choice)
     assert sorted(set(splits.test.labels.tolist())) == list(range(1, CLASSES))
 
 
 def test_an_absent_image_folder_is_named_with_what_it_needs(data_folder: Path):
     with pytest.raises(DataError, match="<folder>/train/<class>") as error:
-        load_splits(Choice("imagefolder", {"folder": "nowhere", "size": 16}), with_test=False)
+        load_splits(Choice("imagefolder", {"folder": "nowhere", "size": 16}))
     assert str(data_folder / "nowhere/train") in str(error.value) and error.value.option == "folder"
 
 
 def test_images_beyond_the_memory_are_refused_before_decoding(data_folder: Path):
     write_image_folder(data_folder)
     with pytest.raises(DataError, match="Choose a smaller size or train_limit"):
-        load_splits(Choice("imagefolder", {"folder": "own", "size": 10**7}), with_test=False)
+        load_splits(Choice("imagefolder", {"folder": "own", "size": 10**7}))
 
 
 @pytest.mark.parametrize(
@@ -501,7 +499,7 @@ def test_images_beyond_the_memory_are_refused_before_decoding(data_folder: Path)
 )
 def test_bad_options_are_refused_by_name(name: str, options: dict, message: str, option: str | None):
     with pytest.raises(DataError, match=message):
-        load_splits(Choice(name, options), with_test=False)
+        load_splits(Choice(name, options))
     with pytest.raises(DataError, match=message) as error:
         describe(Choice(name, options))
     assert error.value.option == option
@@ -515,7 +513,7 @@ def test_an_error_keeps_its_option_on_the_way_to_another_process():
 def test_an_unclear_download_switch_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLIPBENCH_DOWNLOAD", "no")
     with pytest.raises(DataError, match="FLIPBENCH_DOWNLOAD must be 0 or 1, got 'no'"):
-        load_splits(Choice("mnist", {}), with_test=False)
+        load_splits(Choice("mnist", {}))
 
 
 def test_validation_may_not_empty_a_class(data_folder: Path):
@@ -523,7 +521,7 @@ def test_validation_may_not_empty_a_class(data_folder: Path):
     for path in sorted((data_folder / "own/train/class0").iterdir())[1:]:
         path.unlink()
     with pytest.raises(DataError, match=r"only training images of classes \[0\]"):
-        load_splits(Choice("imagefolder", {"folder": "own", "size": 16, "validation": 0.5}), with_test=False)
+        load_splits(Choice("imagefolder", {"folder": "own", "size": 16, "validation": 0.5}))
 
 
 def test_resolved_options_hold_every_default():

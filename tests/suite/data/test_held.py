@@ -15,7 +15,7 @@ from suite.records.trial import Choice, Trial
 from suite.sweep.coordinator import Sweep, prepare_folder
 from suite.sweep.messages import Failed, Message
 from suite.sweep.pool import LocalPool, Machine
-from tests.support.tiny import CPU, digests, in_memory, tiny_plan
+from tests.support.tiny import CPU, all_splits, digests, in_memory, tiny_plan
 
 DIGITS = Choice("digits", {"train_limit": 200})
 
@@ -65,7 +65,7 @@ def test_tuning_and_final_runs_hold_train_and_validation_once() -> None:
 
 
 def test_parts_that_are_read_alone_equal_those_that_are_read_together() -> None:
-    alone, together = splits_on(CPU, DIGITS, True), load_splits(DIGITS, with_test=True)
+    alone, together = splits_on(CPU, DIGITS, True), all_splits(DIGITS)
     for one, other in (
         (alone.train, together.train),
         (alone.val, together.val),
@@ -86,7 +86,7 @@ def test_borrowed_images_are_not_read() -> None:
 def test_a_shelf_shares_each_part_and_lends_the_test_part_to_final_runs_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    splits, shelf = load_splits(DIGITS, with_test=False), Shelf()
+    splits, shelf = load_splits(DIGITS), Shelf()
     digits, reads = DATASETS["digits"], []
 
     def opened():
@@ -113,7 +113,7 @@ def receive(pipe: Connection) -> None:
 
 
 def test_a_loan_shares_memory_also_when_it_is_sent_again() -> None:
-    splits, shelf = load_splits(DIGITS, with_test=False), Shelf()
+    splits, shelf = load_splits(DIGITS), Shelf()
     pixels, context = in_memory(splits.train).pixels, fork_context()
     total = int(pixels.sum())
     shelf.put(DIGITS, splits)
@@ -134,7 +134,7 @@ def test_images_that_cannot_be_shared_are_read_by_each_worker(monkeypatch: pytes
 
     monkeypatch.setattr(Images, "share", too_little)
     shelf = Shelf()
-    problem = shelf.put(DIGITS, load_splits(DIGITS, with_test=False))
+    problem = shelf.put(DIGITS, load_splits(DIGITS))
     assert problem == "unable to allocate shared memory"
     assert shelf.loan(DIGITS, "final") == Loan(DIGITS)
 

@@ -26,7 +26,7 @@ def made(images: Callable[[str], Any]) -> Dataset:
 
 def splits(images: Callable[[str], Any], **options: Any) -> Any:
     mine = made(images)
-    return make_splits(mine, resolve_options(mine, {"share": 1, **options}), with_test=False)
+    return make_splits(mine, resolve_options(mine, {"share": 1, **options}))
 
 
 def test_the_test_part_is_asked_for_alone() -> None:

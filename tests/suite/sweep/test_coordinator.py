@@ -81,7 +81,7 @@ def test_a_run_is_named_by_a_hash_of_its_trial(unbroken: Path) -> None:
 
 def test_data_that_changed_are_refused(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
-    record = load_splits(plan.cells[0].data, with_test=False).record
+    record = load_splits(plan.cells[0].data).record
     prepare_folder(plan, tmp_path, {"digits": record})
     prepare_folder(plan, tmp_path, {"digits": record})
     with pytest.raises(UserError, match="have changed"):
@@ -90,7 +90,7 @@ def test_data_that_changed_are_refused(tmp_path: Path) -> None:
 
 def test_data_that_changed_with_an_edit_of_their_plugin_are_taken(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
-    record = load_splits(plan.cells[0].data, with_test=False).record
+    record = load_splits(plan.cells[0].data).record
     before, after = (
         replace(plan, cells=tuple(replace(cell, plugins={"data": source}) for cell in plan.cells))
         for source in ("1", "2")

@@ -262,7 +262,7 @@ def test_tuning_cannot_reach_the_test_set(tmp_path: Path) -> None:
     scores = result.scores
     assert scores.test_top1 is scores.test_top5 is scores.test_loss is None
     with pytest.raises(TestSetGuard):
-        _ = load_splits(Choice("digits", {}), with_test=False).test
+        _ = load_splits(Choice("digits", {})).test
 
 
 def lines_of(run: RunFolder) -> list[EpochLine]:
@@ -419,7 +419,7 @@ def test_what_is_drawn_in_a_step_is_a_matter_of_seed_and_step_alone(
 
 
 def test_scores_do_not_depend_on_the_evaluation_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = load_splits(Choice("digits", {}), with_test=False)
+    data = load_splits(Choice("digits", {}))
     torch.manual_seed(0)
     rule = METHODS["bop"]()
     model = nn.Sequential(nn.Flatten(), BinaryLinear(rule, 64, 10), nn.BatchNorm1d(10))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from optimizers import METHODS
 from optimizers.bop import bop_update
-from suite.data import Images, load_splits
+from suite.data import Images
 from suite.data.memory import augmentation_draws
 from suite.machine.random_keys import generator
 from suite.models import MODELS
@@ -24,7 +24,7 @@ from suite.models.blocks.layers import binary_layers
 from suite.records.run import RunFolder
 from suite.records.trial import Choice
 from suite.training.loop import train
-from tests.support.tiny import CPU, in_memory, tiny_trial
+from tests.support.tiny import CPU, all_splits, in_memory, tiny_trial
 
 EPOCHS, BATCH, HIDDEN = 3, 60, 12
 GAMMA, THRESHOLD, REAL_LR = 0.1, 1e-4, 0.03
@@ -75,7 +75,7 @@ def scores(model: nn.Module, images: Images) -> tuple[float, float]:
 
 def plain(seed: int, augment: bool, reestimate: bool) -> tuple[list[Epoch], tuple[float, float], float]:
     """The epochs, the last scores on validation, and the accuracy on the test images."""
-    splits = load_splits(Choice("digits", {"validation": 0.2, "train_limit": 200}), with_test=True)
+    splits = all_splits(Choice("digits", {"validation": 0.2, "train_limit": 200}))
     images, val, test = (in_memory(part) for part in (splits.train, splits.val, splits.test))
     rule = METHODS["bop"](gamma=GAMMA, threshold=THRESHOLD)
     model = MODELS["mlp"]((1, 8, 8), 10, rule, seed, **{**MODELS["mlp"].options, "hidden": (HIDDEN,)})

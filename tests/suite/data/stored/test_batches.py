@@ -69,7 +69,7 @@ def a_trial(folder: Path, *changes: str) -> Trial:
 
 
 def images() -> StoredImages:
-    return on_disk(load_splits(DATA, with_test=False).train)
+    return on_disk(load_splits(DATA).train)
 
 
 def on_disk(part: ImageSet) -> StoredImages:

@@ -13,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from suite.data import DataError, StoredImages, load_splits
+from suite.data import DataError, StoredImages
 from suite.data.stored import decode as module
 from suite.data.stored.decode import DamagedImage, decode, read_bytes
 from suite.data.stored.prepare import prepare
 from suite.records.trial import Choice
 from tests.support.photographs import window
-from tests.support.tiny import in_memory
+from tests.support.tiny import all_splits, in_memory
 
 PIXELS = window(1, 64, 64).astype(np.uint8)
 GREY = PIXELS[..., 0]
@@ -167,12 +167,12 @@ Read = Callable[[Path], torch.Tensor]
 
 def from_memory(root: Path) -> torch.Tensor:
     choice = Choice("imagefolder", {"folder": str(root), "size": 64, "validation": 0.5})
-    return in_memory(load_splits(choice, with_test=True).test).pixels
+    return in_memory(all_splits(choice).test).pixels
 
 
 def from_disk(root: Path) -> torch.Tensor:
     choice = Choice("imagenet", {"folder": str(root), "size": 64, "validation": 0.5})
-    test = load_splits(choice, with_test=True).test
+    test = all_splits(choice).test
     in_memory(test)  # names what it refuses
     assert isinstance(test, StoredImages)
     whole = [test.reader.read(position) for position in test.index.tolist()]

@@ -53,11 +53,11 @@ def litter(root: Path) -> dict[str, int]:
 @pytest.mark.parametrize("reader", READERS)
 def test_leftovers_change_no_image_and_are_counted_in_the_record(tree: Path, reader: str):
     write_jpeg(tree / "train" / CLASSES[0] / "more" / "deep.JPEG", 0)
-    clean = load_splits(choice(reader, tree), with_test=False).record
+    clean = load_splits(choice(reader, tree)).record
     assert "skipped" not in encode(clean)
     kinds = litter(tree)
     imagenet._opened.cache_clear()
-    record = load_splits(choice(reader, tree), with_test=False).record
+    record = load_splits(choice(reader, tree)).record
     assert record.skipped == kinds
     assert {**encode(clean), "skipped": kinds} == encode(record)
 
