@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from report.analysis import inclusion
 from report.analysis.differences import Difference
 from report.analysis.ease import good_share, share_differences
 from report.analysis.gain import SAME_RUNS, Gain, welch
-from report.analysis.inclusion import INCLUSIONS, InclusionCheck
+from report.analysis.inclusion import INCLUSIONS, Inclusion, InclusionCheck
 from report.analysis.intervals import Interval
 from report.analysis.robustness import Robustness
 from report.analysis.search import crowded_edges, near_edge, share_near_edge
@@ -57,12 +58,19 @@ def with_good(study: TaskStudy, *good: int, draws: int = 100) -> TaskStudy:
     return replace(study, methods=rows, differences=tuple(differences))
 
 
-def test_studies_of_one_trial_tuned_nothing(tmp_path: Path) -> None:
-    tracks = [Track(name="random", trials=1, studies=3)]
+@pytest.mark.parametrize("trials", [1, 8])
+def test_studies_of_one_trial_tuned_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int
+) -> None:
+    """Nor can a general method be tuned too little."""
+    monkeypatch.setattr(inclusion, "INCLUSIONS", [Inclusion("bop_second_order", "bop", "sigma", 0.0)])
+    tracks = [Track(name="random", trials=trials, studies=3)]
+    methods = ("bop", "bop_second_order")
     study = study_of(
-        read_records(write_experiment(tmp_path, tasks=TASKS[:1], methods=METHODS, seeds=2, tracks=tracks))
+        read_records(write_experiment(tmp_path, tasks=TASKS[:1], methods=methods, seeds=2, tracks=tracks))
     )
-    assert answer(study) == ["Nothing was tuned."] and study.inclusions == ()
+    assert (answer(study) == ["Nothing was tuned."]) == (trials == 1)
+    assert len(study.inclusions) == (trials > 1)
 
 
 def test_one_draw_of_the_tuning_is_said_of_the_rows_that_rest_on_it(tmp_path: Path) -> None:
