@@ -244,17 +244,20 @@ def paragraph(
     comparison: Comparison,
     sentences: Sequence[str],
 ) -> str:
-    """For a paper: what was done, what was found, and what it rests on."""
+    """For a paper: what was done, what was found, what speaks against it, and what it rests on."""
     plan = records.plan
+    quick = placement.placement.quick
+    whole = "with a part of the baselines' budget" if quick else "with the budget of every baseline"
+    found = " ".join([*sentences, *cautions(placement, placed)])
     budget = " and ".join(
         f"{count(track.studies, 'independent study')} of {count(track.trials, 'trial')}"
         for track in plan.tuning.tracks
     )
     return (
         f"{placement.placement.method} was placed on {placed.experiment} of flipbench (protocol "
-        f"{plan.protocol}; {comparison.task.title}) with the budget of every baseline: {budget}, the "
+        f"{plan.protocol}; {comparison.task.title}) {whole}: {budget}, the "
         "published default first, scored on validation; the winner of each was trained on "
-        f"{count(plan.seeds, 'fresh seed')} and scored once on test. {' '.join(sentences)} "
+        f"{count(plan.seeds, 'fresh seed')} and scored once on test. {found} "
         f"Handshake: {handshake(placed)} "
         f"Baselines: archive {placed.archive[:DIGEST]}; file {placement.placement.sha256[:DIGEST]}; "
         f"command: {placement.command}."

@@ -20,6 +20,7 @@ from suite.records.placement import (
     PlacementRecord,
     enter,
     read_placement,
+    set_aside_other,
     shape_of,
     write_placement,
 )
@@ -84,6 +85,8 @@ def place(
         at=date.today().isoformat(),
     )
     chosen = choose_device(device)
+    if aside := set_aside_other(folder, placement.sha256, entry):
+        say(err, f"another version of {file.name}, or other options, were placed before: that is in {aside}")
     make_folder(folder)
     plans = [_plan(folder, each, entry, file, quick) for each in baselines]
     # What can be wrong with the request is known by now: a placement that counts has begun.

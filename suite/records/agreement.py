@@ -285,6 +285,14 @@ def same_images(before: DataRecord, now: DataRecord) -> bool:
     return before.options != now.options or before.sha256 == now.sha256
 
 
+def changed_images(path: Path) -> str:
+    """What to say where `same_images` does not hold; path: of the record."""
+    return (
+        f"{path}: the images of this data set have changed since the runs of this folder were made; "
+        "move the folder away, or choose another place with --results"
+    )
+
+
 def text_of(difference: Difference, where: str) -> str:
     """A difference in words."""
     key, found, expected = difference

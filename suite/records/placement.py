@@ -7,14 +7,17 @@ the earlier ones of its name or of the same code. Nothing here imports torch.
 import ast
 import hashlib
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic import StrictBool, StrictStr
 
 from suite.records.codec import absent, decode, encode, record
-from suite.records.files import owned, read_json, write_json
+from suite.records.files import DamagedRecord, is_owned, owned, read_json, write_json, writing
 from suite.records.schema import Number, PartName, RunName
 
 PLACED = "placed"  # the folder of all placements, in that of the results
@@ -110,6 +113,30 @@ def read_placement(folder: Path) -> PlacementRecord:
 
 def write_placement(folder: Path, placement: PlacementRecord) -> None:
     write_json(folder / PLACEMENT, encode(placement))
+
+
+def set_aside_other(folder: Path, sha256: str, entry: Mapping[str, Any]) -> Path | None:
+    """Move the placement of another file, or of another entry in the experiment, out of this one's folder.
+
+    The new name, of the hash of its file; None if there is none. It stays in the list of all placements.
+    BlockingIOError if another process works in it.
+    """
+    try:
+        before = read_placement(folder)
+    except (FileNotFoundError, DamagedRecord):
+        return None
+    files = [folder / f"{task.folder}.yaml" for task in before.tasks]
+    entries = [yaml.safe_load(file.read_text())["methods"][-1] for file in files if file.exists()]
+    if before.placement.sha256 == sha256 and all(each == entry for each in entries):
+        return None
+    if any(is_owned(folder / task.folder) for task in before.tasks):
+        raise BlockingIOError(f"{folder}: another placement works in this folder")
+    name = f"{folder.name}-{before.placement.sha256[:8]}"
+    names = (name, *(f"{name}-{number}" for number in range(2, 1000)))
+    aside = next(path for each in names if not os.path.lexists(path := folder.with_name(each)))
+    with writing(folder):
+        os.rename(folder, aside)
+    return aside
 
 
 @record

@@ -15,7 +15,7 @@ from optimizers import METHODS
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
 from suite.machine.preemption import StopRequested, requested
-from suite.records.agreement import same_images
+from suite.records.agreement import changed_images, same_images
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder, OtherFormat
 from suite.records.files import DamagedRecord, clear_torn, make_folder, make_part, set_aside, write_json
@@ -260,19 +260,21 @@ class Sweep:
             self.optuna_log.finished(cell, entry, job.trial.run_id, job.result)
 
     def _other_code(self, trial: Trial) -> str:
-        """A warning, once per method, if a kept run was made with another version of the method's file."""
+        """A warning, once per file, if a kept run was made with another version of the method's file."""
         name = trial.method.name
-        if name in self._warned or trial.plugin:  # a hash of a plugin's file is part of the run's name
+        if trial.plugin:  # a hash of a plugin's file is part of the run's name
             return ""
         if name not in self._method_files:
             self._method_files[name] = method_file(METHODS[name])
+        if self._method_files[name].name in self._warned:
+            return ""
         try:
             made_with = self.records.run(trial.run_id).environment().method_file
         except (DamagedRecord, OSError) as error:
             return str(error)
         if made_with == self._method_files[name]:
             return ""
-        self._warned.add(name)
+        self._warned.add(made_with.name)
         return (
             f"made with another version of {made_with.name}; to run it again, move the results folder away "
             "and sweep with --no-adopt"
@@ -332,7 +334,4 @@ def _check_same_data(records: ExperimentFolder, label: str, record: DataRecord, 
         notes.append(f"{error}; set aside, and written again")
         return
     if not same_images(before, record):
-        raise UserError(
-            f"{path}: the images of this data set have changed since the runs of this folder were made; "
-            "move the folder away, or choose another place with --results"
-        )
+        raise UserError(changed_images(path))

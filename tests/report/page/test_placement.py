@@ -147,6 +147,8 @@ def test_attempts_and_missing_baselines_stand_first(read) -> None:
     assert "A first look" in first and "2 other files of this name were placed" in second
     assert third == "The same code was placed before as bopp."
     assert last.startswith("2 methods of standard/x have not all runs yet and are not among")
+    assert all(caution in task.paragraph for caution in task.cautions)  # a paper has them, too
+    assert "with a part of the baselines' budget: " in task.paragraph
 
 
 def test_a_newcomer_that_lost_a_run_is_provisional(tmp_path: Path) -> None:

@@ -3,14 +3,19 @@
 import re
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from suite.cli import train as train_command
+from suite.data import load_splits
+from suite.experiment.plan import make_plan
+from suite.experiment.spec import ExperimentFile
 from suite.machine import preemption
 from suite.records.files import owned, read_json
 from suite.records.schema import EpochLine
+from suite.sweep.coordinator import prepare_folder
 from tests.suite.cli.conftest import TINY, Flipbench
 from tests.support.photographs import write_tree
 
@@ -59,6 +64,19 @@ def test_variables_that_no_torchrun_has_set_are_refused(
     ended = flipbench("train", "tiny", "digits.mlp.bop", "--device", "cpu")
     assert ended.code == 2 and words in " ".join(ended.err.split())
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(("sha256", "code"), [("0" * 64, 2), ("", 0)])
+def test_train_on_images_that_have_changed_is_refused(flipbench: Flipbench, sha256: str, code: int):
+    """A sweep refuses them, too: the run would count among those of other images."""
+    plan = make_plan(ExperimentFile(flipbench.folder / "experiments" / "tiny.yaml"))
+    record = load_splits(plan.cells[0].data).record
+    folder = flipbench.folder / "results" / "tiny"
+    prepare_folder(plan, folder, {"digits": replace(record, sha256=sha256 or record.sha256)})
+    ended = flipbench("train", "tiny", "digits.mlp.bop", "--final", "--device", "cpu")
+    assert ended.code == code
+    assert ("data/digits.json: the images of this data set have changed" in ended.err) == bool(code)
+    assert bool(list((folder / "runs").iterdir())) == (not code)
 
 
 def test_train_without_final_never_sees_the_test_set(flipbench: Flipbench):

@@ -1,11 +1,13 @@
 """What a placement remembers: earlier attempts, code under another name, and how far this machine is away."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
-from suite.records.files import DamagedRecord
+from suite.records.files import DamagedRecord, make_folder, owned
 from suite.records.placement import (
     LIST,
     PlacedTask,
@@ -14,6 +16,7 @@ from suite.records.placement import (
     Repeated,
     enter,
     read_placement,
+    set_aside_other,
     shape_of,
     write_placement,
 )
@@ -69,6 +72,33 @@ def test_every_attempt_is_entered_once_and_the_related_ones_are_returned(tmp_pat
     assert enter(tmp_path, placement(at="2026-02-02")) == []  # the first one, resumed
     assert enter(tmp_path, replace(second, at="2026-02-02")) == [first]
     assert len((tmp_path / LIST).read_text().split('"method"')) - 1 == 4
+
+
+def test_another_version_of_a_file_is_placed_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Nothing of the earlier attempt is lost, and no result of its is taken for one of the new file."""
+    folder, entry = tmp_path / "flip", {"name": "flip", "decay": {"gamma": {"cosine": 0.0}}}
+    assert set_aside_other(folder, "a" * 64, entry) is None
+    for version in "ab", "cd", "ab", "ab":
+        make_folder(folder)
+        write_placement(
+            folder, PlacementRecord(placement=placement(sha256=version * 32), command="", tasks=[TASK])
+        )
+        (folder / "x.yaml").write_text(yaml.safe_dump({"methods": ["bop", entry]}))
+        assert set_aside_other(folder, version * 32, entry) is None  # a placement that is resumed
+        last = set_aside_other(folder, "ef" * 32, entry)
+    assert last is not None and last.name == "flip-abababab-3"
+    assert sorted(os.listdir(tmp_path)) == [
+        "flip-abababab",
+        "flip-abababab-2",
+        "flip-abababab-3",
+        "flip-cdcdcdcd",
+    ]
+    assert read_placement(tmp_path / "flip-cdcdcdcd").placement.sha256 == "cd" * 32
+    last.rename(folder)
+    make_folder(folder / "x")
+    with owned(folder / "x"), pytest.raises(BlockingIOError, match="another placement works in this folder"):
+        set_aside_other(folder, "ab" * 32, {"name": "flip"})
+    assert set_aside_other(folder, "ab" * 32, {"name": "flip"}) == last  # the same file with other options
 
 
 def test_attempts_are_counted_by_file_and_by_name() -> None:
