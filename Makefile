@@ -37,21 +37,21 @@ demo: $(RUN_READY) ## the whole comparison in small: tunes, trains, writes resul
 	@echo "next: a method of your own among these. $(VENV)/bin/flipbench new-method NAME, then check and place its file"
 
 sweep: $(RUN_READY) ## the whole way for EXP=name: tuning, final runs, report; run it again after a stop
-	@$(FLIPBENCH) sweep $(call needs_exp) $(ARGS)
+	@$(FLIPBENCH) sweep "$(call needs_exp)" $(ARGS)
 
 tune: $(RUN_READY) ## only the tuning of EXP=name
-	@$(FLIPBENCH) tune $(call needs_exp) $(ARGS)
+	@$(FLIPBENCH) tune "$(call needs_exp)" $(ARGS)
 
 train: $(RUN_READY) ## one run: EXP=name CELL=data.model.method; PROCESSES=8 shares it out over GPUs or cores
 	@TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 \
 	  $(if $(filter-out 1,$(PROCESSES)),$(TORCHRUN) -m suite.cli,$(FLIPBENCH)) \
-	  train $(call needs_exp) $(or $(CELL),$(error name a cell: make plan EXP=$(EXP) shows them)) $(ARGS)
+	  train "$(call needs_exp)" $(or $(CELL),$(error name a cell: make plan EXP=$(EXP) shows them)) $(ARGS)
 
 prepare: $(RUN_READY) ## convert ImageNet once, for speed: SRC=tree DST=folder ARGS="--encoding pixels"
 	@$(FLIPBENCH) prepare imagenet $(or $(SRC),$(error name SRC, the tree of images)) $(or $(DST),$(error name DST)) $(ARGS)
 
 report: $(RUN_READY) ## write the report of EXP=name from the records that are there
-	@$(FLIPBENCH) report $(call needs_exp) $(ARGS)
+	@$(FLIPBENCH) report "$(call needs_exp)" $(ARGS)
 
 # A sweep that ends with 1 or 2 lacks some runs: the other claims go on, and make ends with that code.
 claims: $(RUN_READY) ## the whole way for every claim of experiments/claims/, then their page; run it again after a stop
@@ -66,28 +66,28 @@ claim: $(RUN_READY) ## one claim, C=theorem-1 (a file of experiments/claims/), t
 	  [ $$code -gt 2 ] || $(if $(findstring --set,$(ARGS)),:,$(FLIPBENCH) claims claims/$(C)); exit $$code
 
 study: $(RUN_READY) ## how easy each method of EXP=name is to tune, and what its tuning gained
-	@$(FLIPBENCH) study $(call needs_exp) $(ARGS)
+	@$(FLIPBENCH) study "$(call needs_exp)" $(ARGS)
 
 status: $(RUN_READY) ## how far EXP=name has come, and whether a sweep works there; ARGS=--watch looks again
-	@$(FLIPBENCH) status $(call needs_exp) $(ARGS)
+	@$(FLIPBENCH) status "$(call needs_exp)" $(ARGS)
 
 verify: $(RUN_READY) ## check that all records of EXP=name are there and intact; ARGS="--replay 3" repeats runs
-	@$(FLIPBENCH) verify $(call needs_exp) $(ARGS)
+	@$(FLIPBENCH) verify "$(call needs_exp)" $(ARGS)
 
 plan: $(RUN_READY) ## cells, trials, epochs and disk of EXP=name, before anything runs
-	@$(FLIPBENCH) plan $(call needs_exp) $(ARGS)
+	@$(FLIPBENCH) plan "$(call needs_exp)" $(ARGS)
 
 list: $(RUN_READY) ## methods, models, data sets, probes and experiments
 	@$(FLIPBENCH) list $(ARGS)
 
 publish: $(RUN_READY) ## write the records of EXP=name as one file, with its report, to results/published/
-	@$(FLIPBENCH) publish $(call needs_exp) $(ARGS)
+	@$(FLIPBENCH) publish "$(call needs_exp)" $(ARGS)
 
 export: $(RUN_READY) ## tables of all runs and curves of EXP=name; ARGS="--csv --to FOLDER", see docs/records.md
-	@$(FLIPBENCH) export $(call needs_exp) $(or $(ARGS),--csv)
+	@$(FLIPBENCH) export "$(call needs_exp)" $(or $(ARGS),--csv)
 
 dashboard: $(DASHBOARD_READY) ## open optuna-dashboard on EXP=name, also while its sweep runs
-	@$(FLIPBENCH) dashboard $(call needs_exp) $(ARGS)
+	@$(FLIPBENCH) dashboard "$(call needs_exp)" $(ARGS)
 
 setup: $(RUN_READY) ## create the environment in .venv and nothing else
 

@@ -72,6 +72,22 @@ def _times(planned: "Plan", device: "torch.device") -> "dict[str, Times]":
         return times_of_plan(planned, device, lambda cell: bar.advance(task))
 
 
+def require_same_work_in(results: Path, planned: "Plan") -> None:
+    """UserError if a sweep would refuse the plan, as its folder has finished runs of another one."""
+    from suite.records.experiment import ExperimentFolder, OtherFormat
+    from suite.records.files import DamagedRecord
+    from suite.records.replan import require_same_work
+
+    folder = ExperimentFolder(results / planned.name)
+    try:
+        before = folder.plan()
+    except OtherFormat as error:
+        raise UserError(str(error)) from None
+    except (FileNotFoundError, DamagedRecord):  # a sweep writes it
+        return
+    require_same_work(folder, before, planned.record)
+
+
 def read_plan(exp: str, changes: list[str] | None, plugins: list[Path] | None) -> "Plan":
     """The plan of an experiment with `--set` changes; SpecError with a line for every problem."""
     from suite.experiment.spec import ExperimentFile

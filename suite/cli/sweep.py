@@ -21,7 +21,7 @@ from suite.cli.options import (
     Threads,
     Workers,
 )
-from suite.cli.plan import print_plan, read_plan
+from suite.cli.plan import print_plan, read_plan, require_same_work_in
 from suite.experiment.files import published_archive
 from suite.machine import preemption
 from suite.machine.errors import UserError
@@ -54,6 +54,7 @@ def _command(*, tuning_only: bool) -> Callable[..., None]:
         planned = read_plan(exp, set_, plugin)
         if dry_run:
             print_plan(planned, results, as_json)
+            require_same_work_in(results, planned)
             return
         folder = results / planned.name
         if note := require_no_older_place(results, planned.record):

@@ -35,13 +35,16 @@ def experiments() -> dict[str, Path]:
 def find_experiment(name_or_path: str) -> Path:
     """The file of an experiment. An unknown name gives the path where it would be, which does not exist.
 
-    UserError for no name.
+    UserError for no name, and for a file that is no YAML.
     """
     if not name_or_path:
         raise UserError("the name of the experiment is empty; `flipbench list experiments` names all of them")
     if name_or_path.endswith(SUFFIXES):
         return Path(name_or_path)
-    return experiments().get(name_or_path, FOLDER / f"{name_or_path}.yaml")
+    if (known := experiments().get(name_or_path)) is None and Path(name_or_path).is_file():
+        hint = ": give a plugin with --plugin" if name_or_path.endswith(".py") else ""
+        raise UserError(f"{name_or_path}: it is no experiment, whose file ends in .yaml{hint}")
+    return known or FOLDER / f"{name_or_path}.yaml"
 
 
 def published_archive(name: str, results: Path) -> Path | None:

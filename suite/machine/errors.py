@@ -18,7 +18,9 @@ class UserError(Exception):
 def one_of(name: str, choices: Iterable[str]) -> str:
     """': did you mean x? the choices are …', to end a message about an unknown name."""
     known = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(name[:LONGEST].lower(), known, n=1)
+    word = name[:LONGEST].lower()
+    near = [each for each in known if each.endswith(f"/{word}")]  # the name without its folder
+    near = near or difflib.get_close_matches(word, known, n=1)
     hint = f"; did you mean {known[near[0]]!r}?" if near else ";"
     return f"{hint} the choices are {', '.join(known.values()) or 'none'}"
 

@@ -3,6 +3,8 @@
 import ast
 import contextlib
 import hashlib
+import importlib.util
+import sysconfig
 from pathlib import Path
 
 from suite.machine.errors import UserError
@@ -23,6 +25,46 @@ def source_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+def require_alone(path: Path) -> None:
+    """UserError if the file imports another one that is not installed: a change there is in no run's name."""
+    with contextlib.suppress(SyntaxError, ValueError):  # whoever executes the file says so
+        for name in sorted(imported(ast.parse(path.read_bytes()))):
+            if home := _home_of_loose(name, path.parent):
+                raise UserError(
+                    f"{path}: it imports {name} from {home}. A plugin is one file, whose hash is in the "
+                    f"names of its runs: a change of {name} would not make new ones. Put its code into the "
+                    "file, or install it as a package"
+                )
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The packages and modules that some statement of a file imports, without what is inside them."""
+    nodes = [*ast.walk(tree)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.partition(".")[0] for name in names} - {""}
+
+
+def _home_of_loose(name: str, beside: Path) -> Path | None:
+    """Where a module lies that is neither installed nor part of Python or flipbench; None for all others."""
+    try:
+        found = importlib.util.find_spec(name)
+    except ValueError:  # a module that was made at run time
+        return None
+    if found is None:
+        loose = [beside / f"{name}.py", beside / name / "__init__.py"]
+        return next((path for path in loose if path.exists()), None)
+    folders = list(found.submodule_search_locations or ())  # of a package, or of a folder without __init__.py
+    place = found.origin if found.has_location else next(iter(folders), None)
+    if place is None:
+        return None
+    home = Path(place).resolve()
+    installed = {Path(place).resolve() for place in sysconfig.get_paths().values()} | {FLIPBENCH}
+    parts = {"site-packages", "dist-packages"}
+    return None if parts & set(home.parts) or installed & set(home.parents) else home
+
+
+FLIPBENCH = Path(__file__).resolve().parents[2]
 DECORATORS = {"method", "model", "dataset"}
 
 

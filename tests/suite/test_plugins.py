@@ -1,5 +1,6 @@
 """One loader for methods, models and data sets of one's own, and what it refuses."""
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from optimizers import METHODS
 from suite.data import DATASETS
 from suite.machine.errors import UserError
-from suite.machine.plugin_file import source_of
+from suite.machine.plugin_file import imported, require_alone, source_of
 from suite.models import MODELS
 from suite.plugins import PLUGINS, REGISTRIES, Plugin, PluginError, hashes_of, load_plugin
 from tests.support.registries import restored
@@ -127,3 +128,36 @@ def test_a_function_that_cannot_be_registered_is_refused_when_it_is_defined(
 ) -> None:
     with pytest.raises(TypeError, match=words):
         load_plugin(written(tmp_path, text.format(name="mine")))
+
+
+@pytest.mark.parametrize("reached", [True, False], ids=["on the path", "beside the file"])
+@pytest.mark.parametrize("line", ["import helper", "from helper.rule import x", "def later(): import helper"])
+def test_a_file_that_imports_another_loose_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, reached: bool
+) -> None:
+    """A change of that one would be in no run's name: old and new runs would be one row."""
+    (tmp_path / "helper").mkdir()
+    (tmp_path / "helper" / "__init__.py").touch()
+    (tmp_path / "helper" / "rule.py").write_text("x = 1")
+    if reached:
+        monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").write_text(f"{line}\n{MODEL.format(name='mine')}")
+    with pytest.raises(UserError, match=r"mine\.py: it imports helper from .*A plugin is one file"):
+        load_plugin(tmp_path / "mine.py")
+    assert not PLUGINS
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "python/dist-packages"])
+def test_what_is_installed_and_what_is_flipbenchs_may_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "helper.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(tmp_path / folder)
+    lines = (
+        "import sys, json, numpy.linalg, torch, report, helper\nfrom os import path\nfrom __main__ import x\n"
+    )
+    tree = lines + MODEL.format(name="mine")
+    (tmp_path / "mine.py").write_text(tree)
+    require_alone(tmp_path / "mine.py")
+    assert imported(ast.parse(tree)) >= {"sys", "numpy", "helper", "suite", "__main__"}

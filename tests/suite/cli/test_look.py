@@ -17,6 +17,7 @@ from suite.probes import PROBES
 from suite.records.archive import ARCHIVE
 from suite.records.files import read_json, write_json
 from tests.suite.cli.conftest import TINY, Flipbench
+from tests.support.fake_records import TASKS, write_experiment
 from tests.support.paths import ROOT
 
 # ---- list
@@ -384,11 +385,29 @@ def test_a_plan_names_the_folder_whose_images_nobody_knows(flipbench: Flipbench,
     assert str(flipbench.folder / "no-data" / "mine") in ended.err and "FLIPBENCH_DATA" in ended.err
 
 
+def test_a_file_that_is_no_experiment_is_named(flipbench: Flipbench):
+    (flipbench.folder / "mine.py").write_text("x = 1")
+    ended = flipbench("plan", "mine.py")
+    assert ended.code == 2
+    assert "mine.py: it is no experiment, whose file ends in .yaml: give a plugin with --plugin" in ended.err
+    (flipbench.folder / "plan.json").write_text("{}")
+    assert "plan.json: it is no experiment, whose file ends in .yaml\n" in flipbench("plan", "plan.json").err
+
+
 @pytest.mark.parametrize("command", ["sweep", "tune"])
 def test_a_dry_run_writes_nothing(flipbench: Flipbench, command: str):
     ended = flipbench(command, "tiny", "--dry-run")
     assert ended.code == 0 and "2 cells, at most 12 runs" in ended.out and flipbench.files() == []
     assert flipbench(command, "tiny", "--dry-run", "--json").json["runs"] == 12
+
+
+def test_a_dry_run_refuses_what_the_sweep_refuses(flipbench: Flipbench):
+    write_experiment(flipbench.folder / "results" / "tiny", tasks=TASKS[:1], methods=("bop",))
+    dry, real = (flipbench("sweep", "tiny", "--device", "cpu", *more) for more in (["--dry-run"], []))
+    assert (dry.code, real.code) == (2, 2)
+    assert "it holds another plan" in dry.err and "finished runs that are not in the new one" in dry.err
+    assert dry.err.splitlines()[-4:] == real.err.splitlines()[-4:]
+    assert "2 cells, at most 12 runs" in dry.out  # what is asked for is shown
 
 
 def test_tuning_alone_of_what_is_not_tuned_is_complete(flipbench: Flipbench):

@@ -31,5 +31,12 @@ def test_only_the_beginning_of_a_value_is_shown(value: object, text: str):
     assert shown(value).startswith(text) and len(shown(value)) <= 100
 
 
+def test_a_name_without_its_folder_is_near():
+    """And nearer than a whole name that looks like it."""
+    names = ["fashion-mnist", "standard/fashion-mlp", "ease", "claims/ease"]
+    assert one_of("fashion-mlp", names).startswith("; did you mean 'standard/fashion-mlp'?")
+    assert one_of("fashion-mnits", names).startswith("; did you mean 'fashion-mnist'?")
+
+
 def test_a_long_name_has_no_near_one():
     assert one_of("a" * 10**6, ["a" * 99, "b"]).endswith("the choices are " + "a" * 99 + ", b")
