@@ -1,5 +1,6 @@
 """Train a recorded trial again and compare bit for bit. Nothing from a record is executed."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from suite.checks.run import Finding, protocol_problem
+from suite.data import load_splits
 from suite.machine.apart import apart
 from suite.machine.environment import choose_device, use_device
 from suite.machine.errors import described
 from suite.plugins import load_plugin, not_here
-from suite.records.agreement import NAMED, differences
+from suite.records.agreement import NAMED, differences, same_images
 from suite.records.codec import encode
-from suite.records.files import read_json
+from suite.records.experiment import ExperimentFolder
+from suite.records.files import DamagedRecord, read_json
 from suite.records.run import RunFolder
 from suite.records.schema import Environment, Result
+from suite.records.trial import Trial
 from suite.training.loop import train
 
 # The parts of an environment that may change bits.
@@ -76,6 +80,8 @@ def _replay_here(folder: Path) -> Finding | None:
         trial, made_in = recorded.trial(), recorded.environment()
         if problem := not_here(trial, "method", "model", "data"):
             return Finding("not replayed", file, problem)
+        if problem := _other_images(recorded, trial):
+            return Finding("not replayed", file, problem)
         device = choose_device(made_in.device)
         use_device(device, made_in.threads)
         with tempfile.TemporaryDirectory(prefix="flipbench-replay-") as temporary:
@@ -84,6 +90,18 @@ def _replay_here(folder: Path) -> Finding | None:
             return _verdict(file, recorded, again)
     except Exception as error:  # a method is a user's code: one bad run never stops the others
         return Finding("not replayed", file, described(error))
+
+
+def _other_images(recorded: RunFolder, trial: Trial) -> str:
+    """Why the images here are not those of the run, as far as its experiment has a record of them."""
+    records = ExperimentFolder(recorded.path.parent.parent)
+    now = load_splits(trial.data).record
+    for path in sorted(records.data_path("").parent.glob("*.json")):
+        with contextlib.suppress(DamagedRecord):
+            before = records.data(path.stem)
+            if before.name == now.name and not same_images(before, now):
+                return f"the images of {path.stem} have changed since it was made"
+    return ""
 
 
 def _verdict(file: str, recorded: RunFolder, again: RunFolder) -> Finding | None:
@@ -112,15 +130,12 @@ def different_results(recorded: RunFolder, before: Result, again: RunFolder, now
         if keys := _differing(one.without_times(), other.without_times()):
             yield f"epochs differ from epoch {other.epoch} on ({', '.join(keys)})"
             break
-    one, other = before.deterministic(), now.deterministic()
-    for key in _differing(one, other):
-        if key != "probes":
-            yield f"{key}: {one.get(key)} recorded, {other.get(key)} now"
-    found = differences(other.get("probes", {}), one.get("probes", {}), "probes.")
+    found = differences(now.deterministic(), before.deterministic())
+    found.sort(key=lambda each: ("top1" not in each[0], each[0].startswith("probes.")))  # what people ask for
     for name, then, today in found[:NAMED]:
         yield f"{name}: {then} recorded, {today} now"
     if len(found) > NAMED:
-        yield f"{len(found) - NAMED} more of the probes"
+        yield f"{len(found) - NAMED} more of the result"
 
 
 def different_environments(before: Environment, now: Environment) -> Iterator[str]:

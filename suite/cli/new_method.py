@@ -37,7 +37,7 @@ def new_method(
     file, method = shlex.quote(str(path)), identifier.replace("_", "-")
     say(err, f"wrote {path}. Next:")
     say(out, f"flipbench check {file}")
-    say(out, f"make demo ARGS=\"--plugin {file} --set methods.1={method}\"")
+    say(out, f'make demo ARGS="--plugin {file} --set methods.1={method}"')
     say(out, f"flipbench place {file}")
 
 

@@ -915,7 +915,10 @@ def test_a_forged_record_does_not_repeat(folder: Path) -> None:
     assert found is not None and (found.kind, found.file) == ("contradictory", f"runs/{run.name}")
     assert "flips differ from step 3 on (layer " in found.text
     assert "epochs differ from epoch 2 on (val_top1)" in found.text
-    assert "'val_top1': 0.999" in found.text and "the versions and the code are the same" in found.text
+    assert (
+        "scores.val_top1: 0.999 recorded, 0." in found.text
+        and "the versions and the code are the same" in found.text
+    )
 
 
 @pytest.mark.usefixtures("same_code")
@@ -929,6 +932,20 @@ def test_other_bits_from_another_machine_are_no_contradiction(folder: Path) -> N
     assert found.text.startswith("only the final weights differ. It was made elsewhere")
     assert "versions.torch 1.0 then" in found.text and "device_name Another CPU then" in found.text
     assert "git" not in found.text and "threads" not in found.text
+
+
+@pytest.mark.usefixtures("same_code")
+def test_a_run_on_images_that_have_changed_is_not_replayed(folder: Path) -> None:
+    """Other bits would be the images' doing, and no contradiction."""
+    made_by(run_of(folder))
+    path = folder / "data" / "digits.json"
+    before = read_json(path)
+    write_json(path, {**before, "sha256": "0" * 64})
+    found = replay(run_of(folder), {})
+    assert found is not None and found.kind == "not replayed"
+    assert found.text == "the images of digits have changed since it was made"
+    write_json(path, {**before, "sha256": "0" * 64, "name": "other"})  # another data set of the experiment
+    assert replay(run_of(folder), {}) is None
 
 
 def test_every_difference_of_two_environments_is_named(intact: Path) -> None:
