@@ -28,6 +28,7 @@ def check(
             {
                 "file": str(file),
                 "names": found.names,
+                "untried": found.untried,
                 "passed": not found.faults,
                 "findings": [dataclasses.asdict(remark) for remark in found.remarks],
             }
@@ -36,8 +37,9 @@ def check(
         for remark in found.remarks:
             line = f":{remark.line}" if remark.line else ""
             say(out, f"{file}{line}: {'' if remark.fault else 'note: '}{remark.text}")
-        names = ", ".join(found.names)
+        names, untried = ", ".join(found.names), ", ".join(found.untried)
         faults = f"{len(found.faults)} fault{'s' if len(found.faults) > 1 else ''}"
-        say(out, f"{file}: {faults if found.faults else 'passed'}{f' ({names})' if names else ''}")
+        passed = "passed" if not untried else f"no fault, but not tried: {untried}"
+        say(out, f"{file}: {faults if found.faults else passed}{f' ({names})' if names else ''}")
     if found.faults:
         raise typer.Exit(1)

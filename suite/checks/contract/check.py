@@ -33,14 +33,19 @@ from suite.plugins import (
 
 RULE_LIMIT = 60  # seconds for one rule, and for the import
 LIMIT = 600  # for all of them
+UNTRIED = "it is not tried"
 
 
 @dataclass
 class Checked:
-    """What was found in a file: what it registers, by kind and name, and the remarks about it."""
+    """What was found in a file: what it registers, by kind and name, and the remarks about it.
+
+    untried: those of the names that nothing is known of.
+    """
 
     file: Path
     names: list[str] = field(default_factory=list)
+    untried: list[str] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
 
     @property
@@ -76,7 +81,10 @@ def check_here(path: Path) -> Checked:
         found.remarks += _named(entry, _remarks(entry), of=entries)
     found.remarks += watch.opens_no_file()  # a data set may, from here on
     for entry in data_sets:
-        found.remarks += _named(entry, _remarks(entry), of=entries)
+        remarks = list(_remarks(entry))
+        found.remarks += _named(entry, iter(remarks), of=entries)
+        if any(remark.text.startswith(UNTRIED) for remark in remarks):
+            found.untried.append(f"{WORDS['data']} {entry.name}")
     return found
 
 
@@ -142,9 +150,9 @@ def _remarks(entry: Entry) -> Iterator[Remark]:
 def _cannot_be_read(dataset: Dataset) -> str:
     """Why a data set cannot be tried here, or nothing."""
     if dataset.required:
-        return f"it is not tried: it needs the options {', '.join(dataset.required)}"
+        return f"{UNTRIED}: it needs the options {', '.join(dataset.required)}"
     if missing := dataset.absent(resolve_options(dataset, {})):
-        return f"it is not tried: its files are not there ({', '.join(map(str, missing))})"
+        return f"{UNTRIED}: its files are not there ({', '.join(map(str, missing))})"
     return ""
 
 

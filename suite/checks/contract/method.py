@@ -333,6 +333,10 @@ def _why_not(method: Method, training: Training, signs: Tensor, stored: Sequence
             "(optimizers.core.pseudo_gradient)",
             line_of(method.rule, rule.read),
         )
+    if not _finite([*training.stored(), *state_tensors(training.weights)]):
+        return Remark(
+            f"in a training of {training.steps} steps its weights or its state become NaN or infinite", step
+        )
     if same(training.stored(), stored):
         return Remark(
             f"{tried} does a step change a stored tensor: does it write into a copy? "
@@ -389,6 +393,13 @@ def resumes(method: Method) -> Iterator[Remark]:
         resumed, continued = _part_of_training(method, setting, seed=1)
         step = line_of(method.rule, type(optimizer).step)
         advance([optimizer], tensors, range(STEPS // 2))
+        if kinds := _kinds_that_are_lost(optimizer):
+            yield Remark(
+                f"{_at(setting)} its state has {kinds}, which torch turns into the type of the weight when "
+                "it loads a checkpoint: keep masks and counts in float32",
+                step,
+            )
+            return
         try:
             (state,) = through_a_file(optimizer)
         except Exception as error:
@@ -407,6 +418,17 @@ def resumes(method: Method) -> Iterator[Remark]:
                 step,
             )
             return
+
+
+def _kinds_that_are_lost(optimizer: torch.optim.Optimizer) -> str:
+    """The types of state tensors that `Optimizer.load_state_dict` changes: all but floats and `step`."""
+    tensors = [
+        tensor
+        for state in optimizer.state.values()
+        for name, tensor in state.items()
+        if isinstance(tensor, Tensor) and name != "step"
+    ]
+    return ", ".join(sorted({str(each.dtype) for each in tensors if not each.is_floating_point()}))
 
 
 def resumes_in_a_network(method: Method, small: Small = DENSE) -> Iterator[Remark]:
@@ -544,9 +566,8 @@ STAGES: tuple[tuple[Rule, ...], ...] = (
         counts_its_flips,
         learns,
         resumes,
-        resumes_in_a_network,
         adds_up_parts,
-        keeps_float32,
     ),
+    (resumes_in_a_network, keeps_float32),
     (uses_its_hyperparameters, refuses_impossible_values),
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from suite.checks.contract import check as contract
@@ -24,6 +25,19 @@ def edited(old: str, new: str) -> str:
     assert text.count(old) == 1
     path.write_text(text.replace(old, new))
     return str(path)
+
+
+OWN_DATA = '''
+import numpy as np
+import torch
+from suite.data import Images, data_root, dataset
+
+@dataset(classes=2, shape=(1, 4, 4), train=40, test=40, files=("mine.npz",))
+def mine(part):
+    """Mine."""
+    pixels = torch.from_numpy(np.load(data_root() / "mine.npz")["x"])
+    return Images(pixels[:, None, None, None].byte().expand(-1, 1, 4, 4), torch.arange(40) % 2)
+'''
 
 
 def test_a_new_method_passes_its_check_and_is_planned_by_the_commands_that_are_named(flipbench: Flipbench):
@@ -57,6 +71,20 @@ def test_a_file_is_refused_for_what_it_reaches_and_changes(flipbench: Flipbench)
     assert lines[1] == "my_method.py: its import changes torch's random state"
     assert "no-data/test.bin: a method or a model computes from the tensors that it gets" in lines[2]
     assert FLIPS in Path("my_method.py").read_text().splitlines()[int(lines[2].split(":")[1]) - 1]
+
+
+def test_a_data_set_whose_file_is_absent_has_not_passed(
+    flipbench: Flipbench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FLIPBENCH_DATA", str(flipbench.folder))
+    (flipbench.folder / "mine.py").write_text(OWN_DATA)
+    ended = flipbench("check", "mine.py")
+    assert ended.code == 0 and ended.out.splitlines()[-1] == (
+        "mine.py: no fault, but not tried: data set mine (data set mine)"
+    )
+    assert flipbench("check", "mine.py", "--json").json["untried"] == ["data set mine"]
+    np.savez(flipbench.folder / "mine.npz", x=np.arange(40) % 2 * 200)
+    assert flipbench("check", "mine.py").out.splitlines()[-1] == "mine.py: passed (data set mine)"
 
 
 def test_a_file_that_ends_its_process_is_refused(flipbench: Flipbench):

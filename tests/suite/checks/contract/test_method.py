@@ -228,6 +228,18 @@ NO_CHECK = {"checks": ""}
             "cannot be loaded from a",
             IN_STEP,
         ),
+        (
+            "resumes",
+            {"step": "state['mask'] = weight > 0"},
+            "its state has torch.bool, which torch turns into the type of the weight",
+            IN_STEP,
+        ),
+        (
+            "learns",
+            {"step": "state['n'] = n = state.get('n', 0) + 1; weight.mul_(-1 if n < 9 else float('nan'))"},
+            "its weights or its state become NaN or infinite",
+            IN_STEP,
+        ),
         ("resumes_in_a_network", {"reads": "CountsItsReads()"}, "`read` forgets something", "def forward"),
         ("adds_up_parts", {"reads": "CountsItsReads()"}, "it counts reads or gradients", "def forward"),
         ("keeps_float32", {"step": "state['last'] = weight.grad.bfloat16()"}, "are torch.bfloat16", IN_STEP),
