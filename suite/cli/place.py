@@ -110,7 +110,8 @@ def place(
 
 
 def _checked(file: Path, method: str | None) -> str:
-    """The method of a file that passes the check."""
+    """The method of a file that passes the check, and is none of the catalogue."""
+    from optimizers import METHODS
     from suite.checks.contract.check import check
 
     found = check(file)
@@ -125,7 +126,9 @@ def _checked(file: Path, method: str | None) -> str:
     if method is None and len(names) != 1:
         held = f"{len(names)} methods ({', '.join(names)}): name one with --method" if names else "no method"
         raise UserError(f"{file}: it holds {held}")
-    return method or names[0]
+    if (name := method or names[0]) in METHODS:
+        raise UserError(f"{file}: the catalogue has a method {name!r} already: give yours a name of its own")
+    return name
 
 
 def _standard(tasks: list[str] | None, results: Path) -> dict[str, Path]:

@@ -26,6 +26,7 @@ from suite.records.schema import RunName, Scores
 from suite.records.trial import Trial
 
 KEY = "flipbench"  # in the metadata of the file
+XZ = b"\xfd7zXZ\x00"  # how a file of that format begins
 VERSION = 1  # of the file: raise it when it is read in another way
 DTYPES = {
     "BOOL": np.dtype("?"),
@@ -151,6 +152,11 @@ def read_kept(content: bytes, path: Path) -> KeptNetwork:
 
     DamagedRecord names the file and what is wrong with it; UserError for one of a newer flipbench.
     """
+    if content.startswith(XZ):
+        raise UserError(
+            f"{path}: it is an archive of records, which holds no networks: `flipbench train` with --final "
+            "and --keep-weights makes one"
+        )
     try:
         found = sorted(deserialize(content), key=lambda each: each[0])  # it has no order
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__")

@@ -206,3 +206,5 @@ def test_an_archive_holds_no_networks_and_its_runs_are_whole(flipbench: Flipbenc
     run = min(path.parent for path in kept.glob(f"runs/*/{WEIGHTS}")).name
     none = flipbench("load", f"results/tiny/runs/{run}")
     assert none.code == 2 and "the file is not here: an archive holds none" in none.err
+    itself = flipbench("load", str(archive))
+    assert itself.code == 2 and "it is an archive of records, which holds no networks" in itself.err

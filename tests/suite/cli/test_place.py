@@ -22,6 +22,7 @@ from suite.records.placement import LIST, Repeated, read_placement
 from suite.records.trial import PROTOCOL
 from tests.suite.cli.conftest import Flipbench
 from tests.support.attempts import swept
+from tests.support.paths import ROOT
 from tests.support.tiny import CPU
 
 STANDARD = """
@@ -195,6 +196,7 @@ def test_a_restart_makes_no_handshake_again_and_loses_none(
         (("instant.py", "--method", "bop"), "it holds no method 'bop'"),
         (("instant.py", "--decay", "gamma", "--task", "tiny"), "--decay: instant has no hyperparameter"),
         (("absent.py",), "absent.py"),
+        ((str(ROOT / "optimizers" / "bop.py"),), "the catalogue has a method 'bop' already"),
     ],
 )
 def test_a_bad_request_is_refused(
