@@ -81,10 +81,8 @@ def bytes_per_weight(records: Records, method: str) -> float:
 
 def settings_of(records: Records, cell: CellRecord) -> dict[str, Any]:
     """Parts of an experiment: of several winners the best on validation, decays as they were trained."""
-    planned, winner = (
-        cell.planned.trial,
-        max(cell.winners.values(), key=lambda each: each.value, default=None),
-    )
+    planned = cell.planned.trial
+    winner = max(cell.winners.values(), key=lambda each: each.value, default=None)
     shown = records.plan.methods[cell.planned.method].hypers
     trained = planned.setting
     used = {name: value for name, value in trained.items() if name in shown}
