@@ -75,7 +75,8 @@ class SweepProgress:
             self.console.print(line, soft_wrap=True)
         elif not self.console.is_terminal and isinstance(message, Done):
             now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-            say(self.console, f"{now}  {self.finished}/{self.runs} runs  {_name(trial, cell)}")
+            end = ": diverged" if message.result.status == "diverged" else ""
+            say(self.console, f"{now}  {self.finished}/{self.runs} runs  {_name(trial, cell)}{end}")
 
 
 def _text(message: Message) -> str:

@@ -1,6 +1,7 @@
 """The screen of a sweep that is no terminal: counts, and a line for each thing that a person should know."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,15 +66,17 @@ def test_lines_for_a_person(
     progress, trial = progress_of_a_trial
     run, failure = trial.run_id, Failure(kind="error", error="ValueError: [no]")
     for message in (
-        EpochDone(run, 1), Kept(run), Done(run, RESULT), Done(run, RESULT, "one file was damaged"),
+        EpochDone(run, 1), Kept(run), Done(run, RESULT), Done(run, replace(RESULT, status="diverged")),
+        Done(run, RESULT, "one file was damaged"),
         Kept(run, "made with another version"), Lost(run, failure), Failed(run, failure), Failed(run, None),
         Busy(run), Preempted(run, "stopped after step 3"),
     ):  # fmt: skip
         progress.on_message(message, trial, "digits.small.adam")
     progress.on_note("plan.json: brought up to date")
     name = f"digits.small.adam tune seed 7 ({run})"
-    first, *lines = capfd.readouterr().err.splitlines()
+    first, second, *lines = capfd.readouterr().err.splitlines()
     assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d  2/12 runs  {re.escape(name)}", first)
+    assert second.endswith(f"  3/12 runs  {name}: diverged")
     assert lines == [
         f"done {name}: one file was damaged",
         f"kept {name}: made with another version",
