@@ -74,7 +74,7 @@ def sweep(path: Path, results: Path) -> Plan:
     # A hundred thousand folders that are soon deleted need not survive a power cut.
     with patch("os.fsync"):
         choices = {cell.data_label: cell.data for cell in plan.cells}
-        records = {label: load_splits(data, with_test=False).record for label, data in choices.items()}
+        records = {label: load_splits(data).record for label, data in choices.items()}
         prepare_folder(plan, folder, records)
         complete = Sweep(plan, folder, InstantPool()).run()
     assert complete, "a trial has no result"

@@ -86,7 +86,7 @@ def run_sweep(plan: Plan, folder: Path, machine: Machine) -> float:
     started = time.perf_counter()
     with LocalPool(machine, plan.plugins) as pool:
         data = plan.cells[0].data
-        splits = load_splits(data, with_test=False)
+        splits = load_splits(data)
         pool.lend(data, splits)
         prepare_folder(plan, folder, {plan.cells[0].data_label: splits.record})
         complete = Sweep(plan, folder, pool).run()

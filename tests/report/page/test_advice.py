@@ -99,7 +99,7 @@ def test_the_command_trains_with_the_settings_of_the_winner(
     records = read_records(place / "results")
     trained: list[tuple[Trial, bool]] = []
 
-    def take(trial: Trial, run: Path, device: str, threads: int, keep: bool, notes: Any) -> Ended:
+    def take(trial: Trial, run: Path, device: str, threads: int, keep: bool, *_: object) -> Ended:
         trained.append((trial, keep))
         return Ended()
 
