@@ -1,6 +1,5 @@
 """Train a recorded trial again and compare bit for bit. Nothing from a record is executed."""
 
-import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +13,12 @@ from suite.machine.apart import apart
 from suite.machine.environment import choose_device, use_device
 from suite.machine.errors import described
 from suite.plugins import load_plugin, not_here
-from suite.records.agreement import NAMED, differences, same_images
+from suite.records.agreement import NAMED, differences
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
-from suite.records.files import DamagedRecord, read_json
+from suite.records.files import read_json
 from suite.records.run import RunFolder
 from suite.records.schema import Environment, Result
-from suite.records.trial import Trial
 from suite.training.loop import train
 
 # The parts of an environment that may change bits.
@@ -80,8 +78,9 @@ def _replay_here(folder: Path) -> Finding | None:
         trial, made_in = recorded.trial(), recorded.environment()
         if problem := not_here(trial, "method", "model", "data"):
             return Finding("not replayed", file, problem)
-        if problem := _other_images(recorded, trial):
-            return Finding("not replayed", file, problem)
+        records = ExperimentFolder(folder.parent.parent)
+        if path := records.other_images(trial, load_splits(trial.data).record):
+            return Finding("not replayed", file, f"the images of {path.stem} have changed since it was made")
         device = choose_device(made_in.device)
         use_device(device, made_in.threads)
         with tempfile.TemporaryDirectory(prefix="flipbench-replay-") as temporary:
@@ -90,18 +89,6 @@ def _replay_here(folder: Path) -> Finding | None:
             return _verdict(file, recorded, again)
     except Exception as error:  # a method is a user's code: one bad run never stops the others
         return Finding("not replayed", file, described(error))
-
-
-def _other_images(recorded: RunFolder, trial: Trial) -> str:
-    """Why the images here are not those of the run, as far as its experiment has a record of them."""
-    records = ExperimentFolder(recorded.path.parent.parent)
-    now = load_splits(trial.data).record
-    for path in sorted(records.data_path("").parent.glob("*.json")):
-        with contextlib.suppress(DamagedRecord):
-            before = records.data(path.stem)
-            if before.name == now.name and not same_images(before, now):
-                return f"the images of {path.stem} have changed since it was made"
-    return ""
 
 
 def _verdict(file: str, recorded: RunFolder, again: RunFolder) -> Finding | None:

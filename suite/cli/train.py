@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from suite.experiment.plan import Plan
-    from suite.records.schema import DataRecord, EpochLine, Result
+    from suite.records.run import RunFolder
+    from suite.records.schema import EpochLine, Result
     from suite.records.trial import Trial
     from suite.sweep.worker import Files
 
@@ -54,13 +55,12 @@ def train(
     trial = _trial(planned, exp, cell, seed, final)
     run = results / planned.name / "runs" / trial.run_id
     notes = [note for note in _notes(planned, results, trial) if note]
-    images = _images_before(planned, results, cell)
     keep = keep_weights or planned.keep_weights
     preemption.heed_sigterm()
     if own := {source: planned.plugins[source] for source in trial.sources}:
-        ended = apart(own.values(), _train_with, own, trial, run, device, threads, keep, notes, images)
+        ended = apart(own.values(), _train_with, own, trial, run, device, threads, keep, notes)
     else:
-        ended = _train(trial, run, device, threads, keep, notes, images)
+        ended = _train(trial, run, device, threads, keep, notes)
     if ended.exit_code:
         raise typer.Exit(ended.exit_code)
     if (result := ended.result) is None:
@@ -70,13 +70,6 @@ def train(
         return
     scores = "  ".join(f"{name} {value:.4f}" for name, value in encode(result.scores).items())
     say(out, f"{result.status}: {scores}\nrecord: {run}")
-
-
-class Images(NamedTuple):
-    """The record of a data set in the folder of an experiment, and its file."""
-
-    path: Path
-    record: "DataRecord"
 
 
 class Ended(NamedTuple):
@@ -102,22 +95,6 @@ def _notes(planned: "Plan", results: Path, trial: "Trial") -> Iterator[str]:
         yield f"{folder.path} holds another plan: {changed}. The run is recorded there, and is no part of it"
 
 
-def _images_before(planned: "Plan", results: Path, cell: str) -> "Images | None":
-    """The images that the runs of the folder were made on, where they are known and have to be the same."""
-    from suite.records.experiment import ExperimentFolder
-    from suite.records.files import DamagedRecord
-    from suite.records.replan import edited_data
-
-    folder = ExperimentFolder(results / planned.name)
-    label = next(each.data_label for each in planned.cells if each.name == cell)
-    try:
-        if label in edited_data(folder.plan(), planned.record):
-            return None
-        return Images(folder.data_path(label), folder.data(label))
-    except (FileNotFoundError, DamagedRecord):
-        return None
-
-
 def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Trial":
     cells = {entry.name: entry for entry in planned.cells}
     if cell not in cells:
@@ -126,31 +103,18 @@ def _trial(planned: "Plan", exp: str, cell: str, seed: int, final: bool) -> "Tri
 
 
 def _train_with(
-    files: "Files",
-    trial: "Trial",
-    run: Path,
-    device: str,
-    threads: int,
-    keep: bool,
-    notes: Sequence[str],
-    images: "Images | None",
+    files: "Files", trial: "Trial", run: Path, device: str, threads: int, keep: bool, notes: Sequence[str]
 ) -> Ended:
     """`_train` in a process that has imported the plugins of the cell."""
     from suite.sweep.worker import load_files
 
     preemption.heed_sigterm()
     load_files(files)
-    return _train(trial, run, device, threads, keep, notes, images)
+    return _train(trial, run, device, threads, keep, notes)
 
 
 def _train(
-    trial: "Trial",
-    folder: Path,
-    device: str,
-    threads: int,
-    keep: bool,
-    notes: Sequence[str],
-    images: "Images | None",
+    trial: "Trial", folder: Path, device: str, threads: int, keep: bool, notes: Sequence[str]
 ) -> Ended:
     """Train the run unless it is finished."""
     from suite.data import DecoderDied
@@ -166,7 +130,7 @@ def _train(
     use_device(where, threads)
     if not (run.path / "result.json").exists():
         # absent data and too little memory raise an error before anything is written
-        notes = [*notes, *_require_images(where, trial, images)]
+        notes = [*notes, *_require_images(where, trial, run)]
     with joined(where) as ranks, run.owned() if ranks.first else contextlib.nullcontext(True) as mine:
         if not all(ranks.gather(mine)):
             raise UserError(f"{run.path}: another process trains this run")
@@ -195,17 +159,18 @@ def _train(
     return Ended(result)
 
 
-def _require_images(device: "torch.device", trial: "Trial", before: "Images | None") -> Iterator[str]:
-    """Read or list the images of the trial, which must be those of the other runs of the folder, and demand
-    the memory in which they are decoded; what to know.
+def _require_images(device: "torch.device", trial: "Trial", run: "RunFolder") -> Iterator[str]:
+    """Read or list the images of the trial, which must be those of the other runs of its experiment, and
+    demand the memory in which they are decoded; what to know.
     """
     from suite.data import StoredImages, skipped_text
     from suite.data.held import splits_on
-    from suite.records.agreement import changed_images, same_images
+    from suite.records.agreement import changed_images
+    from suite.records.experiment import ExperimentFolder
 
     splits = splits_on(device, trial.data, trial.stage == "final")
-    if before is not None and not same_images(before.record, splits.record):
-        raise UserError(changed_images(before.path))
+    if path := ExperimentFolder(run.path.parent.parent).other_images(trial, splits.record):
+        raise UserError(changed_images(path))
     if isinstance(splits.train, StoredImages):
         here, all_ = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
         part = trial.train.batch_size // max(trial.train.batch_parts, all_)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.machine.errors import UserError, shown
-from suite.records.agreement import check_data, check_ledger, check_plan, wrong_transfers
+from suite.records.agreement import check_data, check_ledger, check_plan, same_images, wrong_transfers
 from suite.records.codec import decode
 from suite.records.files import DamagedRecord, read_json
 from suite.records.run import RunFolder
 from suite.records.schema import FORMAT, DataRecord, Ledger, PlannedCell, PlanRecord, TransferEntry
+from suite.records.trial import Trial
 
 SET_ASIDE = "set-aside"  # the folder of records that contradict the others: set-aside/1/runs/<run id>
 
@@ -103,6 +104,19 @@ class ExperimentFolder:
         """What a data set held when the runs were made; FileNotFoundError, DamagedRecord."""
         path = self.data_path(label)
         return decode(DataRecord, read_json(path), path)
+
+    def other_images(self, trial: Trial, now: DataRecord) -> Path | None:
+        """The record of a trial's data set, if its runs here were made on other images than there are now.
+
+        Those of an edited data set of one's own may be others.
+        """
+        with contextlib.suppress(FileNotFoundError, DamagedRecord):
+            for planned in self.plan().cells:
+                same = planned.trial.data == trial.data
+                if same and planned.trial.plugins.get("data") == trial.plugins.get("data"):
+                    path = self.data_path(planned.data)
+                    return None if same_images(self.data(planned.data), now) else path
+        return None
 
     def planned_data(self, label: str, plan: PlanRecord) -> DataRecord:
         """The same, compared with the plan: a Contradiction for the record of other data."""

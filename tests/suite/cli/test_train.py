@@ -13,6 +13,7 @@ from suite.data import load_splits
 from suite.experiment.plan import make_plan
 from suite.experiment.spec import ExperimentFile
 from suite.machine import preemption
+from suite.records.experiment import ExperimentFolder
 from suite.records.files import owned, read_json
 from suite.records.schema import EpochLine
 from suite.sweep.coordinator import prepare_folder
@@ -77,6 +78,8 @@ def test_train_on_images_that_have_changed_is_refused(flipbench: Flipbench, sha2
     assert ended.code == code
     assert ("data/digits.json: the images of this data set have changed" in ended.err) == bool(code)
     assert bool(list((folder / "runs").iterdir())) == (not code)
+    edited = replace(plan.cells[0].first, plugins={"data": "0123"})  # a file of one's own may make others
+    assert ExperimentFolder(folder).other_images(edited, record) is None
 
 
 def test_train_without_final_never_sees_the_test_set(flipbench: Flipbench):
