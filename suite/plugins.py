@@ -15,7 +15,7 @@ from optimizers import METHODS
 from optimizers.core import Method
 from suite.data import DATASETS, Dataset
 from suite.machine.errors import UserError
-from suite.machine.plugin_file import require_alone, require_python, source_of
+from suite.machine.plugin_file import loose_import, require_python, source_of
 from suite.models import MODELS
 from suite.models.model import Model
 from suite.records.trial import Part, Trial
@@ -55,7 +55,8 @@ def load_plugin(path: Path) -> list[Entry]:
     """
     path = path.resolve()
     require_python(path)
-    require_alone(path)
+    if problem := loose_import(path):
+        raise PluginError(f"{path}: {problem}")
     source = source_of(path)
     specification = importlib.util.spec_from_file_location(f"flipbench_plugin_{path.stem}", path)
     assert specification is not None and specification.loader is not None  # of a name that ends in .py

@@ -25,16 +25,17 @@ def source_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def require_alone(path: Path) -> None:
-    """UserError if the file imports another one that is not installed: a change there is in no run's name."""
+def loose_import(path: Path) -> str:
+    """The other file that this one imports, or nothing; it is in no run's name, unlike what is installed."""
     with contextlib.suppress(SyntaxError, ValueError):  # whoever executes the file says so
         for name in sorted(imported(ast.parse(path.read_bytes()))):
             if home := _home_of_loose(name, path.parent):
-                raise UserError(
-                    f"{path}: it imports {name} from {home}. A plugin is one file, whose hash is in the "
-                    f"names of its runs: a change of {name} would not make new ones. Put its code into the "
-                    "file, or install it as a package"
+                return (
+                    f"it imports {name} from {home}. A plugin is one file, whose hash is in the names of its "
+                    f"runs: a change of {name} would not make new ones. Put its code into the file, or "
+                    "install it as a package"
                 )
+    return ""
 
 
 def imported(tree: ast.Module) -> set[str]:
