@@ -11,7 +11,7 @@ from report.analysis.numbers import count, plural
 from report.analysis.planning import detectable_difference
 from report.analysis.units import studies_of
 from suite.records.claim import Contrast, Ease, Exact, Identical, Test, cells_of_arm
-from suite.records.schema import MethodCard, PlanRecord
+from suite.records.schema import PlannedCell, PlanRecord
 
 ASSUMED_SD = 0.3  # points, of a unit: small networks on Fashion-MNIST vary so, those on the digits by 0.8
 
@@ -27,7 +27,8 @@ class Detectable:
     tasks: int
     track: str | None
     methods: int  # that compete, a method of two tracks twice
-    units: int  # of each
+    having: int  # of these, the ones that have so many units
+    units: int
     unit: str
     studies: int
 
@@ -47,9 +48,10 @@ class Detectable:
 
     def __str__(self) -> str:
         track = f" of {self.track}" if self.track and self.unit == "study" else ""
+        some = f"{self.having} of them with " if self.having < self.methods else ""
         what = (
-            f"{count(self.tasks, 'task')}, {count(self.methods, 'method')}, {count(self.units, self.unit)}"
-            f"{track} each"
+            f"{count(self.tasks, 'task')}, {count(self.methods, 'method')}, {some}"
+            f"{count(self.units, self.unit)}{track} each"
         )
         if self.methods < 2:
             return f"{what}: nothing to compare"
@@ -64,22 +66,36 @@ class Detectable:
 
 def detectable(plan: PlanRecord) -> list[Detectable]:
     """One for each track, and for each number of methods if tasks differ in it."""
-    cards: dict[tuple[str, str], list[MethodCard]] = {}
+    cells: dict[str, list[PlannedCell]] = {}
     for cell in plan.cells:
-        cards.setdefault((cell.data, cell.model), []).append(plan.methods[cell.method])
-    found = Counter(row for of_task in cards.values() for row in rows(plan, of_task))
+        cells.setdefault(cell.task, []).append(cell)
+    found = Counter(row for of_task in cells.values() for row in rows(plan, of_task))
     return [Detectable(tasks, *row) for row, tasks in found.items()]
 
 
-def rows(plan: PlanRecord, cards: Sequence[MethodCard]) -> Iterator[tuple[str | None, int, int, str, int]]:
-    """Of one task, for each track: its name, the methods of all tracks, units, unit, studies."""
-    tracks, studies = plan.tuning.tracks, studies_of(plan, cards)
-    methods = sum(not card.control for card in cards) * max(1, len(tracks))
+Row = tuple[str | None, int, int, int, str, int]
+
+
+def rows(plan: PlanRecord, cells: Sequence[PlannedCell]) -> Iterator[Row]:
+    """Of one task, for each track: its name, all methods, how many of them have so many units, unit, studies.
+
+    One more for methods with more studies than the others.
+    """
+    studies, tracks = studies_of(plan, cells), plan.tuning.tracks
+    competing = [cell for cell in cells if not plan.methods[cell.method].control]
+    methods = len(competing) * max(1, len(tracks))
     if not tracks:
-        yield None, methods, plan.seeds, "run", 0
-    for track in tracks:
-        units = track.studies if studies > 1 else track.studies * plan.seeds
-        yield track.name, methods, units, "study" if studies > 1 else "run", studies
+        yield None, methods, methods, *units_of(plan, 0, 1), 0
+    for number, track in enumerate(tracks):
+        having = Counter(plan.tuning_of(cell).tracks[number].studies for cell in competing)
+        for of_row in sorted(having):
+            rest = methods if len(having) == 1 else having[of_row]
+            yield track.name, methods, rest, *units_of(plan, studies, of_row), studies
+
+
+def units_of(plan: PlanRecord, studies: int, of_row: int) -> tuple[int, str]:
+    """How many units a row of so many studies has, and what one is."""
+    return (of_row, "study") if studies > 1 else (of_row * plan.seeds, "run")
 
 
 @dataclass(frozen=True)
@@ -106,12 +122,18 @@ def planned_tests(plan: PlanRecord) -> list[PlannedTest]:
     found = []
     for test in plan.claim.tests:
         pools = [pool for arm in test.arms for pool in cells_of_arm(arm, plan.cells).values()]
-        cards = [plan.methods[cell.method] for pool in pools for cell in pool]
-        _, _, units, unit, _ = next(rows(plan, cards))
+        cells = [cell for pool in pools for cell in pool]
+        units, unit = units_of_arms(plan, cells)
         if isinstance(test, Ease):
-            units, unit = plan.tuning.random_draws, "draw"
+            units, unit = min(plan.tuning_of(cell).random_draws for cell in cells), "draw"
         found.append(PlannedTest(test.says, must(test), units, unit, shown_by(test, units)))
     return found
+
+
+def units_of_arms(plan: PlanRecord, cells: Sequence[PlannedCell]) -> tuple[int, str]:
+    """The fewest units that an arm has of the first track, and what one is."""
+    of_rows = [track.studies for cell in cells for track in plan.tuning_of(cell).tracks[:1]]
+    return units_of(plan, studies_of(plan, cells), min(of_rows, default=1))
 
 
 def shown_by(test: Test, units: int) -> str:

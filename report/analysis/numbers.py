@@ -1,6 +1,7 @@
 """How the report writes numbers. A number that does not exist is a dash, never a zero."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from report.analysis.intervals import Interval
@@ -88,6 +89,11 @@ def megabytes(size: float) -> str:
 def count(times: int, noun: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{times} {plural(times, noun)}"
+
+
+def span(numbers: Sequence[int]) -> str:
+    """`3`, or `3 to 5` for the numbers from 3 to 5 in ascending order."""
+    return str(numbers[0]) if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
 
 
 def plural(times: int, noun: str) -> str:

@@ -359,15 +359,15 @@ def track_comparisons(
 
     Runs of one study each would compare two settings, and a row that lost its worst run is no better for it.
     """
-    tracks = {track.name: track for track in records.plan.tuning.tracks}
-    if set(tracks) != {"random", "tpe"}:
+    if {track.name for track in records.plan.tuning.tracks} != {"random", "tpe"}:
         return
     damaged = {each.method for each in judgement.of_kind(Kind.PROVISIONAL, Kind.DIVERGES)}
     rows = {(cell.name, cell.track): cell.method for cell in cells}
-    same_budget = tracks["random"].trials == tracks["tpe"].trials
     for cell in cells:
         if cell.track != "random":
             continue
+        tracks = {track.name: track for track in records.plan.tuning_of(cell.planned).tracks}
+        same_budget = tracks["random"].trials == tracks["tpe"].trials
         pair = (rows[cell.name, "tpe"], cell.method)
         difference = None
         for each in judgement.pairs if same_budget and judgement.unit == "study" else ():

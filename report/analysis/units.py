@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from report.analysis.evidence import MethodEvidence, TaskEvidence, Unit
 from report.read.correctness import count_correct
 from report.read.records import CellRecord, Records, RunRecord, Task
-from suite.records.schema import MethodCard, PlanRecord
+from suite.records.schema import PlannedCell, PlanRecord
 
 
 def task_evidence(records: Records, task: Task) -> TaskEvidence:
     """Every row of the task, each with its units: its studies if there are several, else its final runs."""
     plan, cells = records.plan, records.cells_of(task)
     sizes = plan.data[task.data]
-    studies = studies_of(plan, [plan.methods[cell.planned.method] for cell in cells])
+    studies = studies_of(plan, [cell.planned for cell in cells])
     return TaskEvidence(
         methods=tuple(method_evidence(records, cell, studies, sizes.test) for cell in cells),
         images=sizes.test,
@@ -22,14 +22,15 @@ def task_evidence(records: Records, task: Task) -> TaskEvidence:
     )
 
 
-def studies_of(plan: PlanRecord, cards: Iterable[MethodCard]) -> int:
-    """How many studies a row of these methods has at most; 0 where nothing is tuned.
+def studies_of(plan: PlanRecord, cells: Sequence[PlannedCell]) -> int:
+    """How many studies a row of these cells has at most; 0 where nothing is tuned.
 
     A study of one trial is the published default, and so is one of a method without a range to search.
     """
-    if not any(hyper.range for card in cards for hyper in card.hypers.values()):
+    if not any(hyper.range for cell in cells for hyper in plan.methods[cell.method].hypers.values()):
         return 0
-    return max((track.studies for track in plan.tuning.tracks if track.trials > 1), default=0)
+    tracks = [track for cell in cells for track in plan.tuning_of(cell).tracks]
+    return max((track.studies for track in tracks if track.trials > 1), default=0)
 
 
 def method_evidence(records: Records, cell: CellRecord, studies: int, images: int) -> MethodEvidence:

@@ -110,8 +110,7 @@ def unit_scores(records: Records, cell: CellRecord | None) -> list[float]:
 
 
 def task_studies(records: Records, cell: CellRecord) -> int:
-    rows = records.cells_of(cell.task)
-    return studies_of(records.plan, [records.plan.methods[row.planned.method] for row in rows])
+    return studies_of(records.plan, [row.planned for row in records.cells_of(cell.task)])
 
 
 def conditional(records: Records) -> bool:

@@ -83,6 +83,7 @@ def cases(effort: Effort) -> list[Case]:
         *(partial(equal_methods, tasks, k, n, 0.0, "normal") for k in effort.methods for n in units),
         *(partial(equal_methods, tasks, k, n, SPREAD, "normal") for k in effort.methods for n in units),
         *(partial(equal_methods, tasks, k, 5, 0.0, "skewed") for k in effort.methods if k <= 10),
+        *(partial(uneven, tasks, k, 3, more) for k in effort.methods if k > 3 for more in (2, 3, 9)),
         *(partial(new_test_set, tasks, k) for k in effort.methods if k <= 10),
         *(partial(coverage, some, n, shape) for shape in shapes for n in units),
         *(partial(one_differs, tasks, k, 5, 1.0) for k in many),
@@ -117,6 +118,27 @@ def equal_methods(tasks: int, methods: int, units: int, spread: float, shape: Sh
     yield Check(FALSE_WORSE, case, methods, units, alarms, tasks, bound)
     yield Check(FALSE_PAIR, case, methods, units, pairs, tasks)
     yield Check(LOST_BEST, case, methods, units, lost, tasks, bound)
+
+
+def uneven(tasks: int, methods: int, units: int, more: int) -> Iterator[Check]:
+    """Equal methods, of which a quarter have more units, as rows with more studies than the others do.
+
+    Of each kind of row any one stands for all.
+    """
+    random = random_of(8, methods, units, more)
+    alarms = with_more = with_less = 0
+    for _ in range(tasks):
+        sds = SD * np.exp(SPREAD * random.standard_normal(methods))
+        truth = [Population(sd=sd, more_units=more * (n % 4 == 0)) for n, sd in enumerate(sds)]
+        judgement = judge(simulate(random, truth, units).task)
+        alarms += worse(judgement) > 0
+        with_more += not judgement.methods[0].may_be_best
+        with_less += not judgement.methods[1].may_be_best
+    case = f"normal, unequal sds, a quarter with {units + more} units"
+    bound = 0.08 if units + more < 2 * units else None
+    yield Check(FALSE_WORSE, case, methods, units, alarms, tasks, bound)
+    yield Check(LOST_BEST, f"{case}, one of them", methods, units, with_more, tasks, bound)
+    yield Check(LOST_BEST, f"{case}, another one", methods, units, with_less, tasks, bound)
 
 
 def new_test_set(tasks: int, methods: int) -> Iterator[Check]:

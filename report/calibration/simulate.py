@@ -23,6 +23,7 @@ class Population:
     mean: float = LEVEL
     sd: float = 0.003  # of a unit's own mean: over studies, or over runs where a unit is a run
     seed_sd: float = 0.0  # of runs within a study
+    more_units: int = 0  # than the other methods have
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +50,9 @@ def simulate(
     """
     simulated, settings = [], []
     for number, each in enumerate(methods):
-        means = each.mean + each.sd * standard(random, shape, units)
-        runs = means[:, None] + each.seed_sd * standard(random, shape, (units, seeds))
+        own = units + each.more_units
+        means = each.mean + each.sd * standard(random, shape, own)
+        runs = means[:, None] + each.seed_sd * standard(random, shape, (own, seeds))
         simulated.append(evidence(f"method-{number:02}", [correctness(random, of_unit) for of_unit in runs]))
         settings.append(float(means.mean()))
     studies = units if seeds > 1 else 0

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from report.analysis.families import Family
-from report.analysis.numbers import count, grouped
+from report.analysis.numbers import count, grouped, span
 from report.draw.svg import RULES
 from report.page.claims.overview import Overview
 from report.page.downloads import figure_files, table_files
@@ -85,6 +85,7 @@ def templates(autoescape: bool, finalize: Callable[[Any], Any] | None = None) ->
         fenced=fenced,
         count=count,
         grouped=grouped,
+        span=span,
         rows_of=rows_of,
         figure_files=figure_files,
         table_files=table_files,

@@ -250,7 +250,8 @@ def paragraph(
     whole = "with a part of the baselines' budget" if quick else "with the budget of every baseline"
     found = " ".join([*sentences, *cautions(placement, placed)])
     budget = " and ".join(
-        f"{count(track.studies, 'independent study')} of {count(track.trials, 'trial')}"
+        f"{count(track.studies, 'independent study')}{others_have(plan.studies_of(track.name))} of "
+        f"{count(track.trials, 'trial')}"
         for track in plan.tuning.tracks
     )
     return (
@@ -262,6 +263,11 @@ def paragraph(
         f"Baselines: archive {placed.archive[:DIGEST]}; file {placement.placement.sha256[:DIGEST]}; "
         f"command: {placement.command}."
     )
+
+
+def others_have(studies: Sequence[int]) -> str:
+    """That some baselines have more studies, which make their rows more certain, not better tuned."""
+    return f" (some baselines: {studies[-1]})" if len(studies) > 1 else ""
 
 
 def handshake(placed: PlacedTask) -> str:

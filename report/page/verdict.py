@@ -6,7 +6,7 @@ from report.analysis.comparison import Comparison
 from report.analysis.evidence import SAME
 from report.analysis.intervals import Interval
 from report.analysis.judgement import ENOUGH_UNITS, Judgement, MethodJudgement
-from report.analysis.numbers import count, grouped, percent, plural, spread_percent
+from report.analysis.numbers import count, grouped, percent, plural, span, spread_percent
 from report.analysis.readings import Kind, bounds, number
 from report.read.records import Records, RunRecord
 from suite.records.schema import Track
@@ -155,30 +155,34 @@ def basis(records: Records, comparison: Comparison) -> str:
 def runs(records: Records) -> str:
     """How many final runs a method has."""
     seeds, tracks = count(records.plan.seeds, "seed"), records.plan.tuning.tracks
-    if all(track.studies == 1 for track in tracks):
+    studies = {track.name: records.plan.studies_of(track.name) for track in tracks}
+    if all(numbers == [1] for numbers in studies.values()):
         return f"{seeds} per method"
     parts = [
-        f"{seeds} of each of {each.studies} studies' winners ({each.name})"
-        if each.studies > 1
-        else f"{seeds} of one study's winner ({each.name})"
-        for each in tracks
+        f"{seeds} of one study's winner ({name})"
+        if numbers == [1]
+        else f"{seeds} of each of {span(numbers)} studies' winners ({name})"
+        for name, numbers in studies.items()
     ]
     return f"{', '.join(parts)} per method"
 
 
 def budget(records: Records) -> str:
-    """The tuning budget of every method; the first trial of a study is always the published default."""
+    """The tuning budget of the methods; the first trial of a study is always the published default."""
     tracks = [track for track in records.plan.tuning.tracks if track.trials > 1]
     if not tracks:
         return "each as the experiment sets it, else at its published default; not tuned"
-    return f"the same {' and '.join(map(budget_of, tracks))} for each, scored on validation"
+    studies = [records.plan.studies_of(track.name) for track in tracks]
+    same = "the same " if all(len(numbers) == 1 for numbers in studies) else ""
+    budgets = " and ".join(map(budget_of, tracks, studies))
+    return f"{same}{budgets} for each, scored on validation"
 
 
-def budget_of(track: Track) -> str:
+def budget_of(track: Track, studies: Sequence[int]) -> str:
     draws = count(track.trials - 1, "random draw")
     how = draws if track.name == "random" else "then TPE"
     how = f"the published default{' and' if track.name == 'random' else ','} {how}"
-    times = f"{track.studies} studies of " if track.studies > 1 else ""
+    times = f"{span(studies)} studies of " if studies != [1] else ""
     return f"{times}{count(track.trials, 'tuning trial')} ({how})"
 
 

@@ -99,7 +99,7 @@ def planned_runs(
     named = {each.place: each for each in named_runs(first.ledger, first.planned, plan)}
     status, reason = ("damaged", first.problem) if first.problem else ("missing", "not started")
     runs = []
-    for place in plan.tuning.places(plan.seeds, first.planned.task):
+    for place in plan.tuning_of(first.planned).places(plan.seeds, first.planned.task):
         seed = None
         if place.phase != "tuning":
             seed = final_seed(plan.tuning.seed, place.study, place.number)

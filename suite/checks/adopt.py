@@ -140,7 +140,7 @@ def _other_plan(records: ExperimentFolder, plan: PlanRecord, part: bool) -> str:
 
 def part_of(before: PlanRecord, plan: PlanRecord) -> PlanRecord:
     """What a plan holds of another one: their common cells, and no more studies and seeds than it has."""
-    wanted = {planned.cell for planned in plan.cells}
+    wanted = {planned.cell: planned for planned in plan.cells}
     studies = {track.name: track.studies for track in plan.tuning.tracks}
     tracks = [
         replace(track, studies=min(track.studies, studies.get(track.name, track.studies)))
@@ -149,7 +149,11 @@ def part_of(before: PlanRecord, plan: PlanRecord) -> PlanRecord:
     transfer = [task for task in before.tuning.transfer if task in plan.tuning.transfer]
     return replace(
         before,
-        cells=[planned for planned in before.cells if planned.cell in wanted],
+        cells=[
+            replace(planned, studies=new.studies and min(new.studies, before.tuning_of(planned).studies))
+            for planned in before.cells
+            if (new := wanted.get(planned.cell))
+        ],
         tuning=replace(before.tuning, tracks=tracks, transfer=transfer),
         seeds=min(before.seeds, plan.seeds),
     )
@@ -158,12 +162,13 @@ def part_of(before: PlanRecord, plan: PlanRecord) -> PlanRecord:
 def _keep_part(records: ExperimentFolder, plan: PlanRecord) -> set[str]:
     """Write the ledgers of the common cells again with what the plan holds of them; the runs they name."""
     before, runs = records.plan(), set[str]()
-    after = part_of(before, plan)
+    after, whole = part_of(before, plan), {planned.cell: planned for planned in before.cells}
     for planned in after.cells:
         try:
-            ledger = _part_of_ledger(records.ledger(planned, before), after.tuning, after.seeds)
+            ledger = records.ledger(whole[planned.cell], before)
         except FileNotFoundError:
             continue
+        ledger = _part_of_ledger(ledger, after.tuning_of(planned), after.seeds)
         write_json(records.ledger_path(planned.cell), encode(ledger))
         runs |= {named.run for named in named_runs(ledger, planned, after)}
     return runs

@@ -133,7 +133,7 @@ def placed_file(source: ExperimentFile, whole: tuple[str, ...], entry: Mapping[s
     quick: with one study instead of all.
     """
     values = {key: value for key, value in source.values.items() if key != "claim"}  # not the newcomer's
-    listed = [each if isinstance(each, dict) else {"name": each} for each in values["methods"]]
+    listed = [dict(each) if isinstance(each, dict) else {"name": each} for each in values["methods"]]
     values["methods"] = [
         *(each for each in listed if each.get("label", each["name"]) in whole),
         dict(entry),
@@ -141,6 +141,8 @@ def placed_file(source: ExperimentFile, whole: tuple[str, ...], entry: Mapping[s
     values["summary"] = f"{entry['name']} among the baselines of {source.name}."
     if quick:
         values["tuning"] = {**values["tuning"], "studies": 1}
+        for each in values["methods"]:
+            each.pop("studies", None)
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
     return f"# Written by flipbench place from experiments/{source.name}.yaml.\n{text}"
 

@@ -126,7 +126,8 @@ class Observer:
         self, planned: PlannedCell, plan: PlanRecord, begun: set[str], names: set[str], status: Status
     ) -> tuple[CellStatus, int]:
         """One cell, and how many of its studies failed; `names` collects the runs that its ledger names."""
-        cell = CellStatus(planned.cell, *(plan.tuning.count(phase, plan.seeds) for phase in PHASES))
+        tuning = plan.tuning_of(planned)
+        cell = CellStatus(planned.cell, *(tuning.count(phase, plan.seeds) for phase in PHASES))
         cell.epochs_planned = planned.epochs * cell.planned
         try:
             ledger = self.folder.ledger(planned, plan)
@@ -155,7 +156,7 @@ class Observer:
         cell.seconds_per_epoch = seconds / epochs if epochs else None
         without = [
             track
-            for track in plan.tuning.tracks
+            for track in tuning.tracks
             for n in range(track.studies)
             if failed[track.name, n] == track.trials
         ]

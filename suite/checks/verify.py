@@ -123,7 +123,7 @@ class Verification:
         scores: dict[Place, Scores] = {}  # of the intact tuning runs
         unnamed: Counter[Phase] = Counter()
         for phase in PHASES:
-            unnamed[phase] = self.plan.tuning.count(phase, self.plan.seeds)
+            unnamed[phase] = self.plan.tuning_of(planned).count(phase, self.plan.seeds)
         for named in named_runs(ledger, planned, self.plan):
             checked = self._run(named, planned)
             unnamed[named.place.phase] -= 1
@@ -134,7 +134,7 @@ class Verification:
         for _, problem in self.folder.wrong_transfers(ledger, planned, self.plan):
             self.found.add("contradictory", self._file(self.folder.ledger_path(planned.cell)), problem)
         for phase in PHASES:
-            self._count_absent(planned.cell, phase, unnamed[phase], unnamed_are)
+            self._count_absent(planned, phase, unnamed[phase], unnamed_are)
 
     def _ledger(self, planned: PlannedCell) -> tuple[Ledger, str]:
         """The ledger of a cell, empty if it is useless, and the status of the runs that it does not name."""
@@ -146,15 +146,15 @@ class Verification:
             self._add(error)
             return Ledger.empty(planned.cell), "damaged"
 
-    def _count_absent(self, cell: str, phase: Phase, unnamed: int, status: str) -> None:
+    def _count_absent(self, cell: PlannedCell, phase: Phase, unnamed: int, status: str) -> None:
         """Count the runs that the ledger does not name; one finding for all runs that are not there."""
-        planned = self.plan.tuning.count(phase, self.plan.seeds)
+        planned = self.plan.tuning_of(cell).count(phase, self.plan.seeds)
         self.found.counts[phase, status] += unnamed
         absent = self._absent[phase]
         if status == "missing" and unnamed + len(absent):
             which = f": {', '.join(absent[:3])}{', …' * (len(absent) > 3)}" if absent else ""
             problem = f"{unnamed + len(absent)} of {planned} {phase} runs are not there{which}"
-            self.found.add("missing", self._file(self.folder.ledger_path(cell)), problem)
+            self.found.add("missing", self._file(self.folder.ledger_path(cell.cell)), problem)
 
     # ---- a run
 

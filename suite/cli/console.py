@@ -7,7 +7,7 @@ message has to be escaped. Where something is to stand out, it is a rich Text wi
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import typer
@@ -56,6 +56,14 @@ def duration(seconds: float) -> str:
     if minutes < 90:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes / 1440:,.0f} days"
+
+
+def more_studies(studies: Mapping[str, int]) -> str:
+    """`5 of bop, frozen`, for each number of studies that some methods have instead of the common one."""
+    return "; ".join(
+        f"{number} of {', '.join(name for name, other in studies.items() if other == number)}"
+        for number in dict.fromkeys(studies.values())
+    )
 
 
 def table(*columns: Column | str, **settings: Any) -> Table:

@@ -95,6 +95,7 @@ def _experiment_card(path: Path) -> dict[str, Any]:
             for task in experiment.tasks
         ],
         "methods": [entry.called for entry in experiment.methods],
+        "more_studies": {entry.called: entry.studies for entry in experiment.methods if entry.studies},
         "epochs": experiment.train.epochs,
         "tuning": [encode(track) for track in experiment.budget.tracks],
         "transfer": experiment.tuning.transfer,

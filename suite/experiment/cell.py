@@ -68,6 +68,7 @@ class Cell:
     plugin: str | None  # a hash of the method's file, if that is not in the catalogue
     plugins: Mapping[Part, str]  # the same of the model's, and of the data set's
     probes: tuple[Choice, ...] = ()  # of final runs
+    studies: int | None = None  # of each track, where they are more than the experiment gives to all
 
     @property
     def name(self) -> str:
@@ -116,6 +117,7 @@ class Cell:
             method=self.method_label,
             epochs=self.train.epochs,
             trial=self.first,
+            studies=self.studies,
         )
 
 
@@ -202,6 +204,7 @@ def resolve_cell(
         plugin=hash_of("method", entry.name),
         plugins=hashes_of(model_choice.name, data.choice.name),
         probes=tuple(resolve_probe(named, ("probes", n)) for n, named in enumerate(experiment.probes)),
+        studies=entry.studies,
     )
     _check_training(cell, task, task_number)
     _check_rule(cell, method_at)

@@ -18,23 +18,20 @@ BYTES_PER_PARAMETER = 3 * (4 * 4 + 6)
 
 def disk_bytes(plan: Plan) -> int:
     """An upper estimate of the bytes that the finished experiment's records take."""
-    final = plan.runs_per_cell - plan.tuning.count("tuning", plan.seeds)
-    kept = final if plan.keep_weights else 0
     return sum(
-        plan.runs_per_cell * _run_bytes(cell) + final * _final_bytes(cell) + kept * _network_bytes(plan, cell)
+        plan.runs_of(cell) * _run_bytes(cell) + plan.final_runs(cell) * _final_bytes(plan, cell)
         for cell in plan.cells
     )
 
 
 def training_images(plan: Plan) -> int:
     """How many images all runs train on, each counted as often as it is used: time, for a known rate."""
-    return sum(plan.runs_per_cell * cell.train.epochs * cell.sizes.train for cell in plan.cells)
+    return sum(plan.runs_of(cell) * cell.train.epochs * cell.sizes.train for cell in plan.cells)
 
 
 def probed_images(plan: Plan) -> int:
     """How many images the probes of all final runs compute at most: none takes longer than to train on it."""
-    final = plan.runs_per_cell - plan.tuning.count("tuning", plan.seeds)
-    return final * sum(map(probed_per_run, plan.cells))
+    return sum(plan.final_runs(cell) * probed_per_run(cell) for cell in plan.cells)
 
 
 def probed_per_run(cell: Cell) -> int:
@@ -76,7 +73,8 @@ def _network_bytes(plan: Plan, cell: Cell) -> int:
     return BYTES_PER_RUN + weights + BYTES_PER_OUTPUT * outputs
 
 
-def _final_bytes(cell: Cell) -> int:
-    """What a final run has in addition: the flips of each step, and a bit for each test image."""
+def _final_bytes(plan: Plan, cell: Cell) -> int:
+    """What a final run has in addition: the flips of each step, a bit for each test image, its network."""
     steps = max(1, cell.sizes.train // cell.train.batch_size) * cell.train.epochs
-    return 4 * steps * cell.network.layers + cell.sizes.test // 8
+    kept = _network_bytes(plan, cell) if plan.keep_weights else 0
+    return 4 * steps * cell.network.layers + cell.sizes.test // 8 + kept

@@ -33,6 +33,8 @@ from suite.records.files import canonical
 from suite.records.schema import FORMAT, PHASES, HyperCard, MethodCard, PlanRecord, PublishedScore, Tuning
 from suite.records.trial import PROTOCOL
 
+MOST_STUDIES = 2  # times those of the others: with four times the comparison loses a true best too often
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -56,6 +58,10 @@ class Plan:
         """The tracks of every cell, and the tasks whose winners run on the others."""
         return self.experiment.budget
 
+    def tuning_of(self, cell: Cell) -> Tuning:
+        """The same of a cell whose method may have more studies."""
+        return self.tuning.with_studies(cell.studies)
+
     @property
     def seeds(self) -> int:
         """The final runs of each study's winner."""
@@ -66,19 +72,24 @@ class Plan:
         """Whether final runs keep their networks."""
         return self.experiment.train.keep_weights
 
-    @property
-    def runs_per_cell(self) -> int:
+    def tuning_runs(self, cell: Cell) -> int:
+        return self.tuning_of(cell).count("tuning", self.seeds)
+
+    def final_runs(self, cell: Cell) -> int:
         """At most: where the published default wins, its final runs are those of the winner."""
-        return sum(self.tuning.count(phase, self.seeds) for phase in PHASES)
+        return sum(self.tuning_of(cell).count(phase, self.seeds) for phase in PHASES if phase != "tuning")
+
+    def runs_of(self, cell: Cell) -> int:
+        return self.tuning_runs(cell) + self.final_runs(cell)
 
     @property
     def runs(self) -> int:
-        return len(self.cells) * self.runs_per_cell
+        return sum(map(self.runs_of, self.cells))
 
     @property
     def epochs(self) -> int:
         """Training epochs, if no run diverges."""
-        return sum(cell.train.epochs * self.runs_per_cell for cell in self.cells)
+        return sum(cell.train.epochs * self.runs_of(cell) for cell in self.cells)
 
     @functools.cached_property
     def record(self) -> PlanRecord:
@@ -113,7 +124,7 @@ def make_plan(source: ExperimentFile) -> Plan:
         raise source.error(*wrong)
     cells, problems = _cells(experiment)
     problems += [*_ambiguous(cells), *_published_of_nothing(experiment), *_named_twice(experiment)]
-    problems += _nothing_to_transfer(experiment)
+    problems += [*_nothing_to_transfer(experiment), *_wrong_studies(experiment)]
     if not problems and experiment.claim is not None:
         problems += claim_problems(experiment.claim, experiment, cells)
     if problems := problems or edge_problems(cells):
@@ -184,6 +195,25 @@ def _nothing_to_transfer(experiment: Experiment) -> Iterator[Problem]:
     if experiment.tuning.transfer and all(track.trials == 1 for track in experiment.budget.tracks):
         message = "nothing is tuned, so no winner differs from the published default: `trials` of 2 or more"
         yield Problem(("tuning", "transfer"), message)
+
+
+def _wrong_studies(experiment: Experiment) -> Iterator[Problem]:
+    """Methods whose studies are fewer than all have, or too many for a comparison with the others."""
+    least = min((track.studies for track in experiment.budget.tracks), default=0)
+    for number, entry in enumerate(experiment.methods):
+        if entry.studies is None:
+            continue
+        if experiment.budget.studies < 2:
+            message = "only where `tuning` gives every method several: a row of one study compares with none"
+        elif entry.studies < least:
+            message = f"every method has {least} by `tuning`, and none has fewer: a method may have more"
+        elif entry.studies > MOST_STUDIES * least:
+            message = (
+                f"with more than {MOST_STUDIES} times the {least} of the others the verdicts no longer hold"
+            )
+        else:
+            continue
+        yield Problem(("methods", number, "studies"), message)
 
 
 def _cells(experiment: Experiment) -> tuple[list[Cell], list[Problem]]:

@@ -90,15 +90,20 @@ class ProbeEntry(_Strict):
         return dict(self.model_extra or {})
 
 
+Studies = Annotated[int, Field(ge=1, le=1000)]
+
+
 class MethodEntry(Named):
     """A method. Its options set hyperparameters; `tune` names those to search, by default all others.
 
-    `preset` is a published setting of the method; the options override it.
+    `preset` is a published setting of the method; the options override it. `studies` are more studies of the
+    same budget than the experiment gives to every method: they make its row more certain, not better tuned.
     """
 
     preset: str | None = None
     tune: list[str] | None = None
     decay: dict[str, dict[str, Any]] = {}
+    studies: Studies | None = None
 
 
 class RealEntry(_Strict):
@@ -172,7 +177,6 @@ def _budget(value: Any) -> Any:
 
 BUDGETS = {"one-shot": 1, "small": 8, "medium": 25, "large": 75}  # trials of a study
 Trials = Annotated[int, BeforeValidator(_budget), Field(ge=1, le=100_000)]
-Studies = Annotated[int, Field(ge=1, le=1000)]
 
 
 class TrackSection(_Strict):

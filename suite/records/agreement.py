@@ -180,7 +180,7 @@ def _ledger_problem(ledger: Ledger, planned: PlannedCell, plan: PlanRecord) -> s
         if problem := _hypers_problem(entry.hypers, planned):
             return f"{entry}: {problem}"
     places = [named.place for named in named_runs(ledger, planned, plan)]
-    known = set(plan.tuning.places(plan.seeds, planned.task))
+    known = set(plan.tuning_of(planned).places(plan.seeds, planned.task))
     if unplanned := [place for place in places if place not in known]:
         return f"names {unplanned[0]}, which is not planned"
     if len(set(places)) < len(places):

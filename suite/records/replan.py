@@ -31,6 +31,7 @@ def changes(before: PlanRecord, after: PlanRecord) -> str:
         if old.cell not in edited
         for text in _of_cell(old, cells.get(old.cell), before, after)
     )
+    found.update(text for old in before.cells for text in _of_studies(old, cells.get(old.cell), after))
     found.update(_of_tuning(before.tuning, after.tuning))
     if after.seeds < before.seeds:
         found[text_of(("seeds", before.seeds, after.seeds), HOW)] += 1
@@ -54,6 +55,13 @@ def _of_tuning(before: Tuning, after: Tuning) -> Iterator[str]:
             yield text_of((f"tuning.{old.name}.at_once", old.at_once, new.at_once), HOW)
     if before.transfer and not after.transfer:
         yield text_of(("tuning.transfer", True, False), HOW)
+
+
+def _of_studies(old: PlannedCell, new: PlannedCell | None, after: PlanRecord) -> Iterator[str]:
+    """That a method has fewer studies of its own than it had, if the new plan does not give them to all."""
+    kept = [track.studies for track in after.tuning_of(new).tracks] if new and old.studies else []
+    if old.studies and min(kept, default=old.studies) < old.studies:
+        yield text_of((f"{old.method}.studies", old.studies, min(kept)), HOW)
 
 
 def _of_cell(
@@ -111,10 +119,11 @@ def dropped_runs(folder: ExperimentFolder, before: PlanRecord, after: PlanRecord
         if old.cell in edited:
             continue
         new = cells.get(old.cell)
+        tuning = after.tuning_of(new or old)
         kept, kept_tuning = _kept(old, new, before, after)
         places = {
             place
-            for place in after.tuning.places(after.seeds, old.task)
+            for place in tuning.places(after.seeds, old.task)
             if same_seed and (place.track is None or place.track in same_draws)
         }
         try:
@@ -200,6 +209,9 @@ def _added(before: PlanRecord, after: PlanRecord) -> str:
         for name in ("trials", "studies"):
             if (one := getattr(old, name)) != (other := getattr(new, name)):
                 added.append(f"{other} {name} of {new.name} instead of {one}")
+    had = {old.cell: before.tuning_of(old).studies for old in before.cells}
+    more = [new for new in after.cells if new.studies and had.get(new.cell, new.studies) < new.studies]
+    added += [f"{new.studies} studies of {new.cell}" for new in more]
     if after.seeds > before.seeds:
         added.append(f"{after.seeds} seeds instead of {before.seeds}")
     if after.tuning.transfer and not before.tuning.transfer:

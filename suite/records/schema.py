@@ -4,7 +4,7 @@ A file whose content does not fit its type is damaged. Nothing here imports torc
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
@@ -325,7 +325,7 @@ class Track:
 
 @record
 class Tuning:
-    """The budget of every cell: its tracks. Without any, the published default is used untuned.
+    """The budget of a cell: its tracks. Without any, the published default is used untuned.
 
     seed: the experiment's; every draw and every seed of a run is keyed by it. transfer: the tasks whose
     winners also run on each of the others.
@@ -340,9 +340,14 @@ class Tuning:
         """How many groups of final seeds there are: study n of every track uses the same ones."""
         return max((track.studies for track in self.tracks), default=1)
 
+    def with_studies(self, studies: int | None) -> Self:
+        """The same budget for each study, but so many of them, where a track has fewer."""
+        tracks = [replace(track, studies=max(track.studies, studies or 0)) for track in self.tracks]
+        return replace(self, tracks=tracks)
+
     @property
     def random_draws(self) -> int:
-        """Random draws of each cell: the published default, each study's first trial, is none."""
+        """Random draws of a cell: the published default, each study's first trial, is none."""
         return sum((track.trials - 1) * track.studies for track in self.tracks if track.name == "random")
 
     def count(self, phase: Phase, seeds: int) -> int:
@@ -447,7 +452,10 @@ class DataSizes:
 
 @record
 class PlannedCell:
-    """A cell: the labels of its parts, and its first final trial at the published setting."""
+    """A cell: the labels of its parts, and its first final trial at the published setting.
+
+    studies: of each track, where this method has more of them than the plan gives to all.
+    """
 
     cell: PartName
     data: PartName
@@ -455,6 +463,7 @@ class PlannedCell:
     method: StrictStr
     epochs: StrictInt
     trial: Trial
+    studies: Annotated[StrictInt, Field(ge=1, le=1000)] | None = absent()
 
     @property
     def task(self) -> str:
@@ -503,6 +512,15 @@ class PlanRecord:
     margin: Annotated[StrictFloat, Field(gt=0, lt=100)] | None = absent()
     published: list[PublishedScore] = absent(list)
     claim: Claim | None = absent()
+
+    def tuning_of(self, planned: PlannedCell) -> Tuning:
+        """The budget of one of the cells."""
+        return self.tuning.with_studies(planned.studies)
+
+    def studies_of(self, track: TrackName) -> list[int]:
+        """How many studies of a track the cells have: each number once, the smallest first."""
+        tracks = [each for planned in self.cells for each in self.tuning_of(planned).tracks]
+        return sorted({each.studies for each in tracks if each.name == track})
 
 
 @record

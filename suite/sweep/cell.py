@@ -35,6 +35,7 @@ class CellProgress:
 
     def __init__(self, plan: Plan, cell: Cell, folder: ExperimentFolder, *, tuning_only: bool) -> None:
         self.plan, self.cell, self.folder, self.tuning_only = plan, cell, folder, tuning_only
+        self.tuning = plan.tuning_of(cell)
         self.notes: list[str] = []  # about damaged files and what became of them
         ledger = self._remembered()
         remembered: dict[tuple[str, int], list[StudyEntry]] = {}
@@ -42,7 +43,7 @@ class CellProgress:
             remembered.setdefault((study.track, study.number), []).append(study)
         self.studies = [
             StudyProgress(cell, track, number, plan.seeds, remembered.get((track.name, number), ()))
-            for track in plan.tuning.tracks
+            for track in self.tuning.tracks
             for number in range(track.studies)
         ]
         self.scores: dict[str, Scores | None] = {}  # by run_id; None if it failed
@@ -73,7 +74,7 @@ class CellProgress:
             (study, number): self.cell.trial(
                 self.cell.published, final_seed(self.cell.seed, study, number), "final"
             )
-            for study in range(self.plan.tuning.studies)
+            for study in range(self.tuning.studies)
             for number in range(self.plan.seeds)
         }
 

@@ -62,6 +62,21 @@ def test_two_tracks_are_two_methods_each(plan: PlanRecord) -> None:
     assert found[0].sds > found[1].sds
 
 
+def test_methods_with_more_studies_have_a_line_of_their_own(plan: PlanRecord) -> None:
+    cells = [replace(cell, studies=5 if cell.method == "bop" else None) for cell in plan.cells]
+    of = replace(plan, tuning=Tuning(tracks=[replace(RANDOM, studies=3)]), cells=cells)
+    found = detectable(of)
+    assert [(each.tasks, each.methods, each.having, each.units) for each in found] == [
+        (2, 2, 1, 3),
+        (2, 2, 1, 5),
+    ]
+    assert str(found[1]).startswith("2 tasks, 2 methods, 1 of them with 5 studies of random each: shows")
+    assert found[0].sds > found[1].sds
+    above = Contrast(kind="contrast", says="x", of={"bop": 1, "latent_adam": -1}, expect="above")
+    (planned,) = planned_tests(replace(of, claim=claim_of(above)))
+    assert planned.units == 3  # of each arm: the smaller number
+
+
 def test_controls_do_not_count_and_one_method_compares_with_nothing(plan: PlanRecord) -> None:
     control = {**plan.methods, "bop": replace(plan.methods["bop"], control=True)}
     cells = [cell for cell in plan.cells if (cell.data, cell.model) == TASKS[0]]

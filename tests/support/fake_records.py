@@ -7,6 +7,7 @@ a failed, a missing and a damaged one.
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,11 +188,13 @@ def write_experiment(
     trials: int = 8,
     sampler: str = "random",
     tracks: list[Track] | None = None,
+    studies: Mapping[str, int] | None = None,
     reverse: bool = False,
 ) -> Path:
     """Write a complete experiment into `folder`; `reverse` creates the run folders in the opposite order.
 
-    Without `tracks` there is one study of so many trials, or none for 0 of them.
+    Without `tracks` there is one study of so many trials, or none for 0 of them. `studies` are those of
+    methods that have more than the tracks give to all.
     """
     if tracks is None:
         tracks = [Track(name=sampler, trials=trials)] if trials else []  # pyright: ignore[reportArgumentType]
@@ -205,7 +208,11 @@ def write_experiment(
         seeds=seeds,
         methods={name: METHODS[name] for name in methods},
         data={name: DATA[name] for name, _ in tasks},
-        cells=[planned_cell(data, model, method) for data, model in tasks for method in methods],
+        cells=[
+            replace(planned_cell(data, model, method), studies=(studies or {}).get(method))
+            for data, model in tasks
+            for method in methods
+        ],
     )
     for name in ("data", "cells", "runs"):
         (folder / name).mkdir(parents=True)
@@ -287,7 +294,7 @@ def write_cell(experiment: ExperimentFolder, cell: PlannedCell, plan: PlanRecord
             )
         return [trial.run_id for trial in trials]
 
-    for track in plan.tuning.tracks:
+    for track in plan.tuning_of(cell).tracks:
         for study in range(track.studies):
             tuning, values = [], []
             for number in range(track.trials):
@@ -314,7 +321,7 @@ def write_cell(experiment: ExperimentFolder, cell: PlannedCell, plan: PlanRecord
             )
     default = [
         DefaultEntry(study=study, number=number, run=run)
-        for study in range(plan.tuning.studies)
+        for study in range(plan.tuning_of(cell).studies)
         for number, run in enumerate(finals(published, study, 0.02 if studies else 0.0))
     ]
     ledger = Ledger(cell=cell.cell, studies=studies, default=default)

@@ -65,7 +65,7 @@ def cells_by_group(records: Records, arms: Sequence[str]) -> dict[Group, list[li
 
 def studies_of_cells(records: Records, cells: Sequence[CellRecord]) -> int:
     """How many studies a unit is one of: 0 where nothing is tuned, 1 where a unit is a run of one winner."""
-    return studies_of(records.plan, [records.plan.methods[cell.planned.method] for cell in cells])
+    return studies_of(records.plan, [cell.planned for cell in cells])
 
 
 def nearest(

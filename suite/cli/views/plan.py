@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Group
 from rich.text import Text
 
-from suite.cli.console import duration, table
+from suite.cli.console import duration, more_studies, table
 from suite.experiment.cost import disk_bytes, probed_images, training_images
 from suite.experiment.files import published_archive
 from suite.experiment.plan import Plan
@@ -16,6 +16,7 @@ from suite.machine.errors import UserError
 from suite.records.archive import read_contents
 from suite.records.codec import encode
 from suite.records.files import DamagedRecord
+from suite.records.schema import Tuning
 
 if TYPE_CHECKING:
     from suite.sweep.pace import Times
@@ -31,9 +32,9 @@ class Measured(NamedTuple):
 
     def seconds(self, plan: Plan) -> float:
         """Of a sweep of the whole plan, if its workers do not slow each other."""
-        tuning = plan.tuning.count("tuning", plan.seeds)
-        final, times = plan.runs_per_cell - tuning, [self.times[cell.name] for cell in plan.cells]
-        return sum(tuning * each.tuning + final * each.final for each in times) / self.workers
+        times = [(cell, self.times[cell.name]) for cell in plan.cells]
+        seconds = (plan.tuning_runs(cell) * t.tuning + plan.final_runs(cell) * t.final for cell, t in times)
+        return sum(seconds) / self.workers
 
 
 def plan_view(plan: Plan, results: Path, shows: Sequence[str], measured: Measured | None = None) -> Group:
@@ -44,8 +45,8 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str], measured: Measure
         each = cell.train.epochs
         cells.add_row(
             cell.name,
-            str(plan.runs_per_cell),
-            f"{each} each, {each * plan.runs_per_cell:,}",
+            str(plan.runs_of(cell)),
+            f"{each} each, {each * plan.runs_of(cell):,}",
             f"{cell.network.binary:,}",
             *([duration(measured.times[cell.name].final)] if measured else []),
         )
@@ -55,8 +56,10 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str], measured: Measure
         for label, space in spaces.items()
         if plan.tuning.tracks
     ]
+    more = {cell.method_label: cell.studies for cell in plan.cells if cell.studies}
     totals = (
-        f"each cell: {_budget(plan)}",
+        f"each cell: {_budget(plan.tuning, plan.seeds)}",
+        *([f"more studies: {more_studies(more)}"] if more else []),
         f"{_times(len(plan.cells), 'cell', 'cells')}, at most {_times(plan.runs, 'run', 'runs')}, "
         f"{_times(plan.epochs, 'epoch', 'epochs')}, "
         f"at most {disk_bytes(plan) / 1e6:,.0f} MB of records in {results / plan.name}",
@@ -83,9 +86,8 @@ def _duration(plan: Plan, measured: Measured | None) -> str:
     )
 
 
-def _budget(plan: Plan) -> str:
+def _budget(tuning: Tuning, seeds: int) -> str:
     """What the runs of a cell are."""
-    tuning, seeds = plan.tuning, plan.seeds
     parts = [
         f"{track.name}: {_times(track.studies, 'study', 'studies')} of "
         f"{_times(track.trials, 'trial', 'trials')}, {_times(seeds, 'final run', 'final runs')} of "

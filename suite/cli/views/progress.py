@@ -23,9 +23,9 @@ class SweepProgress:
     """Counts the epochs and runs of a plan; a Sweep calls `on_message` and `on_note`."""
 
     def __init__(self, plan: Plan, *, tuning_only: bool = False) -> None:
-        each = plan.tuning.count("tuning", plan.seeds) if tuning_only else plan.runs_per_cell
-        self.runs = len(plan.cells) * each
-        self.epochs = sum(cell.train.epochs * each for cell in plan.cells)
+        runs = plan.tuning_runs if tuning_only else plan.runs_of
+        self.runs = sum(map(runs, plan.cells))
+        self.epochs = sum(cell.train.epochs * runs(cell) for cell in plan.cells)
         self.finished = self.failed = 0
         self.epochs_of: dict[str, int] = {}
         self.console = err

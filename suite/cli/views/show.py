@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from suite.cli.console import table
+from suite.cli.console import more_studies, table
 from suite.cli.views.hypers import default_cell, range_cell, yes_or_no
 
 Card = Mapping[str, Any]
@@ -82,6 +82,7 @@ def experiment_view(name: str, card: Card) -> Group:
         },
         "methods": ", ".join(card["methods"]),
         "tuning": "; ".join(tracks) or "none",
+        **({"more studies": more_studies(card["more_studies"])} if card["more_studies"] else {}),
         "final runs": f"{card['seeds']} seeds for each winner, and for the published default"
         + "; the winners also on the other tasks" * card["transfer"],
         "epochs": f"{card['epochs']}, where a task does not say otherwise",

@@ -1,6 +1,6 @@
 """The units of a comparison are those that the plan says, whatever is missing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from report.analysis.comparison import compare
 from report.analysis.evidence import TaskEvidence
 from report.analysis.readings import Kind
 from report.analysis.units import task_evidence
+from report.page.verdict import basis
 from report.read.experiment import read_records
 from suite.records.experiment import ExperimentFolder
 from suite.records.schema import PlanRecord, Track, TrackName
@@ -27,10 +28,17 @@ from tests.support.fake_records import (
 CELL = "digits.mlp.bop"
 
 
-def write(folder: Path, *tracks: tuple[TrackName, int, int], seeds: int = 2) -> Path:
+def write(
+    folder: Path,
+    *tracks: tuple[TrackName, int, int],
+    seeds: int = 2,
+    studies: Mapping[str, int] | None = None,
+) -> Path:
     """An experiment of two methods with these tracks: name, trials, studies."""
     of = [Track(name=name, trials=trials, studies=studies) for name, trials, studies in tracks]
-    return write_experiment(folder, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=seeds, tracks=of)
+    return write_experiment(
+        folder, tasks=TASKS[:1], methods=("bop", "latent_sgd"), seeds=seeds, tracks=of, studies=studies
+    )
 
 
 def evidence(folder: Path) -> TaskEvidence:
@@ -64,6 +72,24 @@ def test_the_unit_is_the_study_or_the_run(
     if len(tracks) == 2:
         names = [f"{name} ({track})" for name in names for track, *_ in tracks]
     assert [each.method for each in found.methods] == names
+
+
+def test_a_method_with_more_studies_has_more_units(tmp_path: Path) -> None:
+    """Its row has a shorter interval; each row's number of units is its own, and a lost one is missing."""
+    folder = write(tmp_path, ("random", 2, 3), studies={"bop": 5})
+    found = evidence(folder)
+    assert [(each.planned_units, each.planned_runs, each.missing) for each in found.methods] == [
+        (5, 10, 0), (3, 6, 0)
+    ]  # fmt: skip
+    records = read_records(folder)
+    bop, sgd = compare(records, records.tasks[0]).standings
+    assert (bop.judged.units, sgd.judged.units) == (5, 3)
+    assert (
+        "2 seeds of each of 3 to 5 studies' winners (random) per method; 3 to 5 studies of 2 tuning trials "
+        "(the published default and 1 random draw) for each"
+    ) in basis(records, compare(records, records.tasks[0]))
+    remove(final_run(folder, CELL, 1, 4))
+    assert [each.missing for each in evidence(folder).methods] == [1, 0]
 
 
 def test_methods_that_search_nothing_are_not_tuned(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from report.calibration.checks import (
     failing,
     new_test_set,
     one_differs,
+    uneven,
 )
 from report.calibration.page import markdown, picture, table
 
@@ -28,12 +29,13 @@ from report.calibration.page import markdown, picture, table
     "case",
     [
         partial(equal_methods, 60, 10, 3, SPREAD, "normal"),
+        partial(uneven, 60, 10, 3, 2),
         partial(new_test_set, 80, 3),
         partial(coverage, 40, 3, "skewed"),
         partial(equality, 40, 5, 0.0015),
         partial(beside_erratic, 25, 10, 5),
     ],
-    ids=["equal methods", "test set", "coverage", "equality", "beside erratic methods"],
+    ids=["equal methods", "uneven", "test set", "coverage", "equality", "beside erratic methods"],
 )
 def test_a_few_tasks_keep_the_bounds(case: Case) -> None:
     found = list(case())

@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 
 from suite.checks import adopt
-from suite.checks.adopt import ASIDE, adoption
+from suite.checks.adopt import ASIDE, adoption, part_of
 from suite.checks.verify import Verification
 from suite.machine.errors import UserError
 from suite.records import archive
 from suite.records.archive import ARCHIVE, write_archive
 from suite.records.experiment import ExperimentFolder
 from suite.records.files import WriteError, read_json, write_json
+from suite.records.replan import changes
 from suite.records.run import RunFolder
-from suite.records.schema import DataRecord, PlanRecord
+from suite.records.schema import DataRecord, PlanRecord, Track
 from suite.records.trial import PROTOCOL
 from tests.support.attempts import records_of, swept
-from tests.support.fake_records import damage, final_run, write_plan
+from tests.support.fake_records import TASKS, damage, final_run, write_experiment, write_plan
 
 BOP = "digits.mlp.bop"
 CHANGES = ("methods=[bop]", "train.epochs=1", "tuning={trials: 2}", "seeds=2")
@@ -134,6 +135,22 @@ def test_a_plan_that_only_adds_adopts(tmp_path: Path, copy: ExperimentFolder):
         plan, tuning=replace(plan.tuning, tracks=[replace(track, trials=9)]), seeds=plan.seeds + 1
     )
     assert adopted(copy.path, tmp_path / "new", longer)[0].startswith("4 finished runs are adopted")
+
+
+def test_of_more_studies_only_those_that_a_plan_has_are_adopted(tmp_path: Path):
+    """As where a newcomer is placed with less than the baselines have."""
+    tracks = [Track(name="random", trials=2, studies=2)]
+    folder = write_experiment(
+        tmp_path / "x", tasks=TASKS[:1], methods=("bop",), seeds=2, tracks=tracks, studies={"bop": 4}
+    )
+    plan = ExperimentFolder(folder).plan()
+    (planned,) = plan.cells
+    for wanted, has in ((None, 2), (3, 3), (4, 4), (9, 4)):
+        here = replace(plan, cells=[replace(planned, studies=wanted)])
+        part = part_of(plan, here)
+        (cell,) = part.cells
+        assert part.tuning_of(cell).studies == has and changes(part, here) == ""
+        assert bool(changes(plan, here)) == (has < 4)
 
 
 def test_the_ledger_of_another_trial_is_not_adopted(

@@ -29,7 +29,7 @@ STANDARD = """
 version: 1
 summary: Tiny.
 tasks: [{data: {name: digits, train_limit: 100}, model: {name: mlp, hidden: [8]}}]
-methods: [bop, latent-adam, frozen, latent-sgd]
+methods: [bop, {name: latent-adam, studies: 4}, frozen, latent-sgd]
 train: {epochs: 1, batch_size: 50}
 tuning: {trials: 2, studies: 3}
 seeds: 2
@@ -108,6 +108,11 @@ def test_a_newcomer_is_trained_alone_and_stands_among_the_whole_baselines(
     text = (folder / "placement.md").read_text()
     assert "instant reaches" in text and "all pairs of 3 methods at once" in text
     assert "1 method of standard/tiny has not all runs yet" in text
+    assert "3 independent studies (some baselines: 4) of 2 trials" in text
+    rows = {each.method: each for each in read_records(folder / "tiny").cells}
+    assert {name: len(cell.ledger.studies) for name, cell in rows.items()} == {
+        "bop": 3, "latent-adam": 4, "frozen": 3, "instant": 3
+    }  # fmt: skip
     assert f"Baselines: archive {task.archive[:12]}" in text and "gave the same bits" in text
     for file in ("index.html", "placement.tex", "tiny/report/index.html", "tiny.yaml"):
         assert (folder / file).stat().st_size
@@ -126,6 +131,8 @@ def test_a_newcomer_is_trained_alone_and_stands_among_the_whole_baselines(
     assert edited.code == 0, edited.err
     text = (standard / "results" / "placed" / "instant-quick" / "placement.md").read_text()
     assert "one other file of this name was placed" in text and "A first look" in text
+    quick = read_records(standard / "results" / "placed" / "instant-quick" / "tiny")
+    assert {len(cell.ledger.studies) for cell in quick.cells} == {1}
     assert len(read_json(standard / "results" / "placed" / LIST)["placements"]) == 2
 
 
@@ -243,8 +250,8 @@ def test_the_handshake_takes_the_first_final_runs_of_methods_that_compete(archiv
     assert found.whole == ("bop", "latent-adam", "frozen") and found.left_out == ("latent-sgd",)
     first = [(each.method, *each.study[1:]) for each in found.repeated]
     assert first == [("bop", "random", 0), ("latent-adam", "random", 0)]
-    assert {each.method for each in found.finals} == {"bop", "latent-adam"} and len(found.finals) == 12
-    pairs = [[each.score for each in found.finals[at : at + 2]] for at in range(0, 12, 2)]
+    assert {each.method for each in found.finals} == {"bop", "latent-adam"} and len(found.finals) == 6 + 8
+    pairs = [[each.score for each in found.finals[at : at + 2]] for at in range(0, 14, 2)]
     pooled = sum((one - other) ** 2 / 2 for one, other in pairs) / len(pairs)
     assert found.seed_sd == pytest.approx(pooled**0.5) and pooled > 0
     jumps = [
@@ -264,9 +271,9 @@ def test_a_diverged_run_says_nothing_about_seeds(archive: Path, tmp_path: Path) 
         write_json(path, {**read_json(path), "status": "diverged"})
         write_archive(folder, other := tmp_path / ARCHIVE)
     found = read_baselines("standard/tiny", other)
-    assert lost not in {each.run for each in found.finals} and len(found.finals) == 11
+    assert lost not in {each.run for each in found.finals} and len(found.finals) == 13
     assert found.repeated[0] == before.finals[1]
-    assert len(before.seed_scores) == 6 and len(found.seed_scores) == 5
+    assert len(before.seed_scores) == 7 and len(found.seed_scores) == 6
 
 
 def test_baselines_of_one_seed_measure_no_machine(tmp_path: Path) -> None:

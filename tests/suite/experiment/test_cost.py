@@ -1,11 +1,13 @@
 """What a sweep may take on disk is an upper estimate, and is asked for before anything is written."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from suite.experiment.cell import Cell
 from suite.experiment.cost import checkpoint_bytes, disk_bytes, require_space
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
@@ -36,18 +38,21 @@ class Usage(NamedTuple):
         (KEEP, CONVNET),
         (KEEP, WIDE, REAL),
         ("methods=[latent-adam]", PROBED),
+        ("methods=[{name: latent-adam, studies: 4}, bop]",),
     ],
 )
 def test_records_take_no_more_than_was_estimated(tmp_path: Path, changes: tuple[str, ...]) -> None:
     plan = tiny_plan(tmp_path, *changes)
-    tuning = plan.tuning.count("tuning", plan.seeds)
     written = 0
-    stages: tuple[tuple[Stage, int], ...] = (("tune", tuning), ("final", plan.runs_per_cell - tuning))
+    stages: tuple[tuple[Stage, Callable[[Cell], int]], ...] = (
+        ("tune", plan.tuning_runs),
+        ("final", plan.final_runs),
+    )
     for stage, runs in stages:
         run = RunFolder(tmp_path / stage)
         method = "real" if REAL in changes else "latent-adam"
         train(tiny_trial(tmp_path, method, stage, 7, *changes), run, CPU, keep_weights=plan.keep_weights)
-        written += runs * len(plan.cells) * sum(path.stat().st_size for path in run.path.iterdir())
+        written += sum(map(runs, plan.cells)) * sum(path.stat().st_size for path in run.path.iterdir())
     assert written < disk_bytes(plan) < 20 * written
 
 

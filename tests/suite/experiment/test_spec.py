@@ -82,6 +82,8 @@ MISTAKES = [
     ("method", "{name: bop, gamma: {linaer: [1, 2]}}", "6:25", "methods.0.gamma.linaer", SCHEDULES_ARE),
     ("method", "{name: bop, decay: {gamma: {cos: 0}}}", "6:33", "methods.0.decay.gamma.cos", SCHEDULES_ARE),
     ("method", "{name: latent-adam, pseudo_gradient: cliped}", "6:25", "methods.0.pseudo_gradient", "'clipped'?"),
+    ("method", "{name: bop, studies: 5}", "6:17", "methods.0.studies", "where `tuning` gives every method several"),
+    ("method", "{name: bop, studies: 0}", "6:17", "methods.0.studies", "must be at least 1, not 0"),
     ("more", "tuning: {sampler: tpe}", "8:10", "tuning.sampler", "name the track instead, tuning: {tpe: {trials: 25"),
     ("more", "tuning: {at_once: 2}", "8:10", "tuning.at_once", "is no longer a key: name the track instead"),
     ("more", "tuning: {trials: tiny}", "8:10", "tuning.trials", "no budget 'tiny'; the choices are one-shot, small"),
@@ -691,6 +693,29 @@ def test_the_budget_of_a_cell(tmp_path: Path, written: str, tracks: list[Track],
     assert decode(PlanRecord, encode(plan.record), tmp_path) == plan.record
 
 
+def test_a_method_may_have_more_studies_than_all_have(tmp_path: Path):
+    tuning = "seeds: 2\ntuning: {random: {trials: 5, studies: 3}, tpe: {trials: 4, studies: 9}}"
+    for studies, problem in ((2, "every method has 3"), (7, "more than 2 times the 3 of the others")):
+        with pytest.raises(SpecError, match=rf"methods.0.studies: .*{problem}"):
+            plan_of(tmp_path, text_of(method=f"{{name: bop, studies: {studies}}}", more=tuning))
+    methods = "{name: bop, studies: 5}\n  - latent-sgd"
+    plan = plan_of(tmp_path, text_of(method=methods, more=tuning))
+    assert list(map(plan.tuning_runs, plan.cells)) == [5 * 5 + 4 * 9, 3 * 5 + 4 * 9]
+    assert list(map(plan.final_runs, plan.cells)) == [2 * (5 + 9) + 2 * 9, 2 * (3 + 9) + 2 * 9]
+    assert plan.runs == 61 + 51 + 46 + 42 and plan.epochs == plan.runs * plan.cells[0].train.epochs
+    record = decode(PlanRecord, encode(plan.record), tmp_path)
+    assert record == plan.record and [cell.studies for cell in record.cells] == [5, None]
+    assert (record.studies_of("random"), record.studies_of("tpe")) == ([3, 5], [9])
+    for cell, planned in zip(plan.cells, record.cells, strict=True):
+        places = Counter(place.phase for place in record.tuning_of(planned).places(2, planned.task))
+        assert places["tuning"] == plan.tuning_runs(cell)
+        assert places["final"] + places["default"] == plan.final_runs(cell)
+    # More studies change no draw and no run.
+    assert [cell.first for cell in plan.cells] == [
+        cell.first for cell in plan_of(tmp_path, text_of(method="bop\n  - latent-sgd", more=tuning)).cells
+    ]
+
+
 TWO_TASKS = "{data: digits, model: [{name: mlp, hidden: [16]}, {name: mlp, label: wide, hidden: [32]}]}"
 
 
@@ -698,7 +723,7 @@ def test_winners_run_on_every_other_task(tmp_path: Path):
     more = "seeds: 2\ntuning: {trials: 3, studies: 2, transfer: true}"
     plan = plan_of(tmp_path, text_of(TWO_TASKS, more=more))
     assert plan.tuning.transfer == plan.record.tuning.transfer == ["digits.mlp", "digits.wide"]
-    assert plan.tuning.count("transfer", plan.seeds) == 4 and plan.runs_per_cell == 6 + 4 + 4 + 4
+    assert plan.tuning.count("transfer", plan.seeds) == 4 and plan.runs_of(plan.cells[0]) == 6 + 4 + 4 + 4
     for cell in plan.record.cells:
         (other,) = {"digits.mlp", "digits.wide"} - {cell.task}
         places = [place for place in plan.tuning.places(plan.seeds, cell.task) if place.phase == "transfer"]

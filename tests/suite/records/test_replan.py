@@ -38,10 +38,12 @@ def tpe(trials: int = 2, studies: int = 2, at_once: int = 2) -> Track:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
-    """A finished experiment: two cells with three random studies and two of TPE, and two seeds."""
+    """A finished experiment: two cells with three random studies and two of TPE, bop with four, two seeds."""
     path = tmp_path_factory.mktemp("replan") / "results" / "x"
     return ExperimentFolder(
-        write_experiment(path, tasks=TASK, methods=METHODS, seeds=2, tracks=[random(), tpe()])
+        write_experiment(
+            path, tasks=TASK, methods=METHODS, seeds=2, tracks=[random(), tpe()], studies={"bop": 4}
+        )
     )
 
 
@@ -85,7 +87,12 @@ DROPS: list[tuple[str, Callable[[PlanRecord], PlanRecord], Dropped]] = [
     (
         "tuning.random.studies is 3, in the new plan it is 2",
         tuned(random(studies=2), tpe()),
-        lambda cell, place: place.study == 2,
+        lambda cell, place: place.study == 2 and cell.endswith("latent_sgd"),
+    ),
+    (
+        "bop.studies is 4, in the new plan it is 2",
+        cells(lambda cell: replace(cell, studies=None)),
+        lambda cell, place: cell.endswith("bop") and place.study >= (2 if place.track == "tpe" else 3),
     ),
     ("tuning.tpe.at_once is 2, in the new plan it is 3", tuned(random(), tpe(at_once=3)), of_tpe),
     ("the track tpe is not in the new plan", tuned(random()), of_tpe),
@@ -144,6 +151,16 @@ def test_a_plan_that_drops_finished_runs_is_refused(
         ("", lambda plan: replace(plan, summary="Better.", yaml="# another", experiment="paper/x")),
         ("4 trials of random instead of 2", tuned(random(trials=4), tpe())),
         ("5 studies of tpe instead of 2", tuned(random(), tpe(studies=5))),
+        (
+            "6 studies of digits.mlp.bop",
+            cells(lambda cell: replace(cell, studies=cell.studies and 6)),
+        ),
+        (
+            "4 studies of random instead of 3, 4 studies of tpe instead of 2",
+            lambda plan: tuned(random(studies=4), tpe(studies=4))(
+                cells(lambda cell: replace(cell, studies=None))(plan)
+            ),
+        ),
         ("3 seeds instead of 2", lambda plan: replace(plan, seeds=3)),
         ("1 cells", lambda plan: replace(plan, cells=[*plan.cells, planned_cell("fashion", "mlp", "bop")])),
     ],
