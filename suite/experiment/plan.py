@@ -1,6 +1,7 @@
 """From an experiment to its cells: everything that will run, resolved and checked before anything does."""
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,16 @@ from suite.experiment.strict_yaml import Location
 from suite.machine.errors import UserError, described, one_of, shown
 from suite.plugins import PLUGINS, load_plugin
 from suite.records.files import canonical
-from suite.records.schema import FORMAT, PHASES, HyperCard, MethodCard, PlanRecord, PublishedScore, Tuning
+from suite.records.schema import (
+    FORMAT,
+    PHASES,
+    HyperCard,
+    MethodCard,
+    PlanRecord,
+    PublishedScore,
+    Tuning,
+    task_name,
+)
 from suite.records.trial import PROTOCOL
 
 MOST_STUDIES = 2  # times those of the others: with four times the comparison loses a true best too often
@@ -123,7 +133,12 @@ def make_plan(source: ExperimentFile) -> Plan:
     if wrong := list(_wrong_parts(experiment)):
         raise source.error(*wrong)
     cells, problems = _cells(experiment)
-    problems += [*_ambiguous(cells), *_published_of_nothing(experiment), *_named_twice(experiment)]
+    problems += [
+        *_same_labels(experiment),
+        *_ambiguous(cells),
+        *_published_of_nothing(experiment),
+        *_named_twice(experiment),
+    ]
     problems += [*_nothing_to_transfer(experiment), *_wrong_studies(experiment)]
     if not problems and experiment.claim is not None:
         problems += claim_problems(experiment.claim, experiment, cells)
@@ -232,12 +247,25 @@ def _cells(experiment: Experiment) -> tuple[list[Cell], list[Problem]]:
     return cells, list(problems.values())
 
 
+def _same_labels(experiment: Experiment) -> Iterator[Problem]:
+    """Methods and tasks with the name of an earlier one: their cells would share a file."""
+    methods = [entry.called for entry in experiment.methods]
+    for number, name in enumerate(methods):
+        if name in methods[:number]:
+            message = f"two methods are called {name}: give one of them a `label`"
+            yield Problem(("methods", number), message)
+    seen: set[str] = set()
+    for number, task in enumerate(experiment.tasks):
+        for data, model in itertools.product(task.data, task.model):
+            if (name := task_name(data.called, model.called)) in seen:
+                message = f"two tasks are called {name}: give one of their data sets or models a `label`"
+                yield Problem(("tasks", number), message)
+            seen.add(name)
+
+
 def _ambiguous(cells: Sequence[Cell]) -> list[Problem]:
-    """Labels that stand for two different things."""
-    problems = [
-        Problem((), f"two cells are called {name}: give one of their parts a `label`")
-        for name in _repeated(cell.name for cell in cells)
-    ]
+    """Labels that stand for two different data sets or models."""
+    problems: list[Problem] = []
     for kind, named in (
         ("data sets", {(cell.data_label, canonical(cell.data.as_json())) for cell in cells}),
         ("models", {(cell.model_label, canonical(cell.model.as_json())) for cell in cells}),

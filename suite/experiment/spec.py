@@ -235,7 +235,14 @@ class TuningSection(_Strict):
         return Tuning(tracks=tracks, seed=self.seed)
 
 
-Percent = Annotated[float, Field(gt=1, le=100)]  # not a share: no accuracy that a paper reports is so low
+def _percent(value: Any) -> Any:
+    """No share: no accuracy that a paper reports is 1 % or less."""
+    if isinstance(value, int | float) and not 1 < value <= 100:
+        raise PydanticCustomError("percent", "is in percent, above 1 and at most 100")
+    return value
+
+
+Percent = Annotated[float, BeforeValidator(_percent)]
 
 
 class PublishedEntry(_Strict):

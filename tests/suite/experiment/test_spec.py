@@ -135,8 +135,8 @@ MISTAKES = [
     ("more", "seeds: 1001", "8:1", "seeds", "must be at most 1000, not 1001"),
     ("more", "published: [{method: bopp, top1: 91.3, source: x}]", "8:14", "published.0.method", "this experiment has no method 'bopp'; did you mean 'bop'? the choices are bop"),
     ("more", "published: [{method: bop, model: cnn, top1: 91.3, source: x}]", "8:27", "published.0.model", "this experiment has no model 'cnn'; the choices are mlp"),
-    ("more", "published: [{method: bop, top1: 913, source: x}]", "8:27", "published.0.top1", "must be at most 100.0, not 913"),
-    ("more", "published: [{method: bop, top1: 0.913, source: x}]", "8:27", "published.0.top1", "must be above 1, not 0.913"),
+    ("more", "published: [{method: bop, top1: 913, source: x}]", "8:27", "published.0.top1", "is in percent, above 1 and at most 100; it is 913"),
+    ("more", "published: [{method: bop, top1: 0.913, source: x}]", "8:27", "published.0.top1", "is in percent, above 1 and at most 100; it is 0.913"),
     ("more", "published: [{method: bop, top1: 91.3}]", "8:13", "published.0.source", "is missing"),
     ("more", "margin: 0", "8:1", "margin", "must be above 0, not 0"),
     ("more", "margin: 100", "8:1", "margin", "must be below 100"),
@@ -280,17 +280,23 @@ def test_several_mistakes_are_told_together_and_none_twice(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("parts", "name"),
+    ("parts", "words"),
     [
-        ({"method": "bop\n  - {name: bop, gamma: 1}"}, "digits.mlp.bop"),
-        ({"method": "{name: bop, label: x}\n  - {name: latent-sgd, label: x}"}, "digits.mlp.x"),
-        ({"task": "{data: [digits, digits], model: mlp}"}, "digits.mlp.bop"),
-        ({"task": "{data: digits, model: mlp}\n  - {data: digits, model: mlp}"}, "digits.mlp.bop"),
+        ({"method": "bop\n  - {name: bop, gamma: 1}"}, "7:5: methods.1: two methods are called bop: "),
+        (
+            {"method": "{name: bop, label: x}\n  - {name: latent-sgd, label: x}"},
+            "7:5: methods.1: two methods are called x: ",
+        ),
+        ({"task": "{data: [digits, digits], model: mlp}"}, "4:5: tasks.0: two tasks are called digits.mlp: "),
+        (
+            {"task": "{data: digits, model: mlp}\n  - {data: digits, model: mlp}"},
+            "5:5: tasks.1: two tasks are called digits.mlp: ",
+        ),
     ],
 )
-def test_two_cells_of_one_name_are_refused(tmp_path: Path, parts: dict[str, str], name: str):
+def test_two_cells_of_one_name_are_refused(tmp_path: Path, parts: dict[str, str], words: str):
     message = message_of(tmp_path, text_of(**parts))
-    assert f"two cells are called {name}: give one of their parts a `label`" in message
+    assert message.startswith(f"bad.yaml:{words}give one of") and message.endswith("a `label`")
     assert len(message.splitlines()) == 1
 
 
