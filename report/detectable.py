@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from report.analysis.judgement import ENOUGH_UNITS
-from report.analysis.numbers import count, plural
 from report.analysis.planning import detectable_difference
 from report.analysis.units import studies_of
+from suite.machine.words import count, plural
 from suite.records.claim import Contrast, Ease, Exact, Identical, Test, cells_of_arm
 from suite.records.schema import PlannedCell, PlanRecord
 

@@ -4,6 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from report.analysis.numbers import listing
+
+NAMED = 5  # methods of one sentence
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -62,7 +66,4 @@ def recommend(candidates: list[Candidate], tasks: int) -> Advice | None:
 
 
 def names(candidates: list[Candidate]) -> str:
-    methods = [each.method for each in candidates]
-    if len(methods) > 6:
-        return f"{', '.join(methods[:5])} and {len(methods) - 5} others"
-    return methods[0] if len(methods) == 1 else f"{', '.join(methods[:-1])} and {methods[-1]}"
+    return listing([each.method for each in candidates], NAMED)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from report.analysis.judgement import Judgement, MethodJudgement, judge
-from report.analysis.numbers import plural
 from report.analysis.readings import Kind
 from report.analysis.units import task_evidence
 from report.read.records import Records, RunRecord, Task
+from suite.machine.words import plural
 from suite.records.schema import DataSizes
 
 MANY_METHODS = 8  # of a task: beyond this the best come first, and each is drawn in a panel of its own

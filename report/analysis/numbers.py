@@ -1,6 +1,7 @@
 """How the report writes numbers. A number that does not exist is a dash, never a zero."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,18 +87,13 @@ def megabytes(size: float) -> str:
     return f"{grouped(size / 1e6)} MB"
 
 
-def count(times: int, noun: str) -> str:
-    """`1 run`, `3 runs`."""
-    return f"{times} {plural(times, noun)}"
+def listing(words: Sequence[str], most: int = sys.maxsize) -> str:
+    """`a, b and c`; of more than so many the first ones and a count, but never "and 1 others"."""
+    if len(words) > most + 1:
+        words = [*words[:most], f"{len(words) - most} others"]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def span(numbers: Sequence[int]) -> str:
     """`3`, or `3 to 5` for the numbers from 3 to 5 in ascending order."""
     return str(numbers[0]) if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
-
-
-def plural(times: int, noun: str) -> str:
-    """`runs` or `studies`, unless it is one."""
-    if times == 1:
-        return noun
-    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from report.analysis.across_tasks import AcrossTasks, across_tasks, scores_of
 from report.analysis.comparison import Comparison
-from report.analysis.numbers import count, percent
+from report.analysis.numbers import percent
 from report.draw.across import profile_drawing, rank_drawing
 from report.draw.drawing import Drawing
 from report.draw.styles import Looks
 from report.page.tables import Table
 from report.read.records import Records
+from suite.machine.words import count
 
 RATIOS = (1.1, 1.5, 2.0)  # of errors, to that of the best method
 

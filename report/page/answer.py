@@ -8,9 +8,10 @@ from report.analysis.gain import Gain
 from report.analysis.importance import ENOUGH_DRAWS
 from report.analysis.intervals import Interval
 from report.analysis.judgement import ENOUGH_UNITS
-from report.analysis.numbers import count
+from report.analysis.numbers import listing
 from report.analysis.readings import number, signed
 from report.analysis.study import MethodStudy, TaskStudy, TrackComparison, mean
+from suite.machine.words import count
 
 NAMED = 4  # rows of one sentence, of however many
 
@@ -73,7 +74,7 @@ def others(study: TaskStudy, rows: list[MethodStudy]) -> list[str]:
     sentences = []
     if harder:
         named = [f"{at_one_point(row)}; {fewer(behind[row.method])} good ones of 100)" for row in harder]
-        sentences.append(f"Harder to tune than {first}: {listing(named)}.")
+        sentences.append(f"Harder to tune than {first}: {listing(named, NAMED)}.")
     if open_:
         open_words = f"Not shown to be harder to tune than {first}, nor to be as easy"
         if len(open_) > NAMED:
@@ -85,7 +86,7 @@ def others(study: TaskStudy, rows: list[MethodStudy]) -> list[str]:
                 f"{at_one_point(row)}; not excluded: {excluded(behind[row.method].interval)} of 100)"
                 for row in open_
             ]
-        sentences.append(f"{open_words}: {listing(named)}.")
+        sentences.append(f"{open_words}: {listing(named, NAMED)}.")
     return sentences
 
 
@@ -125,18 +126,18 @@ def gains_of(rows: Sequence[MethodStudy], given: str) -> list[str]:
         named = [f"{row.method} {gain(row.gain)}" for row in shown]
         sentences.append(
             f"{given}tuning gained over the published default, in points on test, each for itself"
-            f"{n_of(row.gain for row in shown)}: {listing(named)}."
+            f"{n_of(row.gain for row in shown)}: {listing(named, NAMED)}."
         )
     if rest:
         named = [f"{row.method} {gain(row.gain)}" for row in rest]
         none = "no gain of tuning" if not shown else "no gain"
         n = n_of(row.gain for row in rest)
-        sentences.append(f"{given}{none} over the published default is shown for {listing(named)}{n}.")
+        sentences.append(f"{given}{none} over the published default is shown for {listing(named, NAMED)}{n}.")
     if few:
         named = [f"{row.method} {gain(row.gain)}" for row in few]
         sentences.append(
             f"{given}too few units for a verdict on what tuning gained over the published default"
-            f"{n_of(row.gain for row in few)}: {listing(named)}."
+            f"{n_of(row.gain for row in few)}: {listing(named, NAMED)}."
         )
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
@@ -154,7 +155,7 @@ def notes(study: TaskStudy) -> list[str]:
             )
     compared = [check for check in study.inclusions if check.gain.interval is not None]
     if compared and not any(check.lost for check in compared):
-        pairs = listing([f"{each.general} to {each.special}" for each in compared])
+        pairs = listing([f"{each.general} to {each.special}" for each in compared], NAMED)
         n = n_of(each.gain for each in compared)
         found.append(f"No general method is shown to lose to its special case{n}: {pairs}.")
     fragile = [row for row in study.methods if row.order and row.order.share >= FRAGILE]
@@ -162,7 +163,7 @@ def notes(study: TaskStudy) -> list[str]:
         named = [f"{row.method} ({share(row.order.share)} of the choices)" for row in fragile if row.order]
         found.append(
             f"{study.leader} has the best draw; in half of the draws, chosen at random, these may have a "
-            f"better one: {listing(named)}."
+            f"better one: {listing(named, NAMED)}."
         )
     found += smaller_ranges(study)
     if study.reference is not None and (above := study.reference.above):
@@ -205,7 +206,7 @@ def smaller_ranges(study: TaskStudy) -> list[str]:
         named = [named[0], f"{len(named) - 1} others"]
     return [
         f"Where only a half of one of {study.leader}'s ranges counts, or one word of a choice, another "
-        f"method has a better draw: {listing(named)}."
+        f"method has a better draw: {listing(named, NAMED)}."
     ]
 
 
@@ -280,9 +281,3 @@ def bracket(interval: Interval) -> str:
 
 def turned(interval: Interval | None) -> str:
     return f"[{number(-interval.high)}, {number(-interval.low)}]" if interval else ""
-
-
-def listing(words: Sequence[str]) -> str:
-    if len(words) > NAMED + 1:
-        return f"{', '.join(words[:NAMED])} and {len(words) - NAMED} others"
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

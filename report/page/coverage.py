@@ -1,8 +1,9 @@
 """The tables of all planned runs by status. They stay short: many cells are summed, long lists are cut."""
 
-from report.analysis.numbers import NONE, count
+from report.analysis.numbers import NONE
 from report.page.tables import Table
 from report.read.records import FAILURES, STATUSES, CellRecord, Records
+from suite.machine.words import count
 from suite.records.schema import PHASES
 
 MANY_ROWS = 100  # of a table that grows with the experiment: more are summed up or left out

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from report.analysis.families import Family
-from report.analysis.numbers import count, grouped, span
+from report.analysis.numbers import grouped, span
 from report.draw.svg import RULES
 from report.page.claims.overview import Overview
 from report.page.downloads import figure_files, table_files
@@ -19,6 +19,7 @@ from report.page.gather import Report
 from report.page.markdown import fenced, markdown, plain
 from report.page.placement import ExperimentPlacement
 from report.page.tables import Table
+from suite.machine.words import count
 from suite.records.placement import PlacementRecord
 
 TEMPLATES = Path(__file__).parent / "templates"

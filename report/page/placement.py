@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from report.analysis.comparison import Comparison, Standing
 from report.analysis.differences import Difference
 from report.analysis.judgement import MethodJudgement
-from report.analysis.numbers import NONE, count, percent, plural, points, spread_percent
+from report.analysis.numbers import NONE, listing, percent, points, spread_percent
 from report.analysis.readings import Kind
 from report.analysis.study import MethodStudy, TaskStudy
 from report.draw.drawing import Drawing
@@ -15,8 +15,9 @@ from report.page.answer import share as share_of
 from report.page.gather import Report, TaskReport
 from report.page.latex import line
 from report.page.tables import Table
-from report.page.verdict import listing
+from report.page.verdict import NAMED
 from report.read.records import Records
+from suite.machine.words import count, plural
 from suite.records.placement import TOLERANCE, PlacedTask, PlacementRecord
 
 DIGEST = 12  # characters of a hash that a sentence shows
@@ -109,7 +110,7 @@ def cautions(placement: PlacementRecord, placed: PlacedTask) -> list[str]:
             "the best one looks better than it is."
         )
     if names := placement.other_names:
-        found.append(f"The same code was placed before as {listing(names)}.")
+        found.append(f"The same code was placed before as {listing(names, NAMED)}.")
     if placed.left_out:
         found.append(
             f"{count(len(placed.left_out), 'method')} of {placed.experiment} "
@@ -140,7 +141,7 @@ def against(less: dict[str, Difference], comparison: Comparison) -> list[str]:
     groups: dict[str, list[str]] = {"better than": [], "worse than": [], "not separated from": []}
     for each in sorted(less.values(), key=lambda each: each.value):  # the best baseline first
         groups[relation(each)].append(f"{each.second} ({points(each.value)} {bracket(each.interval)})")
-    parts = [f"{words} {listing(named)}" for words, named in groups.items() if named]
+    parts = [f"{words} {listing(named, NAMED)}" for words, named in groups.items() if named]
     if not parts:
         return []
     methods = comparison.judgement.competing
@@ -175,7 +176,7 @@ def ease(study: TaskStudy, name: str) -> list[str]:
     easier = [other for other, each in differences.items() if each.interval.low > 0]
     if harder or easier:
         parts = [
-            f"{words} to tune than {listing(found)}"
+            f"{words} to tune than {listing(found, NAMED)}"
             for words, found in (("harder", harder), ("easier", easier))
             if found
         ]

@@ -6,18 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from report.analysis.comparison import Comparison
-from report.analysis.numbers import (
-    NONE,
-    count,
-    duration,
-    gap,
-    half_width,
-    megabytes,
-    p_value,
-    percent,
-)
+from report.analysis.numbers import NONE, duration, gap, half_width, megabytes, p_value, percent
 from report.read.curves import Curves
 from report.read.records import Records, Task
+from suite.machine.words import count
 from suite.records.schema import WITHIN, PublishedScore, Result
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from report.analysis.gain import Gain
-from report.analysis.numbers import NONE, percent
+from report.analysis.numbers import NONE, listing, percent
 from report.analysis.transfer import Transfer, transfers_of
 from report.draw.drawing import Drawing
 from report.draw.styles import Looks
 from report.draw.transfer import transfer_drawing
-from report.page.answer import gain, listing, n_of
+from report.page.answer import NAMED, gain, n_of
 from report.page.tables import Table
 from report.read.records import Records, Task
 
@@ -86,12 +86,12 @@ def readings(found: Sequence[Transfer], of: Callable[[Transfer], Gain]) -> str:
         reading = "worse" if below else "better" if above else "not separated"
         (few if of(each).few else groups[reading]).append(f"{each.method} {words(of(each))}")
     texts = [
-        f"{reading} {'is' if len(rows) == 1 else 'are'} {listing(rows)}"
+        f"{reading} {'is' if len(rows) == 1 else 'are'} {listing(rows, NAMED)}"
         for reading, rows in groups.items()
         if rows
     ]
     if few:
-        texts.append(f"with too few units for a verdict: {listing(few)}")
+        texts.append(f"with too few units for a verdict: {listing(few, NAMED)}")
     return "; ".join(texts)
 
 
@@ -111,7 +111,9 @@ def gaps(found: Sequence[Transfer]) -> list[str]:
     ):
         named = [f"{number(each)} of {len(each.runs)} of {each.method}" for each in found if number(each)]
         if named:
-            texts.append(f"Of the runs with settings of {found[0].source.title}, {text}: {listing(named)}.")
+            texts.append(
+                f"Of the runs with settings of {found[0].source.title}, {text}: {listing(named, NAMED)}."
+            )
     return texts
 
 

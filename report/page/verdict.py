@@ -6,9 +6,10 @@ from report.analysis.comparison import Comparison
 from report.analysis.evidence import SAME
 from report.analysis.intervals import Interval
 from report.analysis.judgement import ENOUGH_UNITS, Judgement, MethodJudgement
-from report.analysis.numbers import count, grouped, percent, plural, span, spread_percent
+from report.analysis.numbers import grouped, listing, percent, span, spread_percent
 from report.analysis.readings import Kind, bounds, number
 from report.read.records import Records, RunRecord
+from suite.machine.words import count, plural
 from suite.records.schema import Track
 
 NAMED = 3  # methods of one group that a sentence names, each with its numbers; more are counted
@@ -53,14 +54,14 @@ def opening(judgement: Judgement) -> str:
             return f"only {best.method} has all of its runs and none diverged: {spread_percent(best)}"
         case Kind.TOO_FEW:
             few = f"n\u00a0=\u00a0{best.units}; it takes {ENOUGH_UNITS}"
-            means = listing([f"{each.method} {spread_percent(each)}" for each in rivals if each.units])
+            means = listing([f"{each.method} {spread_percent(each)}" for each in rivals if each.units], NAMED)
             return f"{best.reading.words} for a verdict ({few}): {means}"
     highest = [each for each in rivals if each.reading.kind == Kind.HIGHEST]
     whole = among([each for each in rivals if each.mean > best.mean + SAME], judgement)
     lead = f"{best.method} has the highest mean{whole}, {spread_percent(best)} {of(best, judgement)}"
     if len(highest) > 1:
         score = f"{percent(best.mean)}\u00a0% {of(best, judgement)}"
-        lead = f"{listing(names(highest))} share the highest mean{whole}, {score}"
+        lead = f"{listing(names(highest), NAMED)} share the highest mean{whole}, {score}"
     maybe = [each for each in rivals if each.may_be_best and each.reading.kind != Kind.HIGHEST]
     if not maybe:
         return lead
@@ -97,7 +98,7 @@ def ranking(judgement: Judgement) -> str:
         parts.append(f"{not_excluded(apart)} {are(apart)} not separated from {judgement.best}")
     if odd := [each for each in rivals if each.reading.kind == Kind.ERRATIC]:
         varies, units = "varies" if len(odd) == 1 else "vary", plural(2, judgement.unit)
-        parts.append(f"{listing(names(odd))} {varies} too much between {units} to be placed")
+        parts.append(f"{listing(names(odd), NAMED)} {varies} too much between {units} to be placed")
     if worse := [each for each in rivals if each.reading.kind == Kind.WORSE]:
         parts.append(losers(worse, everyone=len(worse) == len(rivals) - 1))
     return "; ".join(parts)
@@ -111,8 +112,8 @@ def behind(methods: Sequence[MethodJudgement], intervals: Sequence[Interval]) ->
     """These methods by name, with the differences to the best that the data do not exclude."""
     if len(methods) <= NAMED:
         each = zip(names(methods), intervals, strict=True)
-        return listing([f"{name} ({of_points(interval)})" for name, interval in each])
-    return f"{listing(names(methods))} ({of_points(whole_of(intervals))})"
+        return listing([f"{name} ({of_points(interval)})" for name, interval in each], NAMED)
+    return f"{listing(names(methods), NAMED)} ({of_points(whole_of(intervals))})"
 
 
 def whole_of(intervals: Sequence[Interval]) -> Interval:
@@ -130,7 +131,7 @@ def losers(worse: Sequence[MethodJudgement], everyone: bool) -> str:
     if len(worse) <= NAMED:
         (first, gap), *others = zip(names(worse), gaps, strict=True)
         words = [f"{first} is worse {gap}", *(f"{name} {gap}" for name, gap in others)]
-        return f"{listing(words)} points"
+        return f"{listing(words, NAMED)} points"
     who = f"all {len(worse)} others" if everyone else f"{len(worse)} others"
     first, last = worse[0].method, worse[-1].method
     return f"{who} are worse, from {first} {gaps[0]} to {last} {gaps[-1]} points"
@@ -148,7 +149,9 @@ def basis(records: Records, comparison: Comparison) -> str:
         )
     controls = [each for each in judgement.of_kind(Kind.CONTROL) if each.units]
     if controls:
-        parts.append(f"controls: {listing([f'{each.method} {spread_percent(each)}' for each in controls])}")
+        parts.append(
+            f"controls: {listing([f'{each.method} {spread_percent(each)}' for each in controls], NAMED)}"
+        )
     return "; ".join(parts).replace(" %", "\u00a0%") + "."
 
 
@@ -229,7 +232,7 @@ def incomplete(judgement: Judgement) -> list[str]:
             found.setdefault("Diverged, counted at chance and without a verdict", []).append(
                 f"{each.method} ({state})"
             )
-    return [f"{capital(what)}: {listing(who)}." for what, who in found.items()]
+    return [f"{capital(what)}: {listing(who, NAMED)}." for what, who in found.items()]
 
 
 def constant(judgement: Judgement) -> list[str]:
@@ -238,7 +241,9 @@ def constant(judgement: Judgement) -> list[str]:
     if not same:
         return []
     units = plural(2, judgement.unit)
-    return [f"The {units} of {listing(same)} all score the same: ±0 is no proof that further ones would."]
+    return [
+        f"The {units} of {listing(same, NAMED)} all score the same: ±0 is no proof that further ones would."
+    ]
 
 
 def breakdown(runs: list[RunRecord]) -> str:
@@ -248,13 +253,6 @@ def breakdown(runs: list[RunRecord]) -> str:
 
 def names(methods: Sequence[MethodJudgement]) -> list[str]:
     return [each.method for each in methods]
-
-
-def listing(words: list[str]) -> str:
-    """`a, b and c`; of more the first ones and a count."""
-    if len(words) > NAMED + 1:
-        words = [*words[:NAMED], f"{len(words) - NAMED} others"]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def are(methods: Sequence[MethodJudgement]) -> str:

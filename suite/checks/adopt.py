@@ -13,6 +13,7 @@ from pathlib import Path
 
 from suite.checks.verify import require_intact
 from suite.machine.errors import UserError, shown
+from suite.machine.words import count
 from suite.records.agreement import named_runs, same_images
 from suite.records.archive import read_contents, unpack
 from suite.records.codec import encode
@@ -47,8 +48,9 @@ class Adoption:
         os.sync()  # what gets its name is on disk
         put_in_place(self.folder, "runs", self.runs)
         put_in_place(self.folder, "cells", [f"{cell}.json" for cell in self.cells])
-        what = f"{len(self.runs):,} finished runs" if self.runs else f"the draws of {len(self.cells)} cells"
-        return [f"{what} are adopted from {self.archive}"]
+        cells = f"the draws of {count(len(self.cells), 'cell')}"
+        what = count(len(self.runs), "finished run") if self.runs else cells
+        return [f"adopted from {self.archive}: {what}"]
 
 
 def put_in_place(folder: Path, part: str, names: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from suite.cli.complete import complete_records
 from suite.cli.console import complain, err, out, say
 from suite.cli.options import RESULTS, Records, Results, existing_records, is_archive, records_folder
 from suite.machine.errors import UserError
+from suite.machine.words import count
 from suite.records.experiment import ExperimentFolder
 
 Other = Annotated[
@@ -61,7 +62,7 @@ def merge(
         require_mergeable(sources, target)
         done = merge_records(sources, target)
     for place, taken in done.taken.items():
-        say(out, f"{place}: {taken:,} runs are taken, {done.known[place]:,} were there already")
+        say(out, f"{place}: {count(taken, 'run')} taken, {done.known[place]:,} there already")
     for note in done.notes:
         say(err, note)
     for text in done.contradictions:

@@ -25,6 +25,7 @@ from suite.cli.plan import print_plan, read_plan, require_same_work_in
 from suite.experiment.files import published_archive
 from suite.machine import preemption
 from suite.machine.errors import UserError
+from suite.machine.words import count
 from suite.records.replan import require_no_older_place
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _sweep(
         progress = SweepProgress(planned, tuning_only=tuning_only)
         for note in notes:
             progress.on_note(note)
-        say(err, f"{progress.runs} runs, {progress.epochs} epochs, {pool} -> {folder}")
+        say(err, f"{count(progress.runs, 'run')}, {count(progress.epochs, 'epoch')}, {pool} -> {folder}")
         try:
             with progress:
                 return Sweep(planned, folder, pool, tuning_only, progress.on_message, progress.on_note).run()

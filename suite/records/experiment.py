@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.machine.errors import UserError, shown
+from suite.machine.words import count
 from suite.records.agreement import check_data, check_ledger, check_plan, same_images, wrong_transfers
 from suite.records.codec import decode
 from suite.records.files import DamagedRecord, read_json
@@ -182,7 +183,7 @@ class Unplanned:
         """One sentence, or nothing."""
         kinds = (("the cells", self.cells), ("the data sets", self.data))
         parts = [f"{kind} {', '.join(names)}" for kind, names in kinds if names]
-        parts += [f"{len(self.runs)} runs"] if self.runs else []
+        parts += [count(len(self.runs), "run")] if self.runs else []
         return f"Recorded here, but not part of the plan: {'; '.join(parts)}" if parts else ""
 
 

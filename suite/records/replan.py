@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.machine.errors import UserError
+from suite.machine.words import count
 from suite.records.agreement import differences, named_runs, text_of
 from suite.records.codec import encode
 from suite.records.experiment import ExperimentFolder
@@ -200,7 +201,7 @@ def text_of_edited(edited: Mapping[str, list[str]]) -> str:
 
 def _added(before: PlanRecord, after: PlanRecord) -> str:
     cells = len(after.cells) - len(before.cells)
-    added = [f"{cells} cells"] if cells else []
+    added = [count(cells, "cell")] if cells else []
     tracks = {track.name: track for track in before.tuning.tracks}
     for new in after.tuning.tracks:
         if (old := tracks.get(new.name)) is None:

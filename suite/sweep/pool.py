@@ -14,6 +14,7 @@ from suite.data import Splits, load_test
 from suite.data.held import ReadTest, Shelf
 from suite.machine.environment import choose_device, cores
 from suite.machine.forkserver import fork_context
+from suite.machine.words import count
 from suite.records.schema import Failure
 from suite.records.trial import Choice, Trial
 from suite.sweep.messages import EpochDone, Failed, Lost, Message, Preempted
@@ -98,7 +99,8 @@ class LocalPool:
         self.close()
 
     def __str__(self) -> str:
-        return f"{len(self.machine.devices)} workers on {', '.join(dict.fromkeys(self.machine.devices))}"
+        devices = self.machine.devices
+        return f"{count(len(devices), 'worker')} on {', '.join(dict.fromkeys(devices))}"
 
     @property
     def free(self) -> int:

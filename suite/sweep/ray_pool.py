@@ -19,6 +19,7 @@ from suite.data.files import data_root
 from suite.data.held import ReadTest
 from suite.machine.environment import use_device
 from suite.machine.errors import UserError
+from suite.machine.words import count
 from suite.records.files import write_atomically
 from suite.records.schema import Failure
 from suite.records.trial import Choice, Trial
@@ -135,7 +136,7 @@ class RayPool:
         self.close()
 
     def __str__(self) -> str:
-        return f"{self.workers} Ray workers on {self.device}"
+        return f"{count(self.workers, 'Ray worker')} on {self.device}"
 
     @property
     def free(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from report.analysis.claims.arms import same_trainings
 from report.analysis.claims.verdict import Verdict
-from report.analysis.numbers import SAME_EVERYWHERE, count, duration, grouped, plural
+from report.analysis.numbers import SAME_EVERYWHERE, duration, grouped
 from report.draw.drawing import Drawing
 from report.page.claims.figures import figures_of
 from report.page.claims.rows import (
@@ -23,6 +23,7 @@ from report.page.claims.rows import (
 from report.page.claims.settings import settings_of
 from report.page.tables import Table
 from report.read.records import CellRecord, Records
+from suite.machine.words import count, plural
 from suite.records.claim import Claim, Identical, cells_of_arm
 
 

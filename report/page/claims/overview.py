@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from report.analysis.numbers import count
 from report.page.claims.evidence import ClaimEvidence
 from report.page.claims.reply import Piece, Reply, pieces
 from report.page.claims.rows import DAMAGED, INCOMPLETE, NOT_RUN, REFUTED, SUPPORTED, UNDECIDED, Mark
 from report.page.tables import Table
+from suite.machine.words import count
 
 LEVEL = 0.05  # the chance of error that each verdict allows itself
 

@@ -18,8 +18,9 @@ from report.analysis.claims.verdict import (
     TestVerdict,
 )
 from report.analysis.intervals import Interval
-from report.analysis.numbers import NONE, count, plural
+from report.analysis.numbers import NONE, listing
 from report.analysis.readings import MINUS
+from suite.machine.words import count, plural
 from suite.records.claim import PROBE, Contrast, Ease, Exact, Identical, Order, Test, unit_of
 
 MEASURED: Mapping[str, str] = {
@@ -178,10 +179,6 @@ def measure_words(measure: str) -> str:
         _, probe, key = measure.split(".", 2)
         return f"{key} of the probe {probe}"
     return MEASURED[measure]
-
-
-def listing(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def must(test: Test) -> str:

@@ -13,6 +13,7 @@ from suite.experiment.cost import disk_bytes, probed_images, training_images
 from suite.experiment.files import published_archive
 from suite.experiment.plan import Plan
 from suite.machine.errors import UserError
+from suite.machine.words import count
 from suite.records.archive import read_contents
 from suite.records.codec import encode
 from suite.records.files import DamagedRecord
@@ -20,8 +21,6 @@ from suite.records.schema import Tuning
 
 if TYPE_CHECKING:
     from suite.sweep.pace import Times
-
-RATE = 1000  # images per second: a round number to scale from, no measurement
 
 
 class Measured(NamedTuple):
@@ -60,8 +59,8 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str], measured: Measure
     totals = (
         f"each cell: {_budget(plan.tuning, plan.seeds)}",
         *([f"more studies: {more_studies(more)}"] if more else []),
-        f"{_times(len(plan.cells), 'cell', 'cells')}, at most {_times(plan.runs, 'run', 'runs')}, "
-        f"{_times(plan.epochs, 'epoch', 'epochs')}, "
+        f"{count(len(plan.cells), 'cell')}, at most {count(plan.runs, 'run')}, "
+        f"{count(plan.epochs, 'epoch')}, "
         f"at most {disk_bytes(plan) / 1e6:,.0f} MB of records in {results / plan.name}",
         *_published(plan, results),
         *_probes(plan),
@@ -73,32 +72,29 @@ def plan_view(plan: Plan, results: Path, shows: Sequence[str], measured: Measure
 
 def _duration(plan: Plan, measured: Measured | None) -> str:
     if measured:
-        workers = _times(measured.workers, "worker", "workers")
+        workers = count(measured.workers, "worker")
         return (
             f"all runs take about {duration(measured.seconds(plan))} with {workers} here, by a few steps of "
             "each cell, timed alone; workers that share memory slow each other"
         )
     images, probed = training_images(plan), probed_images(plan)
     and_probed = f" and at most {probed:,} to probe" if probed else ""
-    return (
-        f"{images:,} images to train on{and_probed}: {duration((images + probed) / RATE)} at {RATE:,} images "
-        "per second (--measure times this machine)"
-    )
+    return f"{images:,} images to train on{and_probed} (--measure says how long that takes here)"
 
 
 def _budget(tuning: Tuning, seeds: int) -> str:
     """What the runs of a cell are."""
     parts = [
-        f"{track.name}: {_times(track.studies, 'study', 'studies')} of "
-        f"{_times(track.trials, 'trial', 'trials')}, {_times(seeds, 'final run', 'final runs')} of "
+        f"{track.name}: {count(track.studies, 'study')} of "
+        f"{count(track.trials, 'trial')}, {count(seeds, 'final run')} of "
         "each winner"
         for track in tuning.tracks
     ]
-    default = _times(tuning.count("default", seeds), "final run", "final runs")
+    default = count(tuning.count("default", seeds), "final run")
     shared = ", which are the winner's where it wins" if tuning.tracks else ", not tuned"
     parts.append(f"{default} of the published default{shared}")
     if transfer := tuning.count("transfer", seeds):
-        parts.append(f"{_times(transfer, 'final run', 'final runs')} of the other tasks' winners")
+        parts.append(f"{count(transfer, 'final run')} of the other tasks' winners")
     return "; ".join(parts)
 
 
@@ -110,7 +106,7 @@ def _published(plan: Plan, results: Path) -> list[str]:
         finished = len(read_contents(archive).finished_runs)
     except (DamagedRecord, UserError, OSError) as error:
         return [f"{archive}: no run of it can be adopted: {error}"]
-    runs = _times(finished, "finished run is", "finished runs are")
+    runs = f"{count(finished, 'finished run')} {'is' if finished == 1 else 'are'}"
     return [f"{runs} in {archive}: a sweep begins with those of this plan"]
 
 
@@ -122,10 +118,6 @@ def _probes(plan: Plan) -> list[str]:
         for name, options in probes.items()
     ]
     return [f"probes of each final run: {', '.join(texts)}"] if texts else []
-
-
-def _times(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def missing_images(plan: Plan) -> dict[str, str]:

@@ -78,7 +78,7 @@ def test_the_finished_runs_and_the_ledgers_come_into_place(tmp_path: Path, copy:
     unfinished = final_run(copy.path, BOP, 1)
     (unfinished / "result.json").unlink()
     notes = adopted(copy.path, new := tmp_path / "new")
-    assert notes == [f"3 finished runs are adopted from {tmp_path / ARCHIVE}"]
+    assert notes == [f"adopted from {tmp_path / ARCHIVE}: 3 finished runs"]
     runs = sorted(set(os.listdir(copy.path / "runs")) - {unfinished.name})
     assert names(new) == {"runs": runs, "cells": [f"{BOP}.json"]}
     for path in new.rglob("*.*"):
@@ -95,7 +95,7 @@ def test_what_is_there_stays(tmp_path: Path, copy: ExperimentFolder, monkeypatch
     (begun / "checkpoint.pt").write_text("mine")
     (mine / "cells").mkdir()
     (mine / "cells" / f"{BOP}.json").write_text("mine")
-    assert adopted(copy.path, mine)[0].startswith("3 finished runs are adopted")
+    assert adopted(copy.path, mine)[0].endswith(": 3 finished runs")
     assert os.listdir(begun) == ["checkpoint.pt"]
     assert (mine / "cells" / f"{BOP}.json").read_text() == "mine"
     assert names(mine)["runs"] == names(copy.path)["runs"]
@@ -110,7 +110,7 @@ def test_an_adoption_that_was_killed_after_the_runs_takes_the_ledgers(
     adopted(copy.path, mine := tmp_path / "mine")
     for ledger in (mine / "cells").iterdir():
         ledger.unlink()
-    assert adopted(copy.path, mine) == [f"the draws of 1 cells are adopted from {tmp_path / ARCHIVE}"]
+    assert adopted(copy.path, mine) == [f"adopted from {tmp_path / ARCHIVE}: the draws of 1 cell"]
     assert names(mine) == names(copy.path)
     monkeypatch.setattr(adopt, "unpack", None)
     assert adopted(copy.path, mine) == []
@@ -134,7 +134,7 @@ def test_a_plan_that_only_adds_adopts(tmp_path: Path, copy: ExperimentFolder):
     longer = replace(
         plan, tuning=replace(plan.tuning, tracks=[replace(track, trials=9)]), seeds=plan.seeds + 1
     )
-    assert adopted(copy.path, tmp_path / "new", longer)[0].startswith("4 finished runs are adopted")
+    assert adopted(copy.path, tmp_path / "new", longer)[0].endswith(": 4 finished runs")
 
 
 def test_of_more_studies_only_those_that_a_plan_has_are_adopted(tmp_path: Path):
@@ -161,7 +161,7 @@ def test_the_ledger_of_another_trial_is_not_adopted(
     plan = copy.plan()
     (planned,) = plan.cells
     edited = replace(plan, cells=[replace(planned, trial=replace(planned.trial, plugin="edited"))])
-    assert adopted(copy.path, tmp_path / "new", edited)[0].startswith("4 finished runs")
+    assert adopted(copy.path, tmp_path / "new", edited)[0].endswith(": 4 finished runs")
     assert names(tmp_path / "new")["cells"] == []
 
 

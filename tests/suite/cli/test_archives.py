@@ -111,7 +111,7 @@ def test_nobody_waits_for_an_archive_to_change(
 
 def test_a_sweep_adopts_the_archive(flipbench: Flipbench, tiny_records: Path, archive: Path):
     ended = flipbench("sweep", "tiny", "--device", "cpu", "--workers", "1")
-    assert ended.code == 0 and f"12 finished runs are adopted from {archive}" in ended.err
+    assert ended.code == 0 and f"adopted from {archive}: 12 finished runs" in ended.err
     folder = Path("results/tiny")
     assert records_of(folder) == records_of(tiny_records)
     for path in tiny_records.glob("runs/*/result.json"):  # it has the seconds of its own training

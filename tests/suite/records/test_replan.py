@@ -162,7 +162,7 @@ def test_a_plan_that_drops_finished_runs_is_refused(
             ),
         ),
         ("3 seeds instead of 2", lambda plan: replace(plan, seeds=3)),
-        ("1 cells", lambda plan: replace(plan, cells=[*plan.cells, planned_cell("fashion", "mlp", "bop")])),
+        ("1 cell", lambda plan: replace(plan, cells=[*plan.cells, planned_cell("fashion", "mlp", "bop")])),
     ],
 )  # fmt: skip
 def test_a_plan_that_only_adds_continues(

@@ -50,7 +50,7 @@ def test_only_what_is_missing_is_trained_with_any_number_of_workers(
     ended = warm.run(attempt_with_workers, tmp_path, TPE, None, 0, archive)
     assert ended.code == 0 and ended.value.complete, ended
     adopted, without = ended.value.said
-    assert adopted == f"3 finished runs are adopted from {archive}"
+    assert adopted == f"adopted from {archive}: 3 finished runs"
     assert without.startswith("of the final runs 1 were finished before and hold no network")
     require_right(tmp_path, rights["tpe"], archive)
 

@@ -379,7 +379,7 @@ def test_an_archive_is_adopted_and_a_part_of_it_without_the_tasks_that_are_not_t
         prepare_folder(plan, folder, data_of(plan))
         with adoption(archive, folder, plan.record, data_of(plan), part) as ready:
             notes = ready.carry_out()
-        assert any("are adopted" in note for note in notes), notes
+        assert any("adopted from" in note for note in notes), notes
         found = Verification(folder).run()
         assert found.counts["transfer", "done"] == transfers
         assert not found.findings and not sum(
