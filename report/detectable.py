@@ -17,6 +17,19 @@ ASSUMED_SD = 0.3  # points, of a unit: small networks on Fashion-MNIST vary so, 
 
 
 @dataclass(frozen=True)
+class Units:
+    """How many units a method has, at least; or_more: some have more, by studies of their own."""
+
+    fewest: int
+    unit: str
+    or_more: bool = False
+
+    def __str__(self) -> str:
+        more = " or more" if self.or_more else ""
+        return f"{self.fewest}{more} {plural(2 if more else self.fewest, self.unit)}"
+
+
+@dataclass(frozen=True)
 class Detectable:
     """The smallest true difference that so many methods' comparison shows in 80 % of the cases.
 
@@ -27,15 +40,13 @@ class Detectable:
     tasks: int
     track: str | None
     methods: int  # that compete, a method of two tracks twice
-    having: int  # of these, the ones that have so many units
-    units: int
-    unit: str
+    units: Units  # of each
     studies: int
 
     @property
     def sds(self) -> float:
-        enough = self.units >= ENOUGH_UNITS
-        return detectable_difference(self.methods, self.units) if enough else math.nan
+        enough = self.units.fewest >= ENOUGH_UNITS
+        return detectable_difference(self.methods, self.units.fewest) if enough else math.nan
 
     @property
     def points(self) -> float:
@@ -44,22 +55,20 @@ class Detectable:
 
     def as_json(self) -> dict[str, Any]:
         numbers = {"sds": self.sds, "points": self.points, "assumed_sd": ASSUMED_SD}
-        return asdict(self) | {name: None if math.isnan(value) else value for name, value in numbers.items()}
+        values = asdict(self) | {"units": self.units.fewest, "unit": self.units.unit}
+        return values | {name: None if math.isnan(value) else value for name, value in numbers.items()}
 
     def __str__(self) -> str:
-        track = f" of {self.track}" if self.track and self.unit == "study" else ""
-        some = f"{self.having} of them with " if self.having < self.methods else ""
-        what = (
-            f"{count(self.tasks, 'task')}, {count(self.methods, 'method')}, {some}"
-            f"{count(self.units, self.unit)}{track} each"
-        )
+        unit = self.units.unit
+        track = f" of {self.track}" if self.track and unit == "study" else ""
+        what = f"{count(self.tasks, 'task')}, {count(self.methods, 'method')}, {self.units}{track} each"
         if self.methods < 2:
             return f"{what}: nothing to compare"
         if math.isnan(self.sds):
-            return f"{what}: no verdict, which takes {ENOUGH_UNITS} {plural(2, self.unit)}"
+            return f"{what}: no verdict, which takes {ENOUGH_UNITS} {plural(2, unit)}"
         given = ", given one draw of the tuning" if self.studies == 1 else ""
         return (
-            f"{what}: shows a difference of {self.sds:.1f} sds of a {self.unit} in 80 % of the cases: "
+            f"{what}: shows a difference of {self.sds:.1f} sds of a {unit} in 80 % of the cases: "
             f"{self.points:.2f} points if the sd is {ASSUMED_SD}, without the noise of the test images{given}"
         )
 
@@ -73,29 +82,23 @@ def detectable(plan: PlanRecord) -> list[Detectable]:
     return [Detectable(tasks, *row) for row, tasks in found.items()]
 
 
-Row = tuple[str | None, int, int, int, str, int]
-
-
-def rows(plan: PlanRecord, cells: Sequence[PlannedCell]) -> Iterator[Row]:
-    """Of one task, for each track: its name, all methods, how many of them have so many units, unit, studies.
-
-    One more for methods with more studies than the others.
-    """
-    studies, tracks = studies_of(plan, cells), plan.tuning.tracks
-    competing = [cell for cell in cells if not plan.methods[cell.method].control]
-    methods = len(competing) * max(1, len(tracks))
+def rows(plan: PlanRecord, cells: Sequence[PlannedCell]) -> Iterator[tuple[str | None, int, Units, int]]:
+    """Of one task, for each track: its name, the methods of all tracks, the units of each, studies."""
+    tracks, studies = plan.tuning.tracks, studies_of(plan, cells)
+    methods = sum(not plan.methods[cell.method].control for cell in cells) * max(1, len(tracks))
     if not tracks:
-        yield None, methods, methods, *units_of(plan, 0, 1), 0
+        yield None, methods, Units(plan.seeds, "run"), 0
     for number, track in enumerate(tracks):
-        having = Counter(plan.tuning_of(cell).tracks[number].studies for cell in competing)
-        for of_row in sorted(having):
-            rest = methods if len(having) == 1 else having[of_row]
-            yield track.name, methods, rest, *units_of(plan, studies, of_row), studies
+        yield track.name, methods, units_of(plan, cells, number), studies
 
 
-def units_of(plan: PlanRecord, studies: int, of_row: int) -> tuple[int, str]:
-    """How many units a row of so many studies has, and what one is."""
-    return (of_row, "study") if studies > 1 else (of_row * plan.seeds, "run")
+def units_of(plan: PlanRecord, cells: Sequence[PlannedCell], track: int = 0) -> Units:
+    """The units that each of these cells has of a track."""
+    of_cells = [each.tracks[track].studies for cell in cells if (each := plan.tuning_of(cell)).tracks]
+    fewest, most = min(of_cells, default=1), max(of_cells, default=1)
+    if studies_of(plan, cells) > 1:
+        return Units(fewest, "study", most > fewest)
+    return Units(fewest * plan.seeds, "run", most > fewest)
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,11 @@ class PlannedTest:
 
     says: str
     must: str
-    units: int
-    unit: str
+    units: Units
     shows: str
 
     def __str__(self) -> str:
-        units = f"{count(self.units, self.unit)} of each arm"
-        return f"  {self.says}: supported if {self.must}; {units}: {self.shows}"
+        return f"  {self.says}: supported if {self.must}; {self.units} of each arm: {self.shows}"
 
 
 def planned_tests(plan: PlanRecord) -> list[PlannedTest]:
@@ -123,17 +124,15 @@ def planned_tests(plan: PlanRecord) -> list[PlannedTest]:
     for test in plan.claim.tests:
         pools = [pool for arm in test.arms for pool in cells_of_arm(arm, plan.cells).values()]
         cells = [cell for pool in pools for cell in pool]
-        units, unit = units_of_arms(plan, cells)
-        if isinstance(test, Ease):
-            units, unit = min(plan.tuning_of(cell).random_draws for cell in cells), "draw"
-        found.append(PlannedTest(test.says, must(test), units, unit, shown_by(test, units)))
+        units = draws_of(plan, cells) if isinstance(test, Ease) else units_of(plan, cells)
+        found.append(PlannedTest(test.says, must(test), units, shown_by(test, units.fewest)))
     return found
 
 
-def units_of_arms(plan: PlanRecord, cells: Sequence[PlannedCell]) -> tuple[int, str]:
-    """The fewest units that an arm has of the first track, and what one is."""
-    of_rows = [track.studies for cell in cells for track in plan.tuning_of(cell).tracks[:1]]
-    return units_of(plan, studies_of(plan, cells), min(of_rows, default=1))
+def draws_of(plan: PlanRecord, cells: Sequence[PlannedCell]) -> Units:
+    """The random draws that each of these cells has."""
+    draws = [plan.tuning_of(cell).random_draws for cell in cells]
+    return Units(min(draws), "draw", max(draws) > min(draws))
 
 
 def shown_by(test: Test, units: int) -> str:

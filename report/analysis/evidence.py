@@ -87,7 +87,7 @@ class TaskEvidence:
     methods: tuple[MethodEvidence, ...]
     images: int  # of the test set
     chance: float  # accuracy of a guess
-    studies: int  # planned for each method; 0 if nothing is tuned
+    studies: int  # planned for a method, at most; 0 if nothing is tuned
     margin: float | None = None  # accuracies that differ by no more are equal for the experiment's purpose
 
     def __post_init__(self) -> None:

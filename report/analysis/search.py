@@ -1,6 +1,7 @@
 """The random draws of a method on a task, and where each lies in what was searched."""
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,12 +44,13 @@ class Search:
         yield from ((part, mask) for part, mask in masks.items() if mask.any())
 
 
-def search_of(records: Records, cell: CellRecord) -> Search:
-    """The random draws of a row: none where another sampler drew, or where nothing is searched."""
+def search_of(records: Records, cell: CellRecord, studies: int = sys.maxsize) -> Search:
+    """The random draws of a row's first studies: none where another sampler drew, or nothing is searched."""
     ranges = searched(records, cell)
     if cell.track != "random" or not ranges:
         return Search(ranges, [], [])
-    drawn = [run for run in records.trials(cell) if not run.published_default]
+    trials = [run for run in records.trials(cell) if run.place.study < studies]
+    drawn = [run for run in trials if not run.published_default]
     scored = [(run, run.score) for run in drawn if run.score is not None]
     return Search(
         ranges=ranges,

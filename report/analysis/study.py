@@ -171,11 +171,12 @@ def task_study(records: Records, task: Task, judgement: Judgement) -> TaskStudy:
     tuned = [cell for cell in cells if cell.track is not None]
     reference = reference_of(records, cells)
     searches = {cell.method: search_of(records, cell) for cell in tuned}
-    leader = leader_of(records, searches)
+    common = {cell.method: search_of(records, cell, fewest_studies(records, tuned)) for cell in tuned}
+    leader = leader_of(records, common)
     rows = [method_study(records, cell, searches[cell.method], reference) for cell in tuned]
     if leader is not None:
         rows = [
-            row if row.control else replace(row, order=order_against(leader, row.method, searches))
+            row if row.control else replace(row, order=order_against(leader, row.method, common))
             for row in rows
         ]
     return TaskStudy(
@@ -326,6 +327,12 @@ def mean(values: Sequence[float]) -> float:
 
 
 # ---- between rows
+
+
+def fewest_studies(records: Records, cells: Sequence[CellRecord]) -> int:
+    """So many studies of random search every row has: of more draws the best one is better by chance."""
+    tracks = [track for cell in cells for track in records.plan.tuning_of(cell.planned).tracks]
+    return min((track.studies for track in tracks if track.name == "random"), default=0)
 
 
 def leader_of(records: Records, searches: dict[str, Search]) -> str | None:

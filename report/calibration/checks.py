@@ -135,7 +135,7 @@ def uneven(tasks: int, methods: int, units: int, more: int) -> Iterator[Check]:
         with_more += not judgement.methods[0].may_be_best
         with_less += not judgement.methods[1].may_be_best
     case = f"normal, unequal sds, a quarter with {units + more} units"
-    bound = 0.08 if units + more < 2 * units else None
+    bound = 0.08 if more <= units else None
     yield Check(FALSE_WORSE, case, methods, units, alarms, tasks, bound)
     yield Check(LOST_BEST, f"{case}, one of them", methods, units, with_more, tasks, bound)
     yield Check(LOST_BEST, f"{case}, another one", methods, units, with_less, tasks, bound)

@@ -8,10 +8,10 @@ from report.analysis.gain import Gain
 from report.analysis.importance import ENOUGH_DRAWS
 from report.analysis.intervals import Interval
 from report.analysis.judgement import ENOUGH_UNITS
-from report.analysis.numbers import listing
+from report.analysis.numbers import listing, span
 from report.analysis.readings import number, signed
 from report.analysis.study import MethodStudy, TaskStudy, TrackComparison, mean
-from suite.machine.words import count
+from suite.machine.words import count, plural
 
 NAMED = 4  # rows of one sentence, of however many
 
@@ -40,7 +40,7 @@ def none_good(study: TaskStudy, rows: list[MethodStudy]) -> str:
     near = [row.near for row in rows if row.near]
     return (
         f"No random setting of any method comes within 1 point of {best_known(study)}, so no method is shown "
-        f"to be easier. With {count(max(each.draws for each in near), 'draw')} of each, shares up to "
+        f"to be easier. With {draws_of(rows)} of each, shares up to "
         f"{share(max(each.high for each in near))} are not excluded."
     )
 
@@ -97,10 +97,15 @@ def at_one_point(row: MethodStudy) -> str:
 
 
 def few_draws(rows: list[MethodStudy]) -> list[str]:
-    draws = max(row.near.draws for row in rows if row.near)
-    if draws >= ENOUGH_DRAWS:
+    if min(row.near.draws for row in rows if row.near) >= ENOUGH_DRAWS:
         return []
-    return [f"A method has {count(draws, 'draw')}: too few to separate any but the most unequal methods."]
+    return [f"A method has {draws_of(rows)}: too few to separate any but the most unequal methods."]
+
+
+def draws_of(rows: Sequence[MethodStudy]) -> str:
+    """`21 draws`, or `21 to 35 draws` where methods differ."""
+    draws = sorted(row.near.draws for row in rows if row.near)
+    return f"{span(draws)} {plural(draws[-1], 'draw')}"
 
 
 def gains(study: TaskStudy) -> list[str]:

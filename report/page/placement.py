@@ -248,7 +248,7 @@ def paragraph(
     """For a paper: what was done, what was found, what speaks against it, and what it rests on."""
     plan = records.plan
     quick = placement.placement.quick
-    whole = "with a part of the baselines' budget" if quick else "with the budget of every baseline"
+    whole = "with a part of the baselines' budget" if quick else "with the budget per study of every baseline"
     found = " ".join([*sentences, *cautions(placement, placed)])
     budget = " and ".join(
         f"{count(track.studies, 'independent study')}{others_have(plan.studies_of(track.name))} of "

@@ -152,13 +152,20 @@ def part_of(before: PlanRecord, plan: PlanRecord) -> PlanRecord:
     return replace(
         before,
         cells=[
-            replace(planned, studies=new.studies and min(new.studies, before.tuning_of(planned).studies))
+            replace(planned, studies=_common_studies(before.tuning_of(planned), plan.tuning_of(new)))
             for planned in before.cells
             if (new := wanted.get(planned.cell))
         ],
         tuning=replace(before.tuning, tracks=tracks, transfer=transfer),
         seeds=min(before.seeds, plan.seeds),
     )
+
+
+def _common_studies(before: Tuning, after: Tuning) -> int | None:
+    """So many studies of each track are in both budgets."""
+    wanted = {track.name: track.studies for track in after.tracks}
+    common = (min(each.studies, wanted.get(each.name, each.studies)) for each in before.tracks)
+    return min(common, default=None)
 
 
 def _keep_part(records: ExperimentFolder, plan: PlanRecord) -> set[str]:

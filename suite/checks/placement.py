@@ -24,7 +24,7 @@ from suite.records.archive import unpacked
 from suite.records.experiment import ExperimentFolder
 from suite.records.placement import Repeated
 from suite.records.run import RunFolder
-from suite.records.schema import EpochLine
+from suite.records.schema import EpochLine, Tuning
 from suite.training.loop import train
 
 STANDARD = "standard/"  # the experiments that a method is placed on
@@ -51,6 +51,8 @@ class Baselines:
     whole: tuple[str, ...]
     left_out: tuple[str, ...]
     finals: tuple[FinalRun, ...]  # of methods that compete
+    tuning: Tuning  # of the archive's plan
+    studies: Mapping[str, int]  # of the methods that have more there
 
     @property
     def seed_scores(self) -> list[list[float]]:
@@ -114,6 +116,8 @@ def read_baselines(experiment: str, archive: Path) -> Baselines:
         tuple(whole),
         tuple(method for method in everyone if method not in whole),
         tuple(finals),
+        plan.tuning,
+        {cell.method: cell.studies for cell in plan.cells if cell.studies},
     )
     if len({each.method for each in finals}) < REPEATED:
         raise UserError(
@@ -127,22 +131,32 @@ def read_baselines(experiment: str, archive: Path) -> Baselines:
     return found
 
 
-def placed_file(source: ExperimentFile, whole: tuple[str, ...], entry: Mapping[str, Any], quick: bool) -> str:
+def placed_file(source: ExperimentFile, baselines: Baselines, entry: Mapping[str, Any], quick: bool) -> str:
     """The experiment with the whole baselines and a newcomer, as a file of its own.
 
-    quick: with one study instead of all.
+    It has the studies that are in the archive, also where the experiment asks for more by now: only the
+    newcomer is trained. quick: with one study instead of all.
     """
     values = {key: value for key, value in source.values.items() if key != "claim"}  # not the newcomer's
-    listed = [dict(each) if isinstance(each, dict) else {"name": each} for each in values["methods"]]
-    values["methods"] = [
-        *(each for each in listed if each.get("label", each["name"]) in whole),
-        dict(entry),
-    ]
+    methods = []
+    for listed in values["methods"]:
+        method = dict(listed) if isinstance(listed, dict) else {"name": listed}
+        label = method.get("label", method["name"])
+        method.pop("studies", None)
+        if label in baselines.studies and not quick:
+            method["studies"] = baselines.studies[label]
+        if label in baselines.whole:
+            methods.append(method)
+    values["methods"] = [*methods, dict(entry)]
+    tuning = dict(values.get("tuning", {}))
+    for track in baselines.tuning.tracks:
+        studies = {"studies": 1 if quick else track.studies}
+        if track.name in tuning:
+            tuning[track.name] = {**tuning[track.name], **studies}
+        else:
+            tuning |= studies
+    values["tuning"] = tuning
     values["summary"] = f"{entry['name']} among the baselines of {source.name}."
-    if quick:
-        values["tuning"] = {**values["tuning"], "studies": 1}
-        for each in values["methods"]:
-            each.pop("studies", None)
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
     return f"# Written by flipbench place from experiments/{source.name}.yaml.\n{text}"
 

@@ -240,7 +240,7 @@ def _plan(folder: Path, baselines: "Baselines", entry: dict[str, Any], file: Pat
 
     source = ExperimentFile(find_experiment(baselines.experiment))
     path = folder / f"{_short(baselines)}.yaml"
-    write_atomically(path, placed_file(source, baselines.whole, entry, quick).encode())
+    write_atomically(path, placed_file(source, baselines, entry, quick).encode())
     return read_plan(str(path), None, [file])
 
 

@@ -37,7 +37,7 @@ from suite.plugins import hash_of, hashes_of
 from suite.probes import PROBES
 from suite.probes.probe import has_latents
 from suite.records.schedules import Schedule, value_at
-from suite.records.schema import DataSizes, PlannedCell, task_name
+from suite.records.schema import DataSizes, PlannedCell, Tuning, task_name
 from suite.records.seeds import final_seed
 from suite.records.trial import Augmentation, Choice, HyperSetting, Part, Stage, TrainSettings, Trial
 
@@ -204,12 +204,18 @@ def resolve_cell(
         plugin=hash_of("method", entry.name),
         plugins=hashes_of(model_choice.name, data.choice.name),
         probes=tuple(resolve_probe(named, ("probes", n)) for n, named in enumerate(experiment.probes)),
-        studies=entry.studies,
+        studies=_more_studies(entry, experiment.budget),
     )
     _check_training(cell, task, task_number)
     _check_rule(cell, method_at)
     _check_probes(cell)
     return cell
+
+
+def _more_studies(entry: MethodEntry, budget: Tuning) -> int | None:
+    """The studies of a method if they are more than each track gives to all."""
+    more = budget.with_studies(entry.studies)
+    return entry.studies if more != budget else None
 
 
 def _fixed(

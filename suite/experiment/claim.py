@@ -59,7 +59,7 @@ def _test_problems(
         case Contrast() if test.expect in ("within", "beyond") and test.margin <= 0:
             yield Problem((*at, "margin"), f"{test.expect} needs a margin above 0")
         case Ease():
-            draws = experiment.budget.random_draws
+            draws = _fewest_draws(test, experiment, cells)
             if draws < EASE_DRAWS:
                 message = (
                     f"ease needs {EASE_DRAWS} random draws of each method, not {draws}: raise tuning.trials"
@@ -69,6 +69,13 @@ def _test_problems(
                 yield Problem((*at, "margin"), "within needs a margin above 0")
         case _ if test.kind == "identical" and not any(each.name == "signs" for each in probes):
             yield Problem(at, "identical needs `probes: [signs]` in the experiment")
+
+
+def _fewest_draws(test: Ease, experiment: Experiment, cells: Sequence[PlannedCell]) -> int:
+    """The random draws of the arm that has the fewest; a method may have more studies than all have."""
+    arms = [cell for arm in test.arms for pool in cells_of_arm(arm, cells).values() for cell in pool]
+    budgets = [experiment.budget.with_studies(cell.studies) for cell in arms] or [experiment.budget]
+    return min(budget.random_draws for budget in budgets)
 
 
 def _arm_problems(test: Test, cells: Sequence[PlannedCell], at: Location) -> Iterator[Problem]:

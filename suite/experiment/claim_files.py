@@ -41,13 +41,10 @@ def claim_file(name: str) -> ClaimFile | None:
 
 def cost(experiment: Experiment) -> tuple[int, int]:
     """At most so many runs and epochs."""
-    tuning = experiment.budget
-    of_cell = sum(tuning.count(phase, experiment.seeds) for phase in PHASES)
-    cells = [
-        (
-            len(task.data) * len(task.model) * len(experiment.methods),
-            task.train.epochs or experiment.train.epochs,
-        )
+    budgets = [experiment.budget.with_studies(entry.studies) for entry in experiment.methods]
+    of_task = sum(tuning.count(phase, experiment.seeds) for tuning in budgets for phase in PHASES)
+    tasks = [
+        (len(task.data) * len(task.model), task.train.epochs or experiment.train.epochs)
         for task in experiment.tasks
     ]
-    return of_cell * sum(number for number, _ in cells), of_cell * sum(n * epochs for n, epochs in cells)
+    return of_task * sum(number for number, _ in tasks), of_task * sum(n * epochs for n, epochs in tasks)

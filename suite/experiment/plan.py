@@ -216,19 +216,24 @@ def _wrong_studies(experiment: Experiment) -> Iterator[Problem]:
     """Methods whose studies are fewer than all have, or too many for a comparison with the others."""
     least = min((track.studies for track in experiment.budget.tracks), default=0)
     for number, entry in enumerate(experiment.methods):
+        location = ("methods", number, "studies")
         if entry.studies is None:
             continue
-        if experiment.budget.studies < 2:
-            message = "only where `tuning` gives every method several: a row of one study compares with none"
-        elif entry.studies < least:
+        if least < 2:
+            message = (
+                "only where `tuning` gives every method several: a row of one study compares with none; take "
+                "`studies` out of all methods, or raise tuning.studies"
+            )
+            yield Problem(location, message)
+            return
+        if entry.studies < least:
             message = f"every method has {least} by `tuning`, and none has fewer: a method may have more"
+            yield Problem(location, message)
         elif entry.studies > MOST_STUDIES * least:
             message = (
                 f"with more than {MOST_STUDIES} times the {least} of the others the verdicts no longer hold"
             )
-        else:
-            continue
-        yield Problem(("methods", number, "studies"), message)
+            yield Problem(location, message)
 
 
 def _cells(experiment: Experiment) -> tuple[list[Cell], list[Problem]]:
@@ -254,12 +259,14 @@ def _same_labels(experiment: Experiment) -> Iterator[Problem]:
         if name in methods[:number]:
             message = f"two methods are called {name}: give one of them a `label`"
             yield Problem(("methods", number), message)
-    seen: set[str] = set()
+    seen, twice = set[str](), set[str]()
     for number, task in enumerate(experiment.tasks):
         for data, model in itertools.product(task.data, task.model):
-            if (name := task_name(data.called, model.called)) in seen:
+            name = task_name(data.called, model.called)
+            if name in seen and name not in twice:
                 message = f"two tasks are called {name}: give one of their data sets or models a `label`"
                 yield Problem(("tasks", number), message)
+                twice.add(name)
             seen.add(name)
 
 

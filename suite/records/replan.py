@@ -32,7 +32,9 @@ def changes(before: PlanRecord, after: PlanRecord) -> str:
         if old.cell not in edited
         for text in _of_cell(old, cells.get(old.cell), before, after)
     )
-    found.update(text for old in before.cells for text in _of_studies(old, cells.get(old.cell), after))
+    found.update(
+        text for old in before.cells for text in _of_studies(old, cells.get(old.cell), before, after)
+    )
     found.update(_of_tuning(before.tuning, after.tuning))
     if after.seeds < before.seeds:
         found[text_of(("seeds", before.seeds, after.seeds), HOW)] += 1
@@ -49,20 +51,23 @@ def _of_tuning(before: Tuning, after: Tuning) -> Iterator[str]:
         if (new := tracks.get(old.name)) is None:
             yield f"the track {old.name} is not in {HOW}"
             continue
-        for name in ("trials", "studies"):
-            if getattr(new, name) < getattr(old, name):
-                yield text_of((f"tuning.{old.name}.{name}", getattr(old, name), getattr(new, name)), HOW)
+        if new.trials < old.trials:
+            yield text_of((f"tuning.{old.name}.trials", old.trials, new.trials), HOW)
         if new.at_once != old.at_once:
             yield text_of((f"tuning.{old.name}.at_once", old.at_once, new.at_once), HOW)
     if before.transfer and not after.transfer:
         yield text_of(("tuning.transfer", True, False), HOW)
 
 
-def _of_studies(old: PlannedCell, new: PlannedCell | None, after: PlanRecord) -> Iterator[str]:
-    """That a method has fewer studies of its own than it had, if the new plan does not give them to all."""
-    kept = [track.studies for track in after.tuning_of(new).tracks] if new and old.studies else []
-    if old.studies and min(kept, default=old.studies) < old.studies:
-        yield text_of((f"{old.method}.studies", old.studies, min(kept)), HOW)
+def _of_studies(
+    old: PlannedCell, new: PlannedCell | None, before: PlanRecord, after: PlanRecord
+) -> Iterator[str]:
+    """That a cell of both plans has fewer studies of a track than it had."""
+    kept = {track.name: track.studies for track in after.tuning_of(new).tracks} if new else {}
+    for track in before.tuning_of(old).tracks:
+        if kept.get(track.name, track.studies) < track.studies:
+            key = f"{old.method}.studies" if old.studies else f"tuning.{track.name}.studies"
+            yield text_of((key, track.studies, kept[track.name]), HOW)
 
 
 def _of_cell(
@@ -208,11 +213,13 @@ def _added(before: PlanRecord, after: PlanRecord) -> str:
             added.append(f"the track {new.name}")
             continue
         for name in ("trials", "studies"):
-            if (one := getattr(old, name)) != (other := getattr(new, name)):
+            if (one := getattr(old, name)) < (other := getattr(new, name)):
                 added.append(f"{other} {name} of {new.name} instead of {one}")
-    had = {old.cell: before.tuning_of(old).studies for old in before.cells}
-    more = [new for new in after.cells if new.studies and had.get(new.cell, new.studies) < new.studies]
-    added += [f"{new.studies} studies of {new.cell}" for new in more]
+    cells_before = {old.cell: old for old in before.cells}
+    for new in after.cells:
+        if new.studies and (old := cells_before.get(new.cell)):
+            had = [track.studies for track in before.tuning_of(old).tracks]
+            added += [f"{new.studies} studies of {new.cell}"] if min(had, default=0) < new.studies else []
     if after.seeds > before.seeds:
         added.append(f"{after.seeds} seeds instead of {before.seeds}")
     if after.tuning.transfer and not before.tuning.transfer:

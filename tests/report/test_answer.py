@@ -109,7 +109,15 @@ def test_no_good_setting_at_all_says_what_it_excludes(found: TaskStudy) -> None:
 
 def test_few_draws_are_said_to_be_few(found: TaskStudy) -> None:
     assert "A method has 7 draws: too few" in " ".join(answer(with_good(found, 1, 2, 3, draws=7)))
-    assert "too few" not in " ".join(answer(with_good(found, 1, 2, 3, draws=20)))
+    enough = with_good(found, 1, 2, 3, draws=20)
+    assert "too few" not in " ".join(answer(enough))
+    first, *rest = enough.methods
+    some = replace(enough, methods=(replace(first, near=good_share([0.9] + [0.1] * 34, 0.9, 0.01)), *rest))
+    assert "too few" not in " ".join(answer(some))
+    fewer = [replace(row, near=good_share([0.9] + [0.1] * 13, 0.9, 0.01)) for row in rest]
+    assert "A method has 14 to 35 draws: too few" in " ".join(
+        answer(replace(some, methods=(some.methods[0], *fewer)))
+    )
 
 
 def test_one_study_is_one_draw_of_the_tuning(found: TaskStudy) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from report.detectable import detectable, planned_tests
+from report.detectable import Units, detectable, planned_tests
 from suite.records.claim import Contrast, Ease, Exact
 from suite.records.experiment import ExperimentFolder
 from suite.records.schema import PlanRecord, Track, Tuning
@@ -58,23 +58,24 @@ def test_the_difference_that_a_plan_shows(
 def test_two_tracks_are_two_methods_each(plan: PlanRecord) -> None:
     of = replace(plan, tuning=Tuning(tracks=[replace(RANDOM, studies=3), replace(TPE, studies=10)]))
     found = detectable(of)
-    assert [(each.track, each.methods, each.units) for each in found] == [("random", 4, 3), ("tpe", 4, 10)]
+    assert [(each.track, each.methods, each.units.fewest) for each in found] == [
+        ("random", 4, 3),
+        ("tpe", 4, 10),
+    ]
     assert found[0].sds > found[1].sds
 
 
-def test_methods_with_more_studies_have_a_line_of_their_own(plan: PlanRecord) -> None:
+def test_where_methods_have_more_studies_the_smaller_number_counts(plan: PlanRecord) -> None:
     cells = [replace(cell, studies=5 if cell.method == "bop" else None) for cell in plan.cells]
     of = replace(plan, tuning=Tuning(tracks=[replace(RANDOM, studies=3)]), cells=cells)
     found = detectable(of)
-    assert [(each.tasks, each.methods, each.having, each.units) for each in found] == [
-        (2, 2, 1, 3),
-        (2, 2, 1, 5),
-    ]
-    assert str(found[1]).startswith("2 tasks, 2 methods, 1 of them with 5 studies of random each: shows")
-    assert found[0].sds > found[1].sds
+    assert str(found[0]).startswith("2 tasks, 2 methods, 3 or more studies of random each: shows a diff")
+    (equal,) = detectable(replace(plan, tuning=of.tuning))
+    assert found == [replace(equal, units=Units(3, "study", or_more=True), studies=5)]
+    assert found[0].sds == equal.sds
     above = Contrast(kind="contrast", says="x", of={"bop": 1, "latent_adam": -1}, expect="above")
     (planned,) = planned_tests(replace(of, claim=claim_of(above)))
-    assert planned.units == 3  # of each arm: the smaller number
+    assert "; 3 or more studies of each arm: " in str(planned)
 
 
 def test_controls_do_not_count_and_one_method_compares_with_nothing(plan: PlanRecord) -> None:
@@ -89,7 +90,7 @@ def test_what_random_draws_can_show_of_ease(plan: PlanRecord) -> None:
     ease = Ease(kind="ease", says="as easy", of="bop", against="latent_adam", expect="above", margin=-10.0)
     tuning = Tuning(tracks=[Track(name="random", trials=25, studies=5), Track(name="tpe", trials=25)])
     (found,) = planned_tests(replace(plan, tuning=tuning, claim=claim_of(ease)))
-    assert (found.units, found.unit) == (120, "draw")
+    assert str(found.units) == "120 draws"
     assert found.shows == (
         "+7.00 points or more in 80 % of the cases, no difference with a chance of 40 %, "
         "if 30 % of the settings of latent_adam are good"
@@ -97,7 +98,7 @@ def test_what_random_draws_can_show_of_ease(plan: PlanRecord) -> None:
     (none,) = planned_tests(
         replace(plan, tuning=Tuning(tracks=[Track(name="tpe", trials=25)]), claim=claim_of(ease))
     )
-    assert none.units == 0 and none.shows.startswith("no difference in 80 %")
+    assert none.units.fewest == 0 and none.shows.startswith("no difference in 80 %")
 
 
 def test_what_the_tests_of_a_claim_can_show(plan: PlanRecord) -> None:

@@ -32,6 +32,7 @@ class Estimate:
     images_error: float  # squared
     df: float  # Welch and Satterthwaite; infinite where no unit varies
     units: int  # of the arm that has the fewest
+    even: tuple[float, float] | None = None  # units_error and df, if every arm had so many; None if each has
 
     @property
     def error(self) -> float:
@@ -42,9 +43,10 @@ class Estimate:
 
     def with_units(self, units: int) -> "Estimate":
         """The same estimate from so many units of each arm."""
-        factor = units / self.units
-        df = self.df if math.isinf(self.df) else self.df * (units - 1) / (self.units - 1)
-        return replace(self, units_error=self.units_error / factor, df=df, units=units)
+        error, df = self.even or (self.units_error, self.df)
+        if not math.isinf(df):
+            df *= (units - 1) / (self.units - 1)
+        return replace(self, units_error=error * self.units / units, df=df, units=units, even=None)
 
     def reversed(self) -> "Estimate":
         return replace(self, value=-self.value)
@@ -65,15 +67,21 @@ def estimate_of(samples: Sequence[Sample], weights: Sequence[float]) -> Estimate
         if (count := np.size(rates)) > 1:
             noise = sum(weight**2 * profile.noise for profile, weight in profiles)
             images_error = PERCENT_SQUARED * max(0.0, float(np.var(rates, ddof=1)) - noise) / count
-    total = sum(squares)
+    total, fewest = sum(squares), min(each.n for each in samples)
     # The images count as infinitely many degrees of freedom, as in the comparison of methods.
     df = satterthwaite(total + images_error, squares, [each.n - 1 for each in samples])
+    even = None
+    if any(each.n > fewest for each in samples):
+        at_fewest = [square * each.n / fewest for square, each in zip(squares, samples, strict=True)]
+        error = sum(at_fewest)
+        even = error, satterthwaite(error + images_error, at_fewest, [fewest - 1] * len(samples))
     return Estimate(
         value=sum(weight * each.mean for each, weight in pairs),
         units_error=total,
         images_error=images_error,
         df=df,
-        units=min(each.n for each in samples),
+        units=fewest,
+        even=even,
     )
 
 

@@ -151,7 +151,7 @@ def evidence_of(records: Records, verdict: Verdict, cautions: Sequence[str] = ()
         drawings=tuple(figures_of(records, verdict, rows, f"claim-{key_of(plan.experiment)}")),
         settings=settings,
         same=same,
-        cost=f"{scored} of {count(planned, 'run')} of its tests, {duration(seconds)} of training",
+        cost=f"{scored:,} of {count(planned, 'run')} of its tests, {duration(seconds)} of training",
         cautions=(*cautions, *one_training(records, claim)),
         problems=tuple(records.damaged),
     )

@@ -291,6 +291,30 @@ def test_a_control_is_shown_and_sets_no_reference(records: Records, study: TaskS
     assert any(row.order for row in found.methods)
 
 
+def test_more_studies_make_no_leader(tmp_path: Path) -> None:
+    """Of more draws the best one is better by chance: the order rests on the studies that every row has."""
+    three, five = (
+        write_experiment(
+            tmp_path / name, tasks=TASKS[:1], methods=METHODS, seeds=2, tracks=BOTH[:1], studies=studies
+        )
+        for name, studies in (("three", {}), ("five", {"bop": 5}))
+    )
+    records = ExperimentFolder(five)
+    plan = records.plan()
+    ledger = read_json(records.ledger_path(plan.cells[0].cell))
+    for of_study in ledger["studies"][3:]:  # the best draw of all, which wins
+        draw = of_study["tuning"][1]
+        of_study["winner"] = {"number": 1, "value": 0.99, "hypers": draw["hypers"]}
+        path = records.run(draw["run"]).path / "result.json"
+        result = read_json(path)
+        write_json(path, {**result, "scores": {**result["scores"], "val_top1": 0.99}})
+    write_json(records.ledger_path(plan.cells[0].cell), ledger)
+    equal, more = study_of(read_records(three)), study_of(read_records(five))
+    assert more.leader == equal.leader
+    assert [row.order for row in more.methods] == [row.order for row in equal.methods]
+    assert [len(row.search.scores) for row in more.methods] == [35, 21, 21]
+
+
 def test_the_order_is_tried_again_against_the_best_draw(study: TaskStudy) -> None:
     best = {row.method: max(row.search.scores) for row in study.methods if row.search.scores}
     assert study.leader == max(best, key=best.__getitem__)

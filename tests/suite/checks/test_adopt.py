@@ -20,7 +20,7 @@ from suite.records.experiment import ExperimentFolder
 from suite.records.files import WriteError, read_json, write_json
 from suite.records.replan import changes
 from suite.records.run import RunFolder
-from suite.records.schema import DataRecord, PlanRecord, Track
+from suite.records.schema import DataRecord, PlanRecord, Track, Tuning
 from suite.records.trial import PROTOCOL
 from tests.support.attempts import records_of, swept
 from tests.support.fake_records import TASKS, damage, final_run, write_experiment, write_plan
@@ -145,6 +145,9 @@ def test_of_more_studies_only_those_that_a_plan_has_are_adopted(tmp_path: Path):
     )
     plan = ExperimentFolder(folder).plan()
     (planned,) = plan.cells
+    all_have = replace(plan, tuning=Tuning(tracks=[replace(tracks[0], studies=5)]))
+    (cell,) = part_of(plan, replace(all_have, cells=[replace(planned, studies=None)])).cells
+    assert cell.studies == 4
     for wanted, has in ((None, 2), (3, 3), (4, 4), (9, 4)):
         here = replace(plan, cells=[replace(planned, studies=wanted)])
         part = part_of(plan, here)
@@ -308,7 +311,9 @@ def test_a_smaller_plan_adopts_its_part_and_is_whole(tmp_path: Path, monkeypatch
     shutil.copytree(whole / "data", new / "data")
     found = Verification(new).run()
     assert (found.exit_code, list(found.findings)) == (0, [])
-    assert sorted(found.finished) == names(new)["runs"] and note.startswith(f"{len(found.finished)} finished")
+    assert sorted(found.finished) == names(new)["runs"] and note.endswith(
+        f": {len(found.finished)} finished runs"
+    )
     assert names(new)["cells"] == [f"{BOP}.json"]
     fewer = replace(tuning, tracks=[replace(track, trials=1)])
     (refused,) = adopted(whole, tmp_path / "other", replace(smaller, tuning=fewer), part=True)

@@ -12,8 +12,10 @@ import pytest
 
 from report.page.advice import Origin, command_of
 from report.read.experiment import read_records
-from suite.checks.placement import read_baselines, standard_experiments
+from suite.checks.placement import placed_file, read_baselines, standard_experiments
 from suite.cli import place as cli_place
+from suite.experiment.plan import make_plan
+from suite.experiment.spec import ExperimentFile
 from suite.machine.errors import UserError
 from suite.records.archive import ARCHIVE, unpacked, write_archive
 from suite.records.experiment import ExperimentFolder
@@ -260,6 +262,24 @@ def test_the_handshake_takes_the_first_final_runs_of_methods_that_compete(archiv
     ]
     beside = replace(found, whole=(*found.whole, "erratic"), finals=(*found.finals, *jumps))
     assert beside.seed_sd == found.seed_sd
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_an_experiment_that_is_ahead_of_its_archive_has_no_baseline_trained(
+    archive: Path, tmp_path: Path, quick: bool
+) -> None:
+    """The placed file has the studies of the archive: only the newcomer's runs are missing."""
+    ahead = STANDARD
+    for old, new in (("[bop", "[{name: bop, studies: 10}"), ("studies: 4", "studies: 9"), ("s: 3", "s: 5")):
+        ahead = ahead.replace(old, new)
+    (tmp_path / "tiny.yaml").write_text(ahead)
+    found, source = read_baselines("standard/tiny", archive), ExperimentFile(tmp_path / "tiny.yaml")
+    text = placed_file(source, found, {"name": "frozen", "label": "new"}, quick)
+    (placed := tmp_path / "placed.yaml").write_text(text)
+    plan = make_plan(ExperimentFile(placed))
+    studies = {cell.method_label: plan.tuning_of(cell).studies for cell in plan.cells}
+    many = {"bop": 3, "latent-adam": 4, "frozen": 3, "new": 3}
+    assert studies == (dict.fromkeys(many, 1) if quick else many)
 
 
 def test_a_diverged_run_says_nothing_about_seeds(archive: Path, tmp_path: Path) -> None:

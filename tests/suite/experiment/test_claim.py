@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from suite.experiment.claim_files import cost
 from suite.experiment.files import experiments
 from suite.experiment.plan import Plan, make_plan
 from suite.experiment.spec import ExperimentFile, SpecError
@@ -93,6 +94,14 @@ def test_ease_needs_twenty_draws_besides_the_default(tmp_path: Path):
     with pytest.raises(SpecError, match="not 18"):
         plan_of(tmp_path, test, "tuning: {trials: 10, studies: 2}")
     assert plan_of(tmp_path, test, "tuning: {trials: 11, studies: 2}").record.claim is not None
+    path = tmp_path / "more.yaml"
+    text = HEAD.format(test=test, more="tuning: {trials: 8, studies: 2}")
+    path.write_text(text.replace("[bop,", "[{name: bop, studies: 3},"))
+    with pytest.raises(SpecError, match="not 14"):  # frozen has two studies
+        make_plan(ExperimentFile(path))
+    path.write_text(path.read_text().replace("frozen]", "{name: frozen, studies: 4}]"))
+    plan = make_plan(ExperimentFile(path))
+    assert cost(plan.experiment) == (plan.runs, plan.epochs)
 
 
 def test_arms_of_one_test_are_on_one_data_set_and_ease_on_one_model(tmp_path: Path):

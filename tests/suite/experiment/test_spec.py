@@ -287,7 +287,10 @@ def test_several_mistakes_are_told_together_and_none_twice(tmp_path: Path):
             {"method": "{name: bop, label: x}\n  - {name: latent-sgd, label: x}"},
             "7:5: methods.1: two methods are called x: ",
         ),
-        ({"task": "{data: [digits, digits], model: mlp}"}, "4:5: tasks.0: two tasks are called digits.mlp: "),
+        (
+            {"task": "{data: [digits, digits, digits], model: mlp}"},
+            "4:5: tasks.0: two tasks are called digits.mlp: ",
+        ),
         (
             {"task": "{data: digits, model: mlp}\n  - {data: digits, model: mlp}"},
             "5:5: tasks.1: two tasks are called digits.mlp: ",
@@ -716,6 +719,8 @@ def test_a_method_may_have_more_studies_than_all_have(tmp_path: Path):
         places = Counter(place.phase for place in record.tuning_of(planned).places(2, planned.task))
         assert places["tuning"] == plan.tuning_runs(cell)
         assert places["final"] + places["default"] == plan.final_runs(cell)
+    same = plan_of(tmp_path, text_of(method="{name: bop, studies: 3}", more="tuning: {studies: 3}"))
+    assert same.cells[0].studies is None
     # More studies change no draw and no run.
     assert [cell.first for cell in plan.cells] == [
         cell.first for cell in plan_of(tmp_path, text_of(method="bop\n  - latent-sgd", more=tuning)).cells

@@ -161,6 +161,12 @@ def test_a_plan_that_drops_finished_runs_is_refused(
                 cells(lambda cell: replace(cell, studies=None))(plan)
             ),
         ),
+        (  # each cell keeps what it had, also where fewer are for all
+            "3 studies of digits.mlp.latent_sgd",
+            lambda plan: tuned(random(studies=2), tpe())(
+                cells(lambda cell: replace(cell, studies=cell.studies or 3))(plan)
+            ),
+        ),
         ("3 seeds instead of 2", lambda plan: replace(plan, seeds=3)),
         ("1 cell", lambda plan: replace(plan, cells=[*plan.cells, planned_cell("fashion", "mlp", "bop")])),
     ],
@@ -170,6 +176,17 @@ def test_a_plan_that_only_adds_continues(
 ) -> None:
     note = require_same_work(folder, folder.plan(), change(folder.plan()))
     assert note == (f"{folder.plan_path}: the plan that was here is extended: {words}" if words else "")
+
+
+def test_a_new_track_has_as_many_studies_as_it_has(folder: ExperimentFolder) -> None:
+    """It takes none of the studies that a method had of another track."""
+    plan = folder.plan()
+    before = replace(plan, tuning=Tuning(tracks=[random()]))
+    after = replace(
+        tuned(random(studies=4), tpe(studies=1))(plan),
+        cells=[replace(cell, studies=None) for cell in plan.cells],
+    )
+    assert changes(before, after) == ""
 
 
 def test_a_plan_without_finished_runs_is_replaced_with_a_note(tmp_path: Path) -> None:

@@ -137,6 +137,16 @@ def test_more_units_have_more_degrees_of_freedom():
     assert estimate.with_units(20).units_error == pytest.approx(estimate.units_error / 4)
 
 
+def test_units_of_each_arm_are_of_each_also_where_one_arm_has_more():
+    """From 5 and 10 units, 20 of each have the error and the freedom that 20 of each have from 5 and 5."""
+    uneven = estimate_of([sample(A), sample([*A, *A])], [1.0, -1.0])
+    variances = [np.var(each, ddof=1) for each in (A, [*A, *A])]
+    assert uneven.units_error == pytest.approx(variances[0] / 5 + variances[1] / 10)
+    twenty = uneven.with_units(20)
+    assert twenty.units_error == pytest.approx(sum(variances) / 20)
+    assert twenty.df == pytest.approx(19 * sum(variances) ** 2 / sum(each**2 for each in variances))
+
+
 def test_no_number_of_units_mends_a_small_test_set():
     first, second = own_images(20)
     estimate = estimate_of([sample(A, first), sample(A, second)], [1.0, -1.0])
