@@ -193,6 +193,7 @@ def placement_table(
     columns = [
         "method",
         "test top\u20111,\u00a0%",
+        plural(2, task.comparison.judgement.unit),
         f"{name} less it, points",
         "reading",
         "draws for 95\u00a0% chance",
@@ -212,13 +213,14 @@ def placement_table(
             [
                 each.method,
                 spread_percent(each.judged).removesuffix("\u00a0%"),
+                str(each.judged.units),
                 f"{points(pair.value)} {bracket(pair.interval)}" if pair else NONE,
                 NONE if less is None else reading(pair, each.judged),
                 draws_needed(ease_of.get(each.method)),
                 *(cells[each.method] for cells in measured),
             ]
         )
-    return Table(columns, rows, text=(0, 3), strong=(0,))
+    return Table(columns, rows, text=(0, 4), strong=(0,))
 
 
 def order(each: Standing, name: str) -> tuple[bool, bool, float]:

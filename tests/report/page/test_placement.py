@@ -78,8 +78,10 @@ def test_every_baseline_is_in_one_group_and_the_table_has_its_numbers(read) -> N
     means = {each.method: each.judged.mean for each in comparison.standings}
     others = [row[0] for row in task.table.rows[1:]]
     assert others == sorted(others, key=lambda method: -means[method])
+    units = {each.method: each.judged.units for each in comparison.standings}
+    assert [row[2] for row in task.table.rows] == [str(units[row[0]]) for row in task.table.rows]
     for row in task.table.rows[1:]:
-        shown = float(row[2].split()[0].replace("\u2212", "-"))
+        shown = float(row[3].split()[0].replace("\u2212", "-"))
         assert shown == pytest.approx(100 * (means[NEW] - means[row[0]]), abs=0.006)
     assert task.latex.endswith(r"\\") and task.latex.startswith(r"latent\_sgd &")
     assert task.cautions == [] and "gave the same bits" in task.paragraph
@@ -125,7 +127,7 @@ def test_a_machine_that_differs_gets_numbers_and_no_verdict(read) -> None:
     assert task.cautions[0].startswith(
         "No verdict: 1 published run, trained again on this machine, scored +1.00"
     )
-    assert len(task.sentences) == 1 and all(row[2] == "—" for row in task.table.rows)
+    assert len(task.sentences) == 1 and all(row[3] == "—" for row in task.table.rows)
     near = replace(TASK, repeated=[replace(REPEATED, here=0.903, same_bits=False)])
     (task,) = placed(read, task=near).tasks
     assert task.cautions == [] and "scored +0.30 points" in task.paragraph
