@@ -31,6 +31,10 @@ STANDARD = "standard/"  # the experiments that a method is placed on
 REPEATED = 2  # published runs that this machine trains again
 
 
+class NoBaselines(UserError):
+    """An archive that is intact, and in which there is too little to compare with as yet."""
+
+
 @dataclass(frozen=True)
 class FinalRun:
     """A published final run of a study's winner, that did not diverge. study: the cell's, of one track."""
@@ -87,7 +91,7 @@ def standard_experiments(results: Path) -> dict[str, Path]:
 
 
 def read_baselines(experiment: str, archive: Path) -> Baselines:
-    """DamagedRecord for a damaged archive; UserError for another protocol's, or for too few whole methods."""
+    """DamagedRecord for a damaged archive; UserError for another protocol's; NoBaselines for too few runs."""
     with unpacked(archive) as folder:
         records = ExperimentFolder(folder)
         if problem := other_protocol(records):
@@ -120,11 +124,11 @@ def read_baselines(experiment: str, archive: Path) -> Baselines:
         {cell.method: cell.studies for cell in plan.cells if cell.studies},
     )
     if len({each.method for each in finals}) < REPEATED:
-        raise UserError(
+        raise NoBaselines(
             f"{archive}: fewer than {REPEATED} methods have all their runs in it: nothing to compare"
         )
     if not found.seed_scores:
-        raise UserError(
+        raise NoBaselines(
             f"{archive}: its studies have one final run each: how far seeds lie apart is not known, and so "
             "not how far a machine may"
         )

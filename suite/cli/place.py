@@ -2,6 +2,7 @@
 
 import hashlib
 import shlex
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,8 +72,8 @@ def place(
 
     name = _checked(file, method)
     entry = _entry(file, name, decay)
-    standard = _standard(tasks, results)
-    baselines = [_baselines(experiment, archive) for experiment, archive in standard.items()]
+    baselines = _all_baselines(_standard(tasks, results), named=bool(tasks))
+    standard = [each.experiment for each in baselines]
     folder = results / PLACED / (f"{name}-quick" if quick else name)
     source = file.read_bytes()
     placement = Placement(
@@ -81,7 +82,7 @@ def place(
         sha256=hashlib.sha256(source).hexdigest(),
         shape=shape_of(source),
         quick=quick,
-        experiments=list(standard),
+        experiments=standard,
         at=date.today().isoformat(),
     )
     chosen = choose_device(device)
@@ -95,7 +96,7 @@ def place(
     complete, placed, earlier = True, list[PlacedTask](), _tasks_before(folder)
     for number, (each, planned) in enumerate(zip(baselines, plans, strict=True), 1):
         placed.append(_task(earlier, each, chosen))
-        later = [task for task in earlier if task.experiment in list(standard)[number:]]
+        later = [task for task in earlier if task.experiment in standard[number:]]
         write_placement(
             folder,
             PlacementRecord(placement=placement, command=command, tasks=[*placed, *later], before=before),
@@ -143,6 +144,23 @@ def _standard(tasks: list[str] | None, results: Path) -> dict[str, Path]:
         if task not in short:
             raise UserError(f"there are no baselines of {task!r}{one_of(task, sorted(short))}")
     return {short[task]: known[short[task]] for task in (dict.fromkeys(tasks) if tasks else short)}
+
+
+def _all_baselines(standard: Mapping[str, Path], *, named: bool) -> "list[Baselines]":
+    """Those of the experiments that have enough of them; where one was named it must have enough."""
+    from suite.checks.placement import NoBaselines
+
+    found = []
+    for experiment, archive in standard.items():
+        try:
+            found.append(_baselines(experiment, archive))
+        except NoBaselines as error:
+            if named or len(standard) == 1:
+                raise
+            say(err, f"{experiment} is left out: {error}")
+    if not found:
+        raise UserError("no standard experiment has enough baselines; --task names one")
+    return found
 
 
 def _baselines(experiment: str, archive: Path) -> "Baselines":

@@ -12,7 +12,7 @@ import pytest
 
 from report.page.advice import Origin, command_of
 from report.read.experiment import read_records
-from suite.checks.placement import placed_file, read_baselines, standard_experiments
+from suite.checks.placement import NoBaselines, placed_file, read_baselines, standard_experiments
 from suite.cli import place as cli_place
 from suite.experiment.plan import make_plan
 from suite.experiment.spec import ExperimentFile
@@ -227,6 +227,27 @@ def test_a_method_with_a_fault_is_not_placed(flipbench: Flipbench, standard: Pat
     ended = flipbench("place", "instant.py", "--task", "tiny", "--device", "cpu")
     assert ended.code == 1 and "does not pass the check" in ended.err
     assert not (standard / "results" / "placed").exists()
+
+
+def test_an_experiment_with_too_few_whole_baselines_is_left_out_unless_it_is_named(
+    flipbench: Flipbench, standard: Path, archive: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (standard / "experiments" / "standard" / "begun.yaml").write_text(STANDARD)
+    published = standard / "results" / "published" / "standard" / "begun"
+    published.mkdir(parents=True)
+    with unpacked(archive) as folder:
+        for path in (folder / "runs").glob("*/result.json"):
+            path.unlink()
+        write_archive(folder, published / ARCHIVE)
+    named = flipbench("place", "instant.py", "--task", "begun", "--device", "cpu")
+    assert named.code == 2 and "fewer than 2 methods have all their runs in it" in named.err
+    assert not (standard / "results" / "placed").exists()
+    both = {"standard/begun": published / ARCHIVE, "standard/tiny": archive}
+    found = cli_place._all_baselines(both, named=False)  # all that have an archive
+    assert [each.experiment for each in found] == ["standard/tiny"]
+    assert "standard/begun is left out: " in capfd.readouterr().err
+    with pytest.raises(NoBaselines):
+        cli_place._all_baselines(both, named=True)
 
 
 def test_a_damaged_archive_is_an_error(flipbench: Flipbench, standard: Path) -> None:
