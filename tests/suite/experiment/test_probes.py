@@ -93,7 +93,7 @@ def test_the_plan_counts_their_images(tmp_path: Path) -> None:
     assert probed_images(plan) == final_runs * 2 * 360
     text = " ".join(str(each) for each in plan_view(plan, tmp_path, []).renderables)
     assert "probes of each final run: signs, planted (times: 2)" in text
-    assert f"and at most {final_runs * 720:,} to probe: " in text
+    assert f"and at most {final_runs * 720:,} to probe (--measure " in text
     assert "prob" not in " ".join(
         str(each) for each in plan_view(tiny_plan(tmp_path, LATENT), tmp_path, []).renderables
     )

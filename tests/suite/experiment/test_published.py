@@ -90,7 +90,8 @@ def runs_of(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> tuple[dict[Ke
     }
     found: dict[Key, tuple[str, Draw]] = {}
     won: Won = {}
-    for track in plan.tuning.tracks:
+    tuning = plan.tuning_of(cell)
+    for track in tuning.tracks:
         for study in range(track.studies):
             draws, seed = Draws(cell, track, study), tuning_seed(cell.seed, cell.name, track.name, study)
             scores: dict[int, Scores] = {}
@@ -107,7 +108,7 @@ def runs_of(plan: Plan, cell: Cell, rows: list[dict[str, str]]) -> tuple[dict[Ke
                 best = winner(scores)
                 assert best is not None
                 won[track.name, study] = draws.drawn()[best]
-    default: Won = {("", study): dict(cell.published) for study in range(plan.tuning.studies)}
+    default: Won = {("", study): dict(cell.published) for study in range(tuning.studies)}
     return found | finals(plan, cell, "final", won) | finals(plan, cell, "default", default), won
 
 
