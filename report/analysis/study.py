@@ -171,7 +171,8 @@ def task_study(records: Records, task: Task, judgement: Judgement) -> TaskStudy:
     tuned = [cell for cell in cells if cell.track is not None]
     reference = reference_of(records, cells)
     searches = {cell.method: search_of(records, cell) for cell in tuned}
-    common = {cell.method: search_of(records, cell, fewest_studies(records, tuned)) for cell in tuned}
+    fewest = fewest_studies(records, tuned)
+    common = {cell.method: search_of(records, cell, fewest) for cell in tuned}
     leader = leader_of(records, common)
     rows = [method_study(records, cell, searches[cell.method], reference) for cell in tuned]
     if leader is not None:
